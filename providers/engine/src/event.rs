@@ -1,0 +1,74 @@
+//! What a generation says while it runs: text as it comes, then usage, then the reason it ended.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
+
+use crate::chat::ToolCall;
+use crate::error::Error;
+
+/// One piece of an answer. A stream that does not fail ends with `Usage`, then `Done`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// More of the answer; whole characters only.
+    Text(String),
+    /// More of what the model thinks before it answers.
+    Thinking(String),
+    /// The model asks for a tool.
+    ToolCall(ToolCall),
+    /// What the generation took; once, just before `Done`.
+    Usage(Usage),
+    /// Why the generation ended; always last.
+    Done(FinishReason),
+}
+
+/// What a generation took, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt, after truncation if there was any.
+    pub prompt_tokens: u32,
+    /// Tokens generated.
+    pub completion_tokens: u32,
+    /// Tokens of the prompt that were known already and not computed again.
+    pub cached_tokens: u32,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended its answer, or a stop text appeared.
+    Stop,
+    /// `max_tokens` or the end of the context was reached.
+    Length,
+    /// The model ended its answer and asks for tools.
+    ToolCalls,
+    /// The request was cancelled.
+    Cancelled,
+}
+
+/// The events of one generation; dropping it cancels the generation.
+#[derive(Debug)]
+pub struct Generation {
+    pub(crate) events: mpsc::Receiver<Result<Event, Error>>,
+    pub(crate) _cancel_on_drop: DropGuard,
+}
+
+impl Generation {
+    /// The next event, waiting for it on a thread that is not asynchronous; `None` after the last.
+    pub fn blocking_next(&mut self) -> Option<Result<Event, Error>> {
+        self.events.blocking_recv()
+    }
+}
+
+impl futures::Stream for Generation {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.events.poll_recv(context)
+    }
+}

@@ -1,0 +1,66 @@
+//! What is asked of the engine: a prompt, how to sample and when to stop.
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::chat::{ChatMessage, Tool};
+
+/// One generation to run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How to continue it.
+    pub options: GenerateOptions,
+    /// Cancelling it ends the generation within one step or prefill chunk.
+    pub cancel: CancellationToken,
+}
+
+/// What the model continues.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// A conversation, rendered by the model's own chat template.
+    Chat {
+        /// The conversation so far, oldest first.
+        messages: Vec<ChatMessage>,
+        /// The tools the model may call.
+        #[serde(default)]
+        tools: Vec<Tool>,
+    },
+    /// Text that is tokenised as it stands.
+    Raw(String),
+}
+
+/// How a prompt is continued. The default samples with [`Sampling`]'s defaults until the model
+/// ends its answer or the context is full.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GenerateOptions {
+    /// How the next token is chosen.
+    pub sampling: Sampling,
+    /// The most tokens to generate; `None`: until the context is full.
+    pub max_tokens: Option<u32>,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Vec<String>,
+    /// Drop the oldest tokens of a prompt that does not fit, instead of failing.
+    pub truncate: bool,
+}
+
+/// How the next token is chosen. `None` takes the default, which is llama.cpp's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// 0 always takes the likeliest token; default 0.8, at most 100.
+    pub temperature: Option<f32>,
+    /// Keep the `top_k` likeliest tokens; 0 keeps all; default 40.
+    pub top_k: Option<u32>,
+    /// Keep the likeliest tokens until their probabilities sum to this; 0 to 1, default 0.95.
+    pub top_p: Option<f32>,
+    /// Keep tokens at least this times as likely as the likeliest; 0 to 1, default 0.05.
+    pub min_p: Option<f32>,
+    /// Divide the logits of the last 64 tokens by this; above 0, default 1 (off).
+    pub repeat_penalty: Option<f32>,
+    /// The same seed gives the same tokens; default: a random one.
+    pub seed: Option<u64>,
+}
