@@ -2,6 +2,8 @@
 //!
 //! The first half is the rule, applied to the real tree; the second half breaks the rule on purpose, so that it is known to bite.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test, where a panic is the message")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
