@@ -1,0 +1,18 @@
+//! Lua: one interpreter thread per workspace, its cells and its globals.
+//!
+//! In reading order: [`Workspace`] is the handle to an interpreter thread; [`Cell`] goes in,
+//! [`Outcome`] comes out, and what it prints or asks meanwhile goes through [`CellIo`];
+//! [`is_complete`] and [`Completions`] serve an editor. This crate has never heard of Jupyter,
+//! of sockets or of a terminal.
+
+mod cell;
+mod completeness;
+mod completion;
+mod error;
+mod workspace;
+
+pub use cell::{Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, MimeBundle, Outcome, Output};
+pub use completeness::{Completeness, is_complete};
+pub use completion::{Completion, CompletionKind, Completions};
+pub use error::Error;
+pub use workspace::{Workspace, WorkspaceOptions};
