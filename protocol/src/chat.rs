@@ -1,0 +1,125 @@
+//! Words of a conversation with a model as they stand on the wire: messages, tools, options, usage.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::lenient::{is_off, null_default};
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// Who speaks.
+    pub role: Role,
+    /// The text; empty where only tools are called.
+    #[serde(default, deserialize_with = "null_default")]
+    pub content: String,
+    /// Tools that the assistant calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub tool_calls: Vec<ToolCall>,
+    /// With role `tool`: the call that this answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// Name of the speaker, or of the tool that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions to the model.
+    System,
+    /// The person or program that asks.
+    User,
+    /// The model.
+    Assistant,
+    /// A tool's answer.
+    Tool,
+}
+
+/// A call that a model makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// By which the tool's answer names this call.
+    #[serde(default, deserialize_with = "null_default")]
+    pub id: String,
+    /// Name of the tool.
+    pub name: String,
+    /// Its arguments, an object.
+    #[serde(default)]
+    pub arguments: Value,
+}
+
+/// A tool that a model may call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// What it does, for the model to read.
+    #[serde(default, deserialize_with = "null_default")]
+    pub description: String,
+    /// JSON schema of its arguments.
+    #[serde(default)]
+    pub parameters: Value,
+}
+
+/// How to generate; what is left out is the provider's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GenerateOptions {
+    /// Sampling temperature; 0 is greedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Keep the k likeliest tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u32>,
+    /// Keep the likeliest tokens up to this probability mass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// Keep tokens at least this likely relative to the likeliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_p: Option<f32>,
+    /// Penalty of repeated tokens; 1 is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat_penalty: Option<f32>,
+    /// Seed of the sampling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Stop after this many tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// Stop before any of these texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub stop: Vec<String>,
+    /// Cut a prompt that is longer than the context, rather than refuse it.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub truncate: bool,
+}
+
+/// Tokens that a request took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    #[serde(default, deserialize_with = "null_default")]
+    pub prompt_tokens: u32,
+    /// Tokens generated.
+    #[serde(default, deserialize_with = "null_default")]
+    pub completion_tokens: u32,
+    /// Tokens of the prompt that were known from an earlier request.
+    #[serde(default, deserialize_with = "null_default")]
+    pub cached_tokens: u32,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model was done, or a stop text came.
+    Stop,
+    /// `max_tokens` or the context's end.
+    Length,
+    /// It calls tools and waits for their answers.
+    ToolCalls,
+    /// Somebody cancelled it.
+    Cancelled,
+}

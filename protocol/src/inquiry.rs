@@ -1,0 +1,109 @@
+//! What a frontend asks while somebody types: `is_complete`, `complete` and `comm_info`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::lenient::null_default;
+
+/// Asks whether code could run as it stands, or wants another line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsCompleteRequest {
+    /// The source so far.
+    pub code: String,
+}
+
+/// The answer to `is_complete_request`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsCompleteReply {
+    /// The verdict.
+    pub status: Completeness,
+    /// With `incomplete`: what the next line should start with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indent: Option<String>,
+}
+
+/// Whether code is ready to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Completeness {
+    /// It can run.
+    Complete,
+    /// It wants another line.
+    Incomplete,
+    /// It can never run, whatever follows.
+    Invalid,
+    /// The kernel cannot tell.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Asks for completions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompleteRequest {
+    /// The source.
+    pub code: String,
+    /// The cursor, counted in Unicode characters (not bytes, not UTF-16 units). Without it: the end of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor_pos: Option<usize>,
+}
+
+impl CompleteRequest {
+    /// The cursor as a byte offset into the code; one beyond the end is the end.
+    pub fn cursor_bytes(&self) -> usize {
+        let Some(position) = self.cursor_pos else { return self.code.len() };
+        self.code.char_indices().nth(position).map_or(self.code.len(), |(offset, _)| offset)
+    }
+}
+
+/// The answer to `complete_request`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CompleteReply {
+    /// What could stand between start and end.
+    #[serde(default, deserialize_with = "null_default")]
+    pub matches: Vec<String>,
+    /// Where the text to replace begins, in Unicode characters.
+    #[serde(default, deserialize_with = "null_default")]
+    pub cursor_start: usize,
+    /// Where it ends, in Unicode characters.
+    #[serde(default, deserialize_with = "null_default")]
+    pub cursor_end: usize,
+    /// Frontends read e.g. `_jupyter_types_experimental` here.
+    #[serde(default, deserialize_with = "null_default")]
+    pub metadata: Map<String, Value>,
+}
+
+/// Asks for the open comms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommInfoRequest {
+    /// Only those of this target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_name: Option<String>,
+}
+
+/// The answer to `comm_info_request`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommInfoReply {
+    /// The open comms by id.
+    #[serde(default, deserialize_with = "null_default")]
+    pub comms: BTreeMap<String, CommInfo>,
+}
+
+/// One open comm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommInfo {
+    /// What it speaks to.
+    pub target_name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_counts_characters_and_stays_inside_the_code() {
+        let at = |cursor_pos| CompleteRequest { code: "é🌙x".into(), cursor_pos }.cursor_bytes();
+        assert_eq!([at(Some(0)), at(Some(1)), at(Some(2)), at(Some(3)), at(Some(99)), at(None)], [0, 2, 6, 7, 7, 7]);
+    }
+}

@@ -1,0 +1,27 @@
+//! Serde helpers for contents written by others: a null where a value is optional means that it was left out.
+
+use serde::{Deserialize, Deserializer};
+
+/// Reads null as the default; with `#[serde(default)]` a missing field is the same.
+pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads null as true; with `#[serde(default = "lenient::yes")]` a missing field is the same.
+pub(crate) fn null_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(true))
+}
+
+/// The default of an optional flag that is on unless said otherwise.
+pub(crate) fn yes() -> bool {
+    true
+}
+
+/// Whether a flag is off, for leaving it out of what we write.
+pub(crate) fn is_off(flag: &bool) -> bool {
+    !*flag
+}

@@ -1,0 +1,65 @@
+//! What travels between a Jupyter client and a kernel: typed messages, their signing and framing, the connection file, and the
+//! transports that carry the frames.
+//!
+//! In reading order: [`header`], [`message`] (a message and the trait of its content), the message families ([`kernel_info`],
+//! [`execute`], [`inquiry`], [`lifecycle`], [`output`], [`chat`], [`model`]), the enums that collect them per channel ([`request`],
+//! [`reply`], [`publication`], [`stdin`]), [`codec`], [`connection_file`], and [`transport`] with its two implementations.
+//!
+//! It knows nothing of Lua, models or providers; it does not dispatch, and it has no opinion on what a message makes somebody do.
+//!
+//! The types are our own rather than those of `jupyter-protocol` 2.0.3, which drops `subshell_id` and the CURVE keys, fixes the header's
+//! version, and rejects valid requests that leave optional fields out. Everything is parsed leniently (a missing or null optional, an
+//! unknown field or an unknown type is normal) and written strictly (every field that the specification asks for is present).
+
+pub mod chat;
+pub mod codec;
+pub mod connection_file;
+pub mod execute;
+pub mod header;
+pub mod inquiry;
+pub mod kernel_info;
+mod lenient;
+pub mod lifecycle;
+pub mod message;
+pub mod model;
+pub mod output;
+pub mod publication;
+pub mod reply;
+pub mod request;
+pub mod stdin;
+pub mod transport;
+
+pub use chat::{ChatMessage, FinishReason, GenerateOptions, Role, Tool, ToolCall, Usage};
+pub use codec::{Codec, DecodeError, Dropped, EncodeError};
+pub use connection_file::{ConnectionFile, ConnectionFileError, CurveKeys};
+pub use execute::{ExecuteExtension, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExpressionResult};
+pub use header::Header;
+pub use inquiry::{
+    CommInfo, CommInfoReply, CommInfoRequest, CompleteReply, CompleteRequest, Completeness, IsCompleteReply,
+    IsCompleteRequest,
+};
+pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
+pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};
+pub use message::{Content, Frames, Message};
+pub use model::{
+    BackendError, BackendStatus, CancelReply, CancelRequest, GenerateReply, ListReply, ListedModel, LoadedModel,
+    ModelChatRequest, ModelCompleteRequest, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel,
+    StatusReply, WhichBackend,
+};
+pub use output::{
+    ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, ExecutionState, IopubWelcome, MimeBundle,
+    Status, Stream, StreamName,
+};
+pub use publication::Publication;
+pub use reply::{ErrorReply, Reply};
+pub use request::Request;
+pub use stdin::{InputReply, InputRequest, StdinMessage};
+pub use transport::in_process::in_process;
+pub use transport::zmq;
+pub use transport::{
+    Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, PublishSender,
+    Publisher, Subscription, Subscriptions, TransportError,
+};
+
+/// The version of the Jupyter messaging protocol that our headers state.
+pub const PROTOCOL_VERSION: &str = "5.5";

@@ -1,0 +1,320 @@
+//! `model_request`, `model_reply` and `model_event`: borrowing a kernel's models without running Lua. The request and the reply are
+//! tagged on `command`, the event on `event`. An error is an ordinary error reply with its machine-readable `kind`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::{ChatMessage, FinishReason, GenerateOptions, Tool, ToolCall, Usage};
+use crate::lenient::{is_off, null_default};
+
+/// What a client wants of the kernel's models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum ModelRequest {
+    /// Which models there are.
+    List(WhichBackend),
+    /// What a model is.
+    Info(NamedModel),
+    /// How the backends are and what they have loaded.
+    Status(WhichBackend),
+    /// Load a model into memory.
+    Load(NamedModel),
+    /// Drop a model from memory.
+    Unload(NamedModel),
+    /// Continue a conversation.
+    Chat(ModelChatRequest),
+    /// Continue a text.
+    Complete(ModelCompleteRequest),
+    /// Stop another request.
+    Cancel(CancelRequest),
+}
+
+/// One backend, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhichBackend {
+    /// A provider instance's name; none is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+}
+
+/// One model, by its specifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedModel {
+    /// The specifier.
+    pub model: String,
+}
+
+/// Continue a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelChatRequest {
+    /// The specifier; none is the kernel's default model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The conversation so far.
+    pub messages: Vec<ChatMessage>,
+    /// Tools that the model may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub tools: Vec<Tool>,
+    /// How to generate.
+    #[serde(default, deserialize_with = "null_default")]
+    pub options: GenerateOptions,
+}
+
+/// Continue a text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelCompleteRequest {
+    /// The specifier; none is the kernel's default model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The text.
+    pub prompt: String,
+    /// Feed the text to the model as it stands, rather than as a user's message through the model's chat template.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub raw: bool,
+    /// How to generate.
+    #[serde(default, deserialize_with = "null_default")]
+    pub options: GenerateOptions,
+}
+
+/// Stop another request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRequest {
+    /// The `msg_id` of the request to stop.
+    pub request: String,
+}
+
+/// The answer to a model request, of the same command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum ModelReply {
+    /// The models.
+    List(ListReply),
+    /// The model.
+    Info(Box<ModelInfoReply>),
+    /// The backends.
+    Status(StatusReply),
+    /// What is in memory now.
+    Load(LoadedModel),
+    /// What was dropped.
+    Unload(NamedModel),
+    /// The model's answer.
+    Chat(GenerateReply),
+    /// The text's continuation.
+    Complete(GenerateReply),
+    /// Whether something was cancelled.
+    Cancel(CancelReply),
+}
+
+/// The models of the backends that answered, and the errors of those that did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListReply {
+    /// What there is.
+    pub models: Vec<ListedModel>,
+    /// One per backend that could not say.
+    #[serde(default, deserialize_with = "null_default")]
+    pub errors: Vec<BackendError>,
+}
+
+/// A model that a backend could serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedModel {
+    /// The provider instance's name.
+    pub backend: String,
+    /// The model's name there.
+    pub name: String,
+    /// Size on disk in bytes, where it is known.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// Whether it is in memory.
+    #[serde(default, deserialize_with = "null_default")]
+    pub loaded: bool,
+    /// Where it lies: a path, an address, or that it is part of the program.
+    #[serde(default)]
+    pub location: Option<String>,
+}
+
+/// Why a backend could not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendError {
+    /// The provider instance's name.
+    pub backend: String,
+    /// Machine-readable, e.g. `network`.
+    #[serde(default, deserialize_with = "null_default")]
+    pub kind: String,
+    /// For people.
+    pub message: String,
+}
+
+/// What a model is; a backend leaves out what it does not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelInfoReply {
+    /// The canonical specifier.
+    pub model: String,
+    /// The model's own name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// E.g. `llama`.
+    #[serde(default)]
+    pub architecture: Option<String>,
+    /// Number of weights.
+    #[serde(default)]
+    pub parameters: Option<u64>,
+    /// Number of decoder layers.
+    #[serde(default)]
+    pub layers: Option<u64>,
+    /// Width of a hidden state.
+    #[serde(default)]
+    pub hidden: Option<u64>,
+    /// Attention heads.
+    #[serde(default)]
+    pub heads: Option<u64>,
+    /// Heads of keys and values.
+    #[serde(default)]
+    pub kv_heads: Option<u64>,
+    /// Tokens of context that it was trained for.
+    #[serde(default)]
+    pub context_length: Option<u64>,
+    /// Tokens of context in use.
+    #[serde(default)]
+    pub context_size: Option<u64>,
+    /// Number of tokens in its vocabulary.
+    #[serde(default)]
+    pub vocabulary: Option<u64>,
+    /// E.g. `Q8_0`.
+    #[serde(default)]
+    pub quantization: Option<String>,
+    /// Size on disk in bytes.
+    #[serde(default)]
+    pub file_bytes: Option<u64>,
+    /// Memory taken in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// What computes it.
+    #[serde(default)]
+    pub executor: Option<String>,
+    /// Whether it can hold a conversation.
+    #[serde(default)]
+    pub has_chat_template: Option<bool>,
+    /// Whether its template knows tools.
+    #[serde(default)]
+    pub supports_tools: Option<bool>,
+}
+
+/// How the backends are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// One per backend asked.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// How a backend is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// The provider instance's name.
+    pub backend: String,
+    /// Its type, e.g. `candle`.
+    #[serde(default, deserialize_with = "null_default")]
+    pub provider_type: String,
+    /// Whether it answers requests.
+    pub healthy: bool,
+    /// What it has to say, e.g. why it does not answer.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// What it holds in memory.
+    #[serde(default, deserialize_with = "null_default")]
+    pub loaded: Vec<LoadedModel>,
+}
+
+/// A model in memory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadedModel {
+    /// The provider instance's name.
+    #[serde(default, deserialize_with = "null_default")]
+    pub backend: String,
+    /// The model's name there.
+    pub name: String,
+    /// Memory taken in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Tokens of context in use.
+    #[serde(default)]
+    pub context_size: Option<u64>,
+    /// What loading took, in milliseconds.
+    #[serde(default)]
+    pub load_ms: Option<f64>,
+    /// Forward passes so far: stops rising once nothing is generating.
+    #[serde(default)]
+    pub steps: Option<u64>,
+    /// Requests it is working on.
+    #[serde(default, deserialize_with = "null_default")]
+    pub active_requests: u32,
+}
+
+/// What a model generated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerateReply {
+    /// The text.
+    #[serde(default, deserialize_with = "null_default")]
+    pub text: String,
+    /// What it thought before answering, when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<String>,
+    /// The tools it calls.
+    #[serde(default, deserialize_with = "null_default")]
+    pub tool_calls: Vec<ToolCall>,
+    /// The tokens it took.
+    #[serde(default, deserialize_with = "null_default")]
+    pub usage: Usage,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// The canonical specifier of the model that answered.
+    pub model: String,
+    /// What the request took, in milliseconds.
+    #[serde(default, deserialize_with = "null_default")]
+    pub duration_ms: f64,
+}
+
+/// What a cancel did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelReply {
+    /// Whether the request was running; false when it had ended already or never was.
+    pub cancelled: bool,
+}
+
+/// Something that happened while a model request runs; parented to it, on iopub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ModelEvent {
+    /// A piece of the answer.
+    Text {
+        /// The piece.
+        text: String,
+    },
+    /// A piece of the thinking.
+    Thinking {
+        /// The piece.
+        text: String,
+    },
+    /// A tool is called.
+    ToolCall(ToolCall),
+    /// The tokens it took.
+    Usage(Usage),
+    /// Something long, such as loading, is under way.
+    Progress {
+        /// What is being done.
+        task: String,
+        /// How much of it is done.
+        #[serde(default, deserialize_with = "null_default")]
+        completed: u64,
+        /// Out of how much, where that is known.
+        #[serde(default)]
+        total: Option<u64>,
+    },
+    /// The generation ended.
+    Done {
+        /// Why.
+        finish_reason: FinishReason,
+    },
+    /// An event that is not known here.
+    #[serde(other, skip_serializing)]
+    Unknown,
+}

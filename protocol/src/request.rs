@@ -1,0 +1,81 @@
+//! What a client asks on shell or control.
+
+use serde_json::Value;
+
+use crate::Content;
+use crate::execute::ExecuteRequest;
+use crate::inquiry::{CommInfoRequest, CompleteRequest, IsCompleteRequest};
+use crate::lifecycle::{InterruptRequest, ShutdownRequest};
+use crate::model::ModelRequest;
+
+/// A request; both shell and control carry any of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// `kernel_info_request`
+    KernelInfo,
+    /// `execute_request`
+    Execute(ExecuteRequest),
+    /// `is_complete_request`
+    IsComplete(IsCompleteRequest),
+    /// `complete_request`
+    Complete(CompleteRequest),
+    /// `comm_info_request`
+    CommInfo(CommInfoRequest),
+    /// `interrupt_request`
+    Interrupt(InterruptRequest),
+    /// `shutdown_request`
+    Shutdown(ShutdownRequest),
+    /// `model_request`
+    Model(ModelRequest),
+    /// A type that is not known here.
+    Unknown {
+        /// The header's type.
+        msg_type: String,
+        /// The content as it came.
+        content: Value,
+    },
+}
+
+impl Content for Request {
+    fn msg_type(&self) -> &str {
+        match self {
+            Request::KernelInfo => "kernel_info_request",
+            Request::Execute(_) => "execute_request",
+            Request::IsComplete(_) => "is_complete_request",
+            Request::Complete(_) => "complete_request",
+            Request::CommInfo(_) => "comm_info_request",
+            Request::Interrupt(_) => "interrupt_request",
+            Request::Shutdown(_) => "shutdown_request",
+            Request::Model(_) => "model_request",
+            Request::Unknown { msg_type, .. } => msg_type,
+        }
+    }
+
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        match self {
+            Request::KernelInfo => Ok(b"{}".to_vec()),
+            Request::Execute(content) => serde_json::to_vec(content),
+            Request::IsComplete(content) => serde_json::to_vec(content),
+            Request::Complete(content) => serde_json::to_vec(content),
+            Request::CommInfo(content) => serde_json::to_vec(content),
+            Request::Interrupt(content) => serde_json::to_vec(content),
+            Request::Shutdown(content) => serde_json::to_vec(content),
+            Request::Model(content) => serde_json::to_vec(content),
+            Request::Unknown { content, .. } => serde_json::to_vec(content),
+        }
+    }
+
+    fn from_json(msg_type: &str, content: &[u8]) -> Result<Request, serde_json::Error> {
+        Ok(match msg_type {
+            "kernel_info_request" => Request::KernelInfo,
+            "execute_request" => Request::Execute(serde_json::from_slice(content)?),
+            "is_complete_request" => Request::IsComplete(serde_json::from_slice(content)?),
+            "complete_request" => Request::Complete(serde_json::from_slice(content)?),
+            "comm_info_request" => Request::CommInfo(serde_json::from_slice(content)?),
+            "interrupt_request" => Request::Interrupt(serde_json::from_slice(content)?),
+            "shutdown_request" => Request::Shutdown(serde_json::from_slice(content)?),
+            "model_request" => Request::Model(serde_json::from_slice(content)?),
+            _ => Request::Unknown { msg_type: msg_type.to_owned(), content: serde_json::from_slice(content)? },
+        })
+    }
+}
