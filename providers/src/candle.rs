@@ -1,0 +1,265 @@
+//! The `candle` provider: GGUF models run in this process by the engine. It knows which models
+//! there are (the bundled one and those in a folder), and which of them are in memory.
+
+mod residency;
+mod shelf;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt};
+use futures::{FutureExt, TryFutureExt};
+use perilune_engine::{EngineOptions, Event, FinishReason, ModelInfo, Request, Usage};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{CandleConfig, ProviderConfig};
+use crate::error::Error;
+use crate::nearest::nearest;
+use crate::provider::{
+    EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,
+    Provider, ProviderType,
+};
+use residency::{Lease, Residency};
+use shelf::{Found, Shelf};
+
+/// Models that run in this process. Clones share what is loaded.
+///
+/// Requests to the bundled model have temperature 0 unless they say otherwise: it is so small that
+/// sampling only makes it wrong. Other models have the defaults of
+/// [`Sampling`](perilune_engine::Sampling).
+#[derive(Clone)]
+pub struct CandleProvider {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    timeout: Option<Duration>,
+    shelf: Shelf,
+    residency: Arc<Residency>,
+}
+
+impl CandleProvider {
+    /// The instance called `name`. Nothing is read or loaded before the first request.
+    pub fn new(name: &str, common: &ProviderConfig, options: &CandleConfig) -> CandleProvider {
+        let engine_options = EngineOptions {
+            context_size: options.context_size,
+            cpu_threads: options.cpu_threads,
+            max_concurrent: options.max_concurrent,
+        };
+        CandleProvider {
+            shared: Arc::new(Shared {
+                name: name.to_owned(),
+                timeout: common.timeout,
+                shelf: Shelf::new(options),
+                residency: Arc::new(Residency::new(engine_options)),
+            }),
+        }
+    }
+
+    /// How many loads were started so far: one per model, until it is unloaded or its load fails.
+    pub fn loads(&self) -> u64 {
+        self.shared.residency.loads()
+    }
+
+    /// The model of that name in memory, loaded if need be, and held until the lease is dropped.
+    async fn lease(&self, model: &str) -> Result<Lease, Error> {
+        shelf::check_name(model)?;
+        loop {
+            if let Some(lease) = self.shared.residency.join(model).await? {
+                return Ok(lease);
+            }
+            let found = self.find(model).await?;
+            self.shared.residency.start(model, &found);
+        }
+    }
+
+    /// Where the model of that name lies.
+    async fn find(&self, model: &str) -> Result<Found, Error> {
+        if let Some(bundled) = self.shared.shelf.bundled(model) {
+            return Ok(bundled);
+        }
+        let shelf = self.scan().await?;
+        let servable = || shelf.iter().filter(|found| found.problem.is_none());
+        match servable().find(|found| found.name == model) {
+            Some(found) => Ok(found.clone()),
+            None => Err(Error::ModelNotFound {
+                model: model.to_owned(),
+                instances: vec![self.shared.name.clone()],
+                near: nearest(model, servable().map(|found| found.name.as_str())),
+                unreachable: Vec::new(),
+            }),
+        }
+    }
+
+    /// Reads the folder of models, which may be slow, beside the runtime's own threads.
+    async fn scan(&self) -> Result<Vec<Found>, Error> {
+        let provider = self.clone();
+        let scan = move || {
+            let shelf = &provider.shared.shelf;
+            shelf.scan().map_err(|source| Error::ModelDirectory {
+                instance: provider.shared.name.clone(),
+                path: shelf.directory().to_owned(),
+                source: Arc::new(source),
+            })
+        };
+        match tokio::task::spawn_blocking(scan).await {
+            Ok(found) => found,
+            Err(error) => Err(Error::ModelDirectory {
+                instance: self.shared.name.clone(),
+                path: self.shared.shelf.directory().to_owned(),
+                source: Arc::new(std::io::Error::other(error)),
+            }),
+        }
+    }
+
+    /// Loads the model if need be, then streams what the engine says.
+    async fn start(self, request: GenerateRequest, cancel: CancellationToken) -> Result<EventStream, Error> {
+        let lease = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(cancelled()),
+            lease = self.lease(&request.model) => lease?,
+        };
+        let mut options = request.options;
+        if lease.location() == Location::Bundled {
+            options.sampling.temperature.get_or_insert(0.0);
+        }
+        let mut events = lease.engine().generate(Request { prompt: request.prompt, options, cancel });
+        let model = request.model;
+        let stream = stream::poll_fn(move |context| {
+            // The lease lives as long as the events do.
+            let _held = &lease;
+            events.poll_next_unpin(context).map(|event| event.map(|event| event.map_err(|e| Error::engine(&model, e))))
+        });
+        Ok(stream.boxed())
+    }
+}
+
+/// What a request says that was cancelled before it reached the engine.
+fn cancelled() -> EventStream {
+    let usage = Event::Usage(Usage::default());
+    let done = Event::Done(FinishReason::Cancelled);
+    stream::iter([Ok(usage), Ok(done)]).boxed()
+}
+
+/// Ends `events` with `error` once `limit` has passed since the first poll; ending it drops it,
+/// which cancels the generation.
+fn limited(events: EventStream, limit: Duration, error: Error) -> EventStream {
+    let state = (events, None::<Instant>, Some(error));
+    stream::unfold(state, move |(mut events, deadline, mut error)| async move {
+        error.as_ref()?;
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + limit);
+        match timeout_at(deadline, events.next()).await {
+            Ok(event) => event.map(|event| (event, (events, Some(deadline), error))),
+            Err(_) => {
+                let error = error.take()?;
+                let ended = stream::empty().boxed();
+                Some((Err(error), (ended, Some(deadline), None)))
+            }
+        }
+    })
+    .boxed()
+}
+
+impl Provider for CandleProvider {
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn provider_type(&self) -> ProviderType {
+        ProviderType::Candle
+    }
+
+    fn generate(&self, request: GenerateRequest, cancel: CancellationToken) -> EventStream {
+        let limit = self.shared.timeout.map(|limit| {
+            let error = Error::Timeout { model: request.model.clone(), instance: self.shared.name.clone(), limit };
+            (limit, error)
+        });
+        let events = self.clone().start(request, cancel).try_flatten_stream().boxed();
+        match limit {
+            Some((limit, error)) => limited(events, limit, error),
+            None => events,
+        }
+    }
+
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, Error>> {
+        async move {
+            let found = self.scan().await?;
+            let entries = found.into_iter().map(|found| ModelEntry {
+                loaded: found.problem.is_none() && self.shared.residency.is_loaded(&found.name),
+                name: found.name,
+                size_bytes: found.size_bytes,
+                location: found.location,
+                problem: found.problem,
+            });
+            Ok(entries.collect())
+        }
+        .boxed()
+    }
+
+    fn health(&self) -> BoxFuture<'_, Health> {
+        async move {
+            match self.scan().await {
+                Ok(_) => Health { status: HealthStatus::Ready, detail: "runs in this process on cpu".to_owned() },
+                Err(error) => Health { status: HealthStatus::Degraded, detail: error.to_string() },
+            }
+        }
+        .boxed()
+    }
+
+    fn local(&self) -> Option<&dyn LocalProvider> {
+        Some(self)
+    }
+}
+
+impl LocalProvider for CandleProvider {
+    fn info(&self, model: &str) -> BoxFuture<'_, Result<ModelInfo, Error>> {
+        let model = model.to_owned();
+        async move { Ok(self.lease(&model).await?.engine().info().clone()) }.boxed()
+    }
+
+    fn load(&self, model: &str) -> BoxFuture<'_, Result<LoadedModel, Error>> {
+        let model = model.to_owned();
+        async move {
+            let lease = self.lease(&model).await?;
+            Ok(lease.describe())
+        }
+        .boxed()
+    }
+
+    fn unload(&self, model: &str) -> BoxFuture<'_, Result<(), Error>> {
+        let model = model.to_owned();
+        async move {
+            if self.shared.residency.unload(&model).await? {
+                return Ok(());
+            }
+            let loaded = self.loaded().into_iter().map(|model| model.name);
+            Err(Error::ModelNotLoaded { model, instance: self.shared.name.clone(), loaded: loaded.collect() })
+        }
+        .boxed()
+    }
+
+    fn loaded(&self) -> Vec<LoadedModel> {
+        self.shared.residency.loaded()
+    }
+
+    fn holds(&self, model: &str) -> BoxFuture<'_, Result<Holding, Error>> {
+        let model = model.to_owned();
+        async move {
+            if shelf::check_name(&model).is_err() {
+                return Ok(Holding::Absent);
+            }
+            if self.shared.residency.is_loaded(&model) {
+                return Ok(Holding::Loaded);
+            }
+            match self.find(&model).await {
+                Ok(_) => Ok(Holding::Stored),
+                Err(Error::ModelNotFound { .. }) => Ok(Holding::Absent),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+}

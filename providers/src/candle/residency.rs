@@ -1,0 +1,267 @@
+//! Which models are in memory, who holds them, and that each is loaded once however many ask.
+//!
+//! A slot goes from loading to resident, and from resident to gone once an unload was asked for
+//! and the last lease is dropped. The lock is held for look-ups only, never while anything loads,
+//! waits or is freed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use perilune_engine::{Engine, EngineOptions};
+use tokio::sync::watch;
+
+use super::shelf::Found;
+use crate::error::Error;
+use crate::provider::{LoadedModel, Location};
+
+pub(super) struct Residency {
+    options: EngineOptions,
+    slots: Mutex<BTreeMap<String, Slot>>,
+    loads: AtomicU64,
+}
+
+enum Slot {
+    Loading(watch::Receiver<Option<Error>>),
+    Resident {
+        model: Arc<Resident>,
+        leases: usize,
+        /// Set once an unload was asked for; dropped with the slot, which tells those who wait.
+        unloading: Option<watch::Sender<()>>,
+    },
+}
+
+struct Resident {
+    name: String,
+    location: Location,
+    engine: Engine,
+    load_ms: u64,
+}
+
+impl Resident {
+    fn describe(&self, active_requests: usize, unloading: bool) -> LoadedModel {
+        let info = self.engine.info();
+        LoadedModel {
+            name: self.name.clone(),
+            memory_bytes: info.memory_bytes,
+            context_size: info.context_size,
+            load_ms: self.load_ms,
+            steps: self.engine.steps(),
+            active_requests,
+            unloading,
+        }
+    }
+}
+
+/// What stands between a caller and the model it asks for.
+enum Wait {
+    Load(watch::Receiver<Option<Error>>),
+    Unload(watch::Receiver<()>),
+}
+
+impl Residency {
+    pub(super) fn new(options: EngineOptions) -> Residency {
+        Residency { options, slots: Mutex::default(), loads: AtomicU64::new(0) }
+    }
+
+    /// Every change under the lock is one insertion or removal, so a poisoned lock is still sound.
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_loaded(&self, name: &str) -> bool {
+        matches!(self.slots().get(name), Some(Slot::Resident { .. }))
+    }
+
+    pub(super) fn loaded(&self) -> Vec<LoadedModel> {
+        let slots = self.slots();
+        let resident = slots.values().filter_map(|slot| match slot {
+            Slot::Resident { model, leases, unloading } => Some(model.describe(*leases, unloading.is_some())),
+            Slot::Loading(_) => None,
+        });
+        resident.collect()
+    }
+
+    /// The model, if it is in memory or on its way there; `None` if somebody must start its load.
+    /// A load that fails fails for everyone who waits for it, and is then forgotten.
+    pub(super) async fn join(self: &Arc<Self>, name: &str) -> Result<Option<Lease>, Error> {
+        loop {
+            let wait = match self.slots().get_mut(name) {
+                None => return Ok(None),
+                Some(Slot::Loading(done)) => Wait::Load(done.clone()),
+                Some(Slot::Resident { unloading: Some(gone), .. }) => Wait::Unload(gone.subscribe()),
+                Some(Slot::Resident { model, leases, .. }) => {
+                    *leases += 1;
+                    return Ok(Some(Lease { residency: Arc::clone(self), model: Arc::clone(model) }));
+                }
+            };
+            match wait {
+                Wait::Load(done) => loaded(done).await?,
+                // It never sends: an error says that the sender went with its slot.
+                Wait::Unload(mut gone) => while gone.changed().await.is_ok() {},
+            }
+        }
+    }
+
+    /// Starts to load a model on a thread of its own, unless somebody else was quicker.
+    pub(super) fn start(self: &Arc<Self>, name: &str, found: &Found) {
+        let (report, done) = watch::channel(None);
+        {
+            let mut slots = self.slots();
+            if slots.contains_key(name) {
+                return;
+            }
+            slots.insert(name.to_owned(), Slot::Loading(done));
+        }
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        let loading = Loading {
+            residency: Arc::clone(self),
+            name: name.to_owned(),
+            report,
+            outcome: Err(Error::LoadFailed { model: name.to_owned(), problem: "its thread ended early".to_owned() }),
+        };
+        let found = found.clone();
+        // A thread and not a runtime's blocking task: the load outlives the runtime of whoever
+        // asked first. If it can't be had, dropping the closure reports that.
+        let spawned = std::thread::Builder::new().name("model-load".to_owned()).spawn(move || loading.run(&found));
+        if let Err(error) = spawned {
+            tracing::error!(model = name, %error, "no thread to load the model on");
+        }
+    }
+
+    /// Drops a model once nobody holds it, and waits for that. `false`: it was not in memory.
+    pub(super) async fn unload(&self, name: &str) -> Result<bool, Error> {
+        loop {
+            let mut idle = None;
+            let wait = {
+                let mut slots = self.slots();
+                match slots.get_mut(name) {
+                    None => return Ok(false),
+                    Some(Slot::Loading(done)) => Some(Wait::Load(done.clone())),
+                    Some(Slot::Resident { leases: 0, .. }) => {
+                        idle = slots.remove(name);
+                        None
+                    }
+                    Some(Slot::Resident { unloading, .. }) => {
+                        let gone = unloading.get_or_insert_with(|| watch::channel(()).0);
+                        Some(Wait::Unload(gone.subscribe()))
+                    }
+                }
+            };
+            match wait {
+                None => {
+                    drop(idle);
+                    tracing::info!(model = name, "model unloaded");
+                    return Ok(true);
+                }
+                Some(Wait::Load(done)) => loaded(done).await?,
+                Some(Wait::Unload(mut gone)) => {
+                    while gone.changed().await.is_ok() {}
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+/// Waits until a load has ended.
+async fn loaded(mut done: watch::Receiver<Option<Error>>) -> Result<(), Error> {
+    loop {
+        // The sender goes when the load has ended; what it sent last stays readable.
+        let ended = done.changed().await.is_err();
+        if let Some(error) = &*done.borrow_and_update() {
+            return Err(error.clone());
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// A load under way. Dropping it settles the slot with the outcome, also when the load panics.
+struct Loading {
+    residency: Arc<Residency>,
+    name: String,
+    report: watch::Sender<Option<Error>>,
+    outcome: Result<Arc<Resident>, Error>,
+}
+
+impl Loading {
+    fn run(mut self, found: &Found) {
+        let started = Instant::now();
+        let loaded = Engine::load(&found.source(), &self.residency.options);
+        let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.outcome = match loaded {
+            Ok(engine) => {
+                tracing::info!(model = self.name, load_ms, "model loaded");
+                Ok(Arc::new(Resident { name: self.name.clone(), location: found.location.clone(), engine, load_ms }))
+            }
+            Err(error) => {
+                tracing::warn!(model = self.name, %error, "model not loaded");
+                Err(Error::engine(&self.name, error))
+            }
+        };
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        let mut slots = self.residency.slots();
+        match &self.outcome {
+            Ok(model) => {
+                let slot = Slot::Resident { model: Arc::clone(model), leases: 0, unloading: None };
+                slots.insert(self.name.clone(), slot);
+            }
+            Err(error) => {
+                slots.remove(&self.name);
+                self.report.send_replace(Some(error.clone()));
+            }
+        }
+    }
+}
+
+/// A model that stays in memory at least as long as this.
+pub(super) struct Lease {
+    residency: Arc<Residency>,
+    model: Arc<Resident>,
+}
+
+impl Lease {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.model.engine
+    }
+
+    pub(super) fn location(&self) -> Location {
+        self.model.location.clone()
+    }
+
+    /// The model as its other holders see it.
+    pub(super) fn describe(&self) -> LoadedModel {
+        let (leases, unloading) = match self.residency.slots().get(&self.model.name) {
+            Some(Slot::Resident { leases, unloading, .. }) => (*leases, unloading.is_some()),
+            _ => (1, false),
+        };
+        self.model.describe(leases.saturating_sub(1), unloading)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut slots = self.residency.slots();
+        let Some(Slot::Resident { leases, unloading, .. }) = slots.get_mut(&self.model.name) else {
+            return;
+        };
+        *leases -= 1;
+        if *leases == 0 && unloading.is_some() {
+            let gone = slots.remove(&self.model.name);
+            drop(slots);
+            drop(gone);
+            tracing::info!(model = self.model.name, "model unloaded");
+        }
+    }
+}

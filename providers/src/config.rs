@@ -1,0 +1,221 @@
+//! The configuration: which provider instances there are, and which model is meant by default.
+//!
+//! TOML in layers, later ones first: flags, environment, the project's `perilune.toml`, the user's
+//! `config.toml`, defaults. A key that is set in a later layer replaces the earlier one's; tables
+//! are merged key by key. Without any file there is one instance, `candle`.
+
+mod candle;
+mod error;
+mod layer;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::nearest::{listed, nearest};
+use crate::provider::ProviderType;
+use crate::specifier::ModelSpecifier;
+use layer::{Layer, Located, Table};
+
+pub use candle::CandleConfig;
+pub use error::{ConfigError, ConfigWarning, Origin};
+pub use sources::{ConfigSources, Overrides};
+
+/// Everything the user decided, checked.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Config {
+    /// The model that is meant when none is named.
+    pub default_model: Option<ModelSpecifier>,
+    /// The instance asked first for a `local/` model without `@backend`.
+    pub default_backend: Option<String>,
+    /// The instances by name, disabled ones included.
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// What was ignored and why; callers show them.
+    pub warnings: Vec<ConfigWarning>,
+    /// The files that were read, earlier layers first.
+    pub files: Vec<PathBuf>,
+}
+
+/// One `[providers.<name>]` table.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ProviderConfig {
+    /// Whether the registry opens it.
+    pub enabled: bool,
+    /// The model meant when this instance is the default backend and no model is named.
+    pub default_model: Option<String>,
+    /// The longest one request may take, loading included; `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// What only its type has.
+    pub options: ProviderOptions,
+}
+
+/// The options of each type of provider.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProviderOptions {
+    /// GGUF models run in this process.
+    Candle(CandleConfig),
+}
+
+impl ProviderOptions {
+    /// The type these are the options of.
+    pub fn provider_type(&self) -> ProviderType {
+        match self {
+            ProviderOptions::Candle(_) => ProviderType::Candle,
+        }
+    }
+}
+
+impl Default for Config {
+    /// One instance, `candle`, with the bundled model and no folder of models.
+    fn default() -> Config {
+        Config::from_layers(Vec::new(), &ConfigSources::default()).expect("the defaults hold together")
+    }
+}
+
+impl Config {
+    /// Reads every layer. Missing files are normal; a file that cannot be read or does not hold
+    /// together is an error that names it, the line and what would have worked.
+    pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
+        let mut layers = Vec::new();
+        let mut files = Vec::new();
+        let mut warnings = Vec::new();
+        let mut trusted = Vec::new();
+        let user_file = sources.directories.config_file();
+        if let Some(path) = &user_file
+            && let Some(text) = sources::read(path)?
+        {
+            let mut layer = Layer::parse(&text, path)?;
+            trusted = layer.take_trusted_folders(&sources.directories)?;
+            files.push(path.clone());
+            layers.push(layer);
+        }
+        if let Some(path) = sources.project_file()
+            && !files.contains(&path)
+            && let Some(text) = sources::read(&path)?
+        {
+            let mut layer = Layer::parse(&text, &path)?;
+            warnings = layer.confine_to_project(&path, &trusted, user_file.as_deref());
+            files.push(path);
+            layers.push(layer);
+        }
+        layers.push(
+            sources.environment.layer(Origin::Environment("PERILUNE_MODEL"), Origin::Environment("PERILUNE_BACKEND")),
+        );
+        layers.push(sources.flags.layer(Origin::Flag("--model"), Origin::Flag("--backend")));
+        let mut config = Config::from_layers(layers, sources)?;
+        config.files = files;
+        config.warnings = warnings;
+        Ok(config)
+    }
+
+    /// Reads one text as if it were the user's file `origin`, over the defaults and without any
+    /// other layer.
+    pub fn from_toml(text: &str, origin: impl Into<PathBuf>) -> Result<Config, ConfigError> {
+        let origin = origin.into();
+        let sources = ConfigSources::default();
+        let mut layer = Layer::parse(text, &origin)?;
+        layer.take_trusted_folders(&sources.directories)?;
+        Config::from_layers(vec![layer], &sources)
+    }
+
+    fn from_layers(layers: Vec<Layer>, sources: &ConfigSources) -> Result<Config, ConfigError> {
+        let mut merged = Layer::defaults();
+        for layer in layers {
+            merged.put(layer);
+        }
+        let mut top = Table::new("the top level", merged.top);
+        let default_model = top.specifier("default_model")?;
+        let default_backend = top.located_string("default_backend")?;
+        top.finish(layer::TOP_LEVEL)?;
+
+        let mut providers = BTreeMap::new();
+        for (name, keys) in merged.providers {
+            let provider = ProviderConfig::from_keys(&name, keys, sources)?;
+            providers.insert(name, provider);
+        }
+        if let Some((name, origin)) = &default_backend {
+            check_backend(name, origin, &providers)?;
+        }
+        Ok(Config {
+            default_model,
+            default_backend: default_backend.map(|(name, _)| name),
+            providers,
+            warnings: Vec::new(),
+            files: Vec::new(),
+        })
+    }
+}
+
+/// The default backend is an instance that is there and enabled.
+fn check_backend(name: &str, origin: &Origin, providers: &BTreeMap<String, ProviderConfig>) -> Result<(), ConfigError> {
+    if providers.get(name).is_some_and(|provider| provider.enabled) {
+        return Ok(());
+    }
+    let configured: Vec<String> =
+        providers.iter().filter(|(_, provider)| provider.enabled).map(|(name, _)| name.clone()).collect();
+    Err(ConfigError::UnknownBackend {
+        origin: origin.clone(),
+        name: name.to_owned(),
+        near: nearest(name, configured.iter().map(String::as_str)),
+        configured,
+    })
+}
+
+impl ProviderConfig {
+    fn from_keys(
+        name: &str,
+        keys: BTreeMap<String, Located>,
+        sources: &ConfigSources,
+    ) -> Result<ProviderConfig, ConfigError> {
+        let mut table = Table::new(&format!("[providers.{name}]"), keys);
+        check_name(name, &table)?;
+        let provider_type = provider_type(name, &mut table)?;
+        let enabled = table.boolean("enabled")?.unwrap_or(true);
+        let default_model = table.model("default_model")?;
+        let timeout = table.seconds("timeout_seconds")?;
+        let options = match provider_type {
+            ProviderType::Candle => ProviderOptions::Candle(CandleConfig::from_table(&mut table, sources)?),
+        };
+        Ok(ProviderConfig { enabled, default_model, timeout, options })
+    }
+}
+
+/// An instance's name is one segment of a specifier, and not the word that means any of them.
+fn check_name(name: &str, table: &Table) -> Result<(), ConfigError> {
+    let problem = if name == "local" {
+        "`local` means any local instance"
+    } else if name.is_empty() {
+        "it is empty"
+    } else if name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/' || c == '@') {
+        "a name has no blanks, `/` or `@`"
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::InstanceName { origin: table.origin(), name: name.to_owned(), problem })
+}
+
+/// The `type` key; an instance that bears a type's name needs none.
+fn provider_type(name: &str, table: &mut Table) -> Result<ProviderType, ConfigError> {
+    let known = ProviderType::ALL.map(ProviderType::as_str);
+    let find = |word: &str| ProviderType::ALL.into_iter().find(|t| t.as_str() == word);
+    match table.located_string("type")? {
+        Some((word, origin)) => find(&word).ok_or_else(|| ConfigError::UnknownType {
+            origin,
+            near: nearest(&word, known),
+            word,
+            known: listed(&known),
+        }),
+        None => find(name).ok_or_else(|| ConfigError::NoType {
+            origin: table.origin(),
+            name: name.to_owned(),
+            known: listed(&known),
+        }),
+    }
+}

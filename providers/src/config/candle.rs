@@ -1,0 +1,76 @@
+//! The options of a `candle` provider.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::error::ConfigError;
+use super::layer::Table;
+use super::sources::ConfigSources;
+
+/// Every key that means something for this type.
+const KEYS: &[&str] = &[
+    "context_size",
+    "cpu_threads",
+    "default_model",
+    "device",
+    "enabled",
+    "max_concurrent",
+    "model_directory",
+    "timeout_seconds",
+    "type",
+];
+
+/// The most threads, requests and tokens that are taken for something other than a slip.
+const MOST_THREADS: usize = 1024;
+const MOST_CONCURRENT: usize = 1024;
+const MOST_CONTEXT: usize = 16 * 1024 * 1024;
+
+/// How models run in this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CandleConfig {
+    /// Where GGUF files are looked for, besides the bundled model.
+    pub model_directory: Option<PathBuf>,
+    /// Whether the user chose `model_directory`; the default one need not exist.
+    pub model_directory_chosen: bool,
+    /// Threads that compute; `None`: the processors this process may use.
+    pub cpu_threads: Option<usize>,
+    /// Tokens one request may hold, prompt and answer together; `None`: what the model was
+    /// trained on.
+    pub context_size: Option<usize>,
+    /// Requests that run at once on one model; the others wait.
+    pub max_concurrent: usize,
+}
+
+impl CandleConfig {
+    pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<CandleConfig, ConfigError> {
+        table.without(
+            &["api_key_env", "base_url"],
+            "does not apply to a `candle` provider, which runs models in this process; leave it out",
+        )?;
+        if let Some((device, origin)) = table.located_string("device")?
+            && device != "cpu"
+        {
+            let problem = match device.as_str() {
+                "cuda" | "metal" => format!(
+                    "is `{device}`, which this build does not have; it runs on `cpu` only, which is the default"
+                ),
+                _ => "must be `cpu`, which is the default".to_owned(),
+            };
+            return Err(table.refuse("device", origin, problem));
+        }
+        let model_directory = table.path("model_directory", &sources.directories)?;
+        let config = CandleConfig {
+            model_directory_chosen: model_directory.is_some(),
+            model_directory: model_directory.or_else(|| sources.directories.models()),
+            cpu_threads: table.count("cpu_threads", MOST_THREADS)?,
+            context_size: table.count("context_size", MOST_CONTEXT)?,
+            max_concurrent: table
+                .count("max_concurrent", MOST_CONCURRENT)?
+                .unwrap_or(perilune_engine::EngineOptions::default().max_concurrent),
+        };
+        table.finish(KEYS)?;
+        Ok(config)
+    }
+}

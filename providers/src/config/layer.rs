@@ -1,0 +1,346 @@
+//! One layer of the configuration as it was written, every value with its origin; and the merged
+//! table that typed values are taken from, until what is left over are the unknown keys.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, ConfigWarning, Origin};
+use crate::directories::Directories;
+use crate::nearest::nearest;
+use crate::specifier::ModelSpecifier;
+
+/// The keys outside every table.
+pub(super) const TOP_LEVEL: &[&str] = &["default_backend", "default_model", "providers", "trusted_folders"];
+
+/// What a project's file may not choose until the user trusts its folder.
+const USER_ONLY: &[&str] = &["api_key_env", "base_url", "model_directory"];
+
+/// A value and where it was written.
+#[derive(Clone)]
+pub(super) struct Located {
+    pub(super) value: toml::Value,
+    pub(super) origin: Origin,
+}
+
+/// One layer: the top level and the provider tables.
+#[derive(Default)]
+pub(super) struct Layer {
+    pub(super) top: BTreeMap<String, Located>,
+    pub(super) providers: BTreeMap<String, BTreeMap<String, Located>>,
+}
+
+impl Layer {
+    /// What holds when nothing is configured.
+    pub(super) fn defaults() -> Layer {
+        let candle = Located { value: toml::Value::String("candle".to_owned()), origin: Origin::Default };
+        Layer {
+            top: BTreeMap::new(),
+            providers: BTreeMap::from([("candle".to_owned(), BTreeMap::from([("type".to_owned(), candle)]))]),
+        }
+    }
+
+    /// Reads the text of the file `path`.
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Layer, ConfigError> {
+        let at = |span: Option<std::ops::Range<usize>>| Origin::File {
+            path: path.to_owned(),
+            line: span.map(|span| line_of(text, span.start)),
+        };
+        // The parser's own display shows the offending line, which may hold a key.
+        let syntax = |error: toml::de::Error| ConfigError::Syntax {
+            origin: at(error.span()),
+            problem: error.message().trim().replace('\n', ", "),
+        };
+        let places = DeTable::parse(text).map_err(syntax)?;
+        let mut values: toml::Table = toml::from_str(text).map_err(syntax)?;
+
+        let mut layer = Layer::default();
+        for (key, place) in places.get_ref() {
+            let origin = at(Some(key.span()));
+            let name = key.get_ref().as_ref();
+            let Some(value) = values.remove(name) else {
+                continue;
+            };
+            match (name, place.get_ref(), value) {
+                ("providers", DeValue::Table(places), toml::Value::Table(tables)) => {
+                    layer.providers = provider_tables(places, tables, &at)?;
+                }
+                ("providers", _, value) => {
+                    return Err(ConfigError::Value {
+                        origin,
+                        key: "providers".to_owned(),
+                        table: "the top level".to_owned(),
+                        problem: must_be("a table of tables", &value),
+                    });
+                }
+                (_, _, value) => {
+                    layer.top.insert(name.to_owned(), Located { value, origin });
+                }
+            }
+        }
+        Ok(layer)
+    }
+
+    /// Lays `later` over this layer.
+    pub(super) fn put(&mut self, later: Layer) {
+        self.top.extend(later.top);
+        for (name, keys) in later.providers {
+            self.providers.entry(name).or_default().extend(keys);
+        }
+    }
+
+    /// Takes the folders whose projects may choose everything; only the user's file has them.
+    pub(super) fn take_trusted_folders(&mut self, directories: &Directories) -> Result<Vec<PathBuf>, ConfigError> {
+        let Some(folders) = self.top.remove("trusted_folders") else {
+            return Ok(Vec::new());
+        };
+        let refuse = || ConfigError::Value {
+            origin: folders.origin.clone(),
+            key: "trusted_folders".to_owned(),
+            table: "the top level".to_owned(),
+            problem: "must be a list of paths, such as [\"~/projects/mine\"]".to_owned(),
+        };
+        let list = folders.value.as_array().ok_or_else(refuse)?;
+        list.iter()
+            .map(|folder| {
+                let folder = folder.as_str().ok_or_else(refuse)?;
+                Ok(directories.expand(folder, folders.origin.folder()))
+            })
+            .collect()
+    }
+
+    /// Removes what the file of a project that is not trusted may not say.
+    pub(super) fn confine_to_project(
+        &mut self,
+        path: &Path,
+        trusted: &[PathBuf],
+        user_file: Option<&Path>,
+    ) -> Vec<ConfigWarning> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut warnings = Vec::new();
+        let mut warn = |origin, key: &str, table: String| {
+            warnings.push(ConfigWarning {
+                origin,
+                key: key.to_owned(),
+                table,
+                folder: folder.to_owned(),
+                user_file: user_file.map(Path::to_owned),
+            });
+        };
+        if let Some(found) = self.top.remove("trusted_folders") {
+            warn(found.origin, "trusted_folders", "the top level".to_owned());
+        }
+        if !trusted.iter().any(|trusted| same_folder(trusted, folder)) {
+            for (name, keys) in &mut self.providers {
+                for key in USER_ONLY {
+                    if let Some(found) = keys.remove(*key) {
+                        warn(found.origin, key, format!("[providers.{name}]"));
+                    }
+                }
+            }
+        }
+        warnings
+    }
+}
+
+/// The `[providers.<name>]` tables of one file.
+fn provider_tables(
+    places: &DeTable<'_>,
+    mut tables: toml::Table,
+    at: &impl Fn(Option<std::ops::Range<usize>>) -> Origin,
+) -> Result<BTreeMap<String, BTreeMap<String, Located>>, ConfigError> {
+    let mut providers = BTreeMap::new();
+    for (name, place) in places {
+        let text = name.get_ref().as_ref();
+        let (DeValue::Table(places), Some(toml::Value::Table(mut values))) = (place.get_ref(), tables.remove(text))
+        else {
+            return Err(ConfigError::Value {
+                origin: at(Some(name.span())),
+                key: text.to_owned(),
+                table: "[providers]".to_owned(),
+                problem: "must be a table, such as [providers.candle]".to_owned(),
+            });
+        };
+        let mut keys = BTreeMap::new();
+        for key in places.keys() {
+            let name = key.get_ref().as_ref();
+            if let Some(value) = values.remove(name) {
+                let origin = at(Some(key.span()));
+                keys.insert(name.to_owned(), Located { value, origin });
+            }
+        }
+        providers.insert(text.to_owned(), keys);
+    }
+    Ok(providers)
+}
+
+/// The line, from 1, of a byte offset.
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().iter().take(offset);
+    before.filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn same_folder(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn must_be(expected: &str, value: &toml::Value) -> String {
+    let article = match value.type_str() {
+        word @ ("array" | "integer") => format!("an {word}"),
+        word => format!("a {word}"),
+    };
+    format!("must be {expected}, not {article}")
+}
+
+/// A merged table that typed values are taken out of.
+pub(super) struct Table {
+    name: String,
+    keys: BTreeMap<String, Located>,
+    origin: Origin,
+}
+
+impl Table {
+    pub(super) fn new(name: &str, keys: BTreeMap<String, Located>) -> Table {
+        let written = keys.values().map(|located| &located.origin);
+        let origin = written
+            .clone()
+            .find(|origin| **origin != Origin::Default)
+            .or_else(|| written.clone().next())
+            .cloned()
+            .unwrap_or(Origin::Default);
+        Table { name: name.to_owned(), keys, origin }
+    }
+
+    /// Where the table was written, as far as that can be said of several layers.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    /// Takes a value of the shape that `read` knows.
+    fn take<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&toml::Value) -> Option<T>,
+    ) -> Result<Option<(T, Origin)>, ConfigError> {
+        let Some(Located { value, origin }) = self.keys.remove(key) else {
+            return Ok(None);
+        };
+        match read(&value) {
+            Some(read) => Ok(Some((read, origin))),
+            None => Err(self.refuse(key, origin, must_be(expected, &value))),
+        }
+    }
+
+    pub(super) fn refuse(&self, key: &str, origin: Origin, problem: String) -> ConfigError {
+        ConfigError::Value { origin, key: key.to_owned(), table: self.name.clone(), problem }
+    }
+
+    pub(super) fn located_string(&mut self, key: &str) -> Result<Option<(String, Origin)>, ConfigError> {
+        self.take(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    pub(super) fn boolean(&mut self, key: &str) -> Result<Option<bool>, ConfigError> {
+        let taken = self.take(key, "`true` or `false`", toml::Value::as_bool)?;
+        Ok(taken.map(|(value, _)| value))
+    }
+
+    /// A whole number from 1 to `most`.
+    pub(super) fn count(&mut self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
+        let expected = format!("an integer from 1 to {most}");
+        let Some((number, origin)) = self.take(key, &expected, toml::Value::as_integer)? else {
+            return Ok(None);
+        };
+        match usize::try_from(number) {
+            Ok(count) if (1..=most).contains(&count) => Ok(Some(count)),
+            _ => Err(self.refuse(key, origin, format!("must be {expected}, not `{number}`"))),
+        }
+    }
+
+    /// A time above zero and up to a year, whole seconds or not.
+    pub(super) fn seconds(&mut self, key: &str) -> Result<Option<Duration>, ConfigError> {
+        const YEAR: f64 = 365.0 * 86_400.0;
+        let expected = "a number of seconds above 0 and up to a year";
+        let read = |value: &toml::Value| match value {
+            toml::Value::Integer(seconds) => Some(*seconds as f64),
+            toml::Value::Float(seconds) => Some(*seconds),
+            _ => None,
+        };
+        let Some((seconds, origin)) = self.take(key, expected, read)? else {
+            return Ok(None);
+        };
+        match Duration::try_from_secs_f64(seconds) {
+            Ok(duration) if !duration.is_zero() && seconds <= YEAR => Ok(Some(duration)),
+            _ => Err(self.refuse(key, origin, format!("must be {expected}, not `{seconds}`"))),
+        }
+    }
+
+    pub(super) fn specifier(&mut self, key: &str) -> Result<Option<ModelSpecifier>, ConfigError> {
+        let Some((text, origin)) = self.located_string(key)? else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(specifier) => Ok(Some(specifier)),
+            Err(source) => {
+                Err(ConfigError::Specifier { origin, key: key.to_owned(), table: self.name.clone(), source })
+            }
+        }
+    }
+
+    /// A model's name on its instance, without provider and backend.
+    pub(super) fn model(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
+        let written = self.keys.get(key).map(|located| located.origin.clone());
+        let Some(specifier) = self.specifier(key)? else {
+            return Ok(None);
+        };
+        if specifier.provider().is_some() || specifier.backend().is_some() {
+            let problem = format!(
+                "must be a model of this provider without provider or backend, such as `{}`",
+                specifier.model()
+            );
+            return Err(self.refuse(key, written.unwrap_or(Origin::Default), problem));
+        }
+        Ok(Some(specifier.model().to_owned()))
+    }
+
+    /// A path; relative ones start at the folder of the file that says them.
+    pub(super) fn path(&mut self, key: &str, directories: &Directories) -> Result<Option<PathBuf>, ConfigError> {
+        let Some((text, origin)) = self.located_string(key)? else {
+            return Ok(None);
+        };
+        if text.is_empty() || text.contains('\0') {
+            let problem = "must be the path of a folder".to_owned();
+            return Err(self.refuse(key, origin, problem));
+        }
+        Ok(Some(directories.expand(&text, origin.folder())))
+    }
+
+    /// Refuses the keys that are known but mean nothing for this type of provider.
+    pub(super) fn without(&mut self, keys: &[&str], why: &str) -> Result<(), ConfigError> {
+        for key in keys {
+            if let Some(Located { origin, .. }) = self.keys.remove(*key) {
+                return Err(self.refuse(key, origin, why.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the taking: what is left is not known.
+    pub(super) fn finish(&mut self, known: &[&str]) -> Result<(), ConfigError> {
+        let Some((key, located)) = self.keys.pop_first() else {
+            return Ok(());
+        };
+        Err(ConfigError::UnknownKey {
+            origin: located.origin,
+            near: nearest(&key, known.iter().copied()),
+            key,
+            table: self.name.clone(),
+            known: known.iter().map(|&known| known.to_owned()).collect(),
+        })
+    }
+}

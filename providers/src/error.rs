@@ -1,0 +1,260 @@
+//! Everything that can go wrong between a specifier and the last event, and the short word that
+//! programs branch on. Errors are cheap to clone: many requests can wait for one load.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ConfigError;
+use crate::nearest::{listed, quoted, suggestion};
+use crate::specifier::SpecifierError;
+
+/// An error of this crate.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A text that is not a model specifier.
+    #[error(transparent)]
+    Specifier(#[from] SpecifierError),
+    /// A configuration that does not hold together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A name that no configured instance has.
+    #[error("unknown {role} `{}`; configured: {}{}", quoted(name), listed(configured), suggestion(near))]
+    ProviderNotFound {
+        /// `provider` or `backend`: what the name was used as.
+        role: &'static str,
+        /// The name.
+        name: String,
+        /// The instances there are.
+        configured: Vec<String>,
+        /// The instances whose names are near it.
+        near: Vec<String>,
+    },
+    /// A backend was named together with a provider that is not `local`.
+    #[error("`{specifier}` names a provider and a backend; write `local/{model}@{backend}` or leave `@{backend}` out")]
+    BackendOfProvider {
+        /// The specifier.
+        specifier: String,
+        /// Its model.
+        model: String,
+        /// Its backend.
+        backend: String,
+    },
+    /// Something that only a local instance can do was asked of another.
+    #[error("`{instance}` does not hold models in memory; local instances: {}", listed(local))]
+    NotLocal {
+        /// The instance.
+        instance: String,
+        /// The instances that do.
+        local: Vec<String>,
+    },
+    /// A model name that no file can have.
+    #[error(
+        "`{}` is not a model name: {problem}; a model is named by its file's name without folder and `.gguf`",
+        quoted(model)
+    )]
+    InvalidModelName {
+        /// The name.
+        model: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A model that is not there.
+    #[error("no model `{}` on {}{}{}", quoted(model), listed(instances), suggestion(near), also(unreachable))]
+    ModelNotFound {
+        /// The name asked for.
+        model: String,
+        /// The instances that were asked.
+        instances: Vec<String>,
+        /// Names near it that are there.
+        near: Vec<String>,
+        /// Instances that could not be asked, with the reason.
+        unreachable: Vec<String>,
+    },
+    /// An unload of a model that is not in memory.
+    #[error("model `{}` is not loaded on `{instance}`; loaded: {}", quoted(model), listed(loaded))]
+    ModelNotLoaded {
+        /// The name asked for.
+        model: String,
+        /// The instance.
+        instance: String,
+        /// What is loaded there.
+        loaded: Vec<String>,
+    },
+    /// A folder of models that cannot be read.
+    #[error("cannot read model_directory `{}` of `{instance}`: {source}", path.display())]
+    ModelDirectory {
+        /// The instance.
+        instance: String,
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: Arc<std::io::Error>,
+    },
+    /// The engine refused a model or a request.
+    #[error("model `{model}`: {source}")]
+    Engine {
+        /// The model.
+        model: String,
+        /// What the engine said.
+        source: perilune_engine::Error,
+    },
+    /// The prompt does not fit the context.
+    #[error(
+        "model `{model}`: the prompt has {prompt_tokens} tokens and the context holds {context_size}, prompt and answer together; shorten it, raise `context_size` or ask for `truncate`"
+    )]
+    ContextOverflow {
+        /// The model.
+        model: String,
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens the context holds.
+        context_size: usize,
+    },
+    /// The request ran past the instance's `timeout_seconds`.
+    #[error("model `{model}`: no end after {} s, the `timeout_seconds` of `{instance}`", limit.as_secs_f64())]
+    Timeout {
+        /// The model.
+        model: String,
+        /// The instance.
+        instance: String,
+        /// Its limit.
+        limit: Duration,
+    },
+    /// An instance did not say what it has in time.
+    #[error("`{instance}` gave no answer within {} s", limit.as_secs())]
+    NoAnswer {
+        /// The instance.
+        instance: String,
+        /// The time it had.
+        limit: Duration,
+    },
+    /// The load of a model ended without a result.
+    #[error("loading model `{model}` failed: {problem}")]
+    LoadFailed {
+        /// The model.
+        model: String,
+        /// What is known of it.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// The word that programs branch on.
+    pub fn kind(&self) -> ErrorKind {
+        use perilune_engine::Error as Engine;
+        match self {
+            Error::Config(_) | Error::ModelDirectory { .. } => ErrorKind::InvalidConfig,
+            Error::ProviderNotFound { .. } => ErrorKind::ProviderNotFound,
+            Error::ModelNotFound { .. } => ErrorKind::ModelNotFound,
+            Error::Specifier(_)
+            | Error::BackendOfProvider { .. }
+            | Error::NotLocal { .. }
+            | Error::InvalidModelName { .. }
+            | Error::ModelNotLoaded { .. } => ErrorKind::InvalidRequest,
+            Error::ContextOverflow { .. } => ErrorKind::ContextOverflow,
+            Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
+            Error::LoadFailed { .. } => ErrorKind::Internal,
+            Error::Engine { source, .. } => match source {
+                Engine::Open { .. } | Engine::InvalidFile { .. } | Engine::UnsupportedModel { .. } => {
+                    ErrorKind::InvalidModelFile
+                }
+                Engine::InvalidOption { .. }
+                | Engine::EmptyPrompt
+                | Engine::NoChatTemplate
+                | Engine::Template { .. } => ErrorKind::InvalidRequest,
+                Engine::ContextOverflow { .. } => ErrorKind::ContextOverflow,
+                Engine::Overloaded { .. } => ErrorKind::Overloaded,
+                _ => ErrorKind::Internal,
+            },
+        }
+    }
+
+    /// An engine error, with the model it is about.
+    pub(crate) fn engine(model: &str, source: perilune_engine::Error) -> Error {
+        match source {
+            perilune_engine::Error::ContextOverflow { prompt_tokens, context_size } => {
+                Error::ContextOverflow { model: model.to_owned(), prompt_tokens, context_size }
+            }
+            source => Error::Engine { model: model.to_owned(), source },
+        }
+    }
+}
+
+/// `; not asked: ...` or nothing.
+fn also(unreachable: &[String]) -> String {
+    if unreachable.is_empty() {
+        return String::new();
+    }
+    format!("; could not be asked: {}", unreachable.join("; "))
+}
+
+/// What went wrong, as one word: the same set for every provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A key is missing or was refused.
+    Authentication,
+    /// Too many requests in a time; later ones pass.
+    RateLimited,
+    /// Too many requests at once; later ones pass.
+    Overloaded,
+    /// No such model.
+    ModelNotFound,
+    /// No such provider or backend.
+    ProviderNotFound,
+    /// The prompt does not fit the context.
+    ContextOverflow,
+    /// The request itself is wrong.
+    InvalidRequest,
+    /// No end within the time allowed.
+    Timeout,
+    /// The far side could not be reached.
+    Network,
+    /// The one who asked took it back.
+    Cancelled,
+    /// The far side refused the content.
+    ContentFilter,
+    /// A budget is spent.
+    Budget,
+    /// The configuration is wrong.
+    InvalidConfig,
+    /// A model file is damaged or of a kind that does not run here.
+    InvalidModelFile,
+    /// A fault of ours.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Authentication => "authentication",
+            ErrorKind::RateLimited => "rate_limited",
+            ErrorKind::Overloaded => "overloaded",
+            ErrorKind::ModelNotFound => "model_not_found",
+            ErrorKind::ProviderNotFound => "provider_not_found",
+            ErrorKind::ContextOverflow => "context_overflow",
+            ErrorKind::InvalidRequest => "invalid_request",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Network => "network",
+            ErrorKind::Cancelled => "cancelled",
+            ErrorKind::ContentFilter => "content_filter",
+            ErrorKind::Budget => "budget",
+            ErrorKind::InvalidConfig => "invalid_config",
+            ErrorKind::InvalidModelFile => "invalid_model_file",
+            ErrorKind::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}

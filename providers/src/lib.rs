@@ -1,0 +1,32 @@
+//! Providers of language models: what answers chat and completion requests, and how it is found.
+//!
+//! In reading order: [`ModelSpecifier`] is the name of a model as a user writes it; [`Config`] says
+//! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
+//! can do; [`CandleProvider`] runs models in this process through the engine; [`Registry`] holds
+//! the instances and resolves a specifier to one of them; [`Error`] is everything that can go
+//! wrong. This crate has never heard of Jupyter, Lua or a command line.
+
+mod candle;
+mod config;
+mod directories;
+mod error;
+mod nearest;
+mod provider;
+mod registry;
+mod specifier;
+
+pub use candle::CandleProvider;
+pub use config::{
+    CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, Origin, Overrides, ProviderConfig, ProviderOptions,
+};
+pub use directories::Directories;
+pub use error::{Error, ErrorKind};
+pub use perilune_engine::{
+    ChatMessage, Event, FinishReason, GenerateOptions, ModelInfo, Prompt, Role, Sampling, Tool, ToolCall, Usage,
+};
+pub use provider::{
+    EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,
+    Provider, ProviderType,
+};
+pub use registry::{InstanceModels, InstanceStatus, Registry, Resolved};
+pub use specifier::{ModelSpecifier, SpecifierError};

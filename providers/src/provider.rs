@@ -1,0 +1,186 @@
+//! What every provider instance can do, and the values that say what it has and how it is.
+//! Requests and events are the engine's own vocabulary; backends translate to and from it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use perilune_engine::{Event, GenerateOptions, ModelInfo, Prompt};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+
+/// The events of one generation. A stream that does not fail ends with `Usage`, then `Done`, also
+/// when it was cancelled; an error is its last item. Dropping it cancels the generation.
+pub type EventStream = BoxStream<'static, Result<Event, Error>>;
+
+/// One configured provider. Its futures need a tokio runtime with timers.
+pub trait Provider: Send + Sync {
+    /// The instance's name in the configuration.
+    fn name(&self) -> &str;
+
+    /// What kind of provider it is.
+    fn provider_type(&self) -> ProviderType;
+
+    /// Starts a generation; nothing happens until the stream is polled. Cancelling `cancel` ends
+    /// it within one step, or at once while it waits for the model.
+    fn generate(&self, request: GenerateRequest, cancel: CancellationToken) -> EventStream;
+
+    /// What it could serve, by name.
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, Error>>;
+
+    /// Whether it could answer now. Never fails: a failure is the answer.
+    fn health(&self) -> BoxFuture<'_, Health>;
+
+    /// The instance as one that holds models in memory, if it does.
+    fn local(&self) -> Option<&dyn LocalProvider>;
+}
+
+/// A provider whose models are loaded into memory: `local/MODEL` means one of these.
+pub trait LocalProvider: Provider {
+    /// Facts about a model; loads it if it is not loaded.
+    fn info(&self, model: &str) -> BoxFuture<'_, Result<ModelInfo, Error>>;
+
+    /// Loads a model, or waits for the load that is under way. Its file is read once however many
+    /// ask. Dropping the future ends the wait; the load itself goes on and its model stays.
+    fn load(&self, model: &str) -> BoxFuture<'_, Result<LoadedModel, Error>>;
+
+    /// Drops a loaded model once it is idle: the generations under way finish first and this waits
+    /// for them; requests that come meanwhile load it anew afterwards. Dropping the future does
+    /// not take the request back. A model that is not loaded is an error.
+    fn unload(&self, model: &str) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The models in memory, by name.
+    fn loaded(&self) -> Vec<LoadedModel>;
+
+    /// Whether it has a model, and how near at hand.
+    fn holds(&self, model: &str) -> BoxFuture<'_, Result<Holding, Error>>;
+}
+
+/// One generation to run on a provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerateRequest {
+    /// The model's name on that provider, without provider and backend.
+    pub model: String,
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How to continue it.
+    #[serde(default)]
+    pub options: GenerateOptions,
+}
+
+/// The kinds of provider this build has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProviderType {
+    /// GGUF models run in this process.
+    Candle,
+}
+
+impl ProviderType {
+    /// Every type, in the order errors list them.
+    pub const ALL: [ProviderType; 1] = [ProviderType::Candle];
+
+    /// The word the configuration uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProviderType::Candle => "candle",
+        }
+    }
+}
+
+impl fmt::Display for ProviderType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A model that an instance knows of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelEntry {
+    /// The name it is asked for by.
+    pub name: String,
+    /// Bytes of the model's file.
+    pub size_bytes: u64,
+    /// Whether it is in memory.
+    pub loaded: bool,
+    /// Where it lies.
+    pub location: Location,
+    /// Why it cannot be asked for, and what would help; `None` for one that can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Where a model lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Location {
+    /// In the binary.
+    Bundled,
+    /// In a file.
+    File(PathBuf),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Bundled => formatter.write_str("bundled"),
+            Location::File(path) => write!(formatter, "{}", path.display()),
+        }
+    }
+}
+
+/// A model in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedModel {
+    /// The name it was asked for by.
+    pub name: String,
+    /// Bytes of its weights and of its key-value cache at full context.
+    pub memory_bytes: u64,
+    /// Tokens one request may hold, prompt and answer together.
+    pub context_size: usize,
+    /// Milliseconds its load took.
+    pub load_ms: u64,
+    /// Forward passes since it was loaded; stops rising once nothing is generating.
+    pub steps: u64,
+    /// Requests that hold it now.
+    pub active_requests: usize,
+    /// Whether it goes as soon as those requests are done.
+    pub unloading: bool,
+}
+
+/// Whether an instance has a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// In memory.
+    Loaded,
+    /// Stored, but not in memory.
+    Stored,
+    /// Not at all.
+    Absent,
+}
+
+/// How an instance is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The short answer.
+    pub status: HealthStatus,
+    /// The long one: what it runs on, or what is wrong and what would help.
+    pub detail: String,
+}
+
+/// The short answer of [`Health`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    /// It answers.
+    Ready,
+    /// It answers, but something it was configured with is out of reach.
+    Degraded,
+    /// It does not answer.
+    Unavailable,
+}

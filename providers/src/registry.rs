@@ -1,0 +1,275 @@
+//! The configured instances, and which of them a specifier means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::candle::CandleProvider;
+use crate::config::{Config, ConfigError, ProviderOptions};
+use crate::error::Error;
+use crate::nearest::nearest;
+use crate::provider::{Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, Provider, ProviderType};
+use crate::specifier::ModelSpecifier;
+
+/// The provider word that means any local instance.
+const LOCAL: &str = "local";
+
+/// How long one instance may take to say what it has before the others are answered without it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Every enabled instance, and the model that is meant when none is named.
+pub struct Registry {
+    instances: Vec<Arc<dyn Provider>>,
+    default_model: ModelSpecifier,
+    default_backend: Option<String>,
+}
+
+/// A specifier, resolved.
+#[derive(Clone)]
+pub struct Resolved {
+    /// The instance.
+    pub provider: Arc<dyn Provider>,
+    /// The model's name there.
+    pub model: String,
+    /// The whole name, which is what replies report: `local/moonlet@candle`.
+    pub specifier: ModelSpecifier,
+}
+
+/// What one instance has, or why it cannot say.
+#[derive(Clone, Debug)]
+pub struct InstanceModels {
+    /// The instance.
+    pub instance: String,
+    /// What kind of provider it is.
+    pub provider_type: ProviderType,
+    /// Its models.
+    pub models: Result<Vec<ModelEntry>, Error>,
+}
+
+/// How one instance is and what it has in memory.
+#[derive(Clone, Debug)]
+pub struct InstanceStatus {
+    /// The instance.
+    pub instance: String,
+    /// What kind of provider it is.
+    pub provider_type: ProviderType,
+    /// Whether it answers.
+    pub health: Health,
+    /// What is in memory; empty for an instance that is not local.
+    pub loaded: Vec<LoadedModel>,
+}
+
+impl Registry {
+    /// Opens the enabled instances. None is contacted and no model is read, so an instance that
+    /// fails later does not keep the others from working.
+    pub fn new(config: &Config) -> Result<Registry, Error> {
+        let enabled = config.providers.iter().filter(|(_, p)| p.enabled);
+        let instances = enabled.map(|(name, provider)| match &provider.options {
+            ProviderOptions::Candle(options) => {
+                Arc::new(CandleProvider::new(name, provider, options)) as Arc<dyn Provider>
+            }
+        });
+        let instances: Vec<_> = instances.collect();
+        let default_model = default_model(config, &instances)?;
+        Ok(Registry { instances, default_model, default_backend: config.default_backend.clone() })
+    }
+
+    /// The configured default model; else the default backend's; else `local/moonlet@candle`.
+    pub fn default_model(&self) -> &ModelSpecifier {
+        &self.default_model
+    }
+
+    /// The enabled instances, by name.
+    pub fn instances(&self) -> &[Arc<dyn Provider>] {
+        &self.instances
+    }
+
+    /// The instance of that name.
+    pub fn instance(&self, name: &str) -> Result<&Arc<dyn Provider>, Error> {
+        self.named("backend", name)
+    }
+
+    /// The instance of that name, if it holds models in memory.
+    pub fn local(&self, name: &str) -> Result<&dyn LocalProvider, Error> {
+        let instance = self.instance(name)?;
+        instance.local().ok_or_else(|| self.not_local(name))
+    }
+
+    /// Which instance and model a specifier means.
+    ///
+    /// `local/m@i` is `m` on instance `i`; `i/m` is `m` on instance `i`; `m` and `local/m` are the
+    /// local instance that has `m`: the default backend if it does, else one that has it loaded,
+    /// else one that has it stored. Only this last form asks the instances; whether an instance
+    /// that is named has the model shows when it is used.
+    pub async fn resolve(&self, specifier: &ModelSpecifier) -> Result<Resolved, Error> {
+        let model = specifier.model();
+        let (first, model) = match specifier.provider() {
+            None => (LOCAL, model.to_owned()),
+            Some(provider) => match provider.split_once('/') {
+                None => (provider, model.to_owned()),
+                Some((first, rest)) => (first, format!("{rest}/{model}")),
+            },
+        };
+        match (first, specifier.backend()) {
+            (LOCAL, None) => self.find(&model).await,
+            (LOCAL, Some(backend)) => {
+                let provider = self.named("backend", backend)?;
+                if provider.local().is_none() {
+                    return Err(self.not_local(backend));
+                }
+                Resolved::new(Arc::clone(provider), model)
+            }
+            (instance, None) => Resolved::new(Arc::clone(self.named("provider", instance)?), model),
+            (_, Some(backend)) => {
+                Err(Error::BackendOfProvider { specifier: specifier.to_string(), model, backend: backend.to_owned() })
+            }
+        }
+    }
+
+    /// The specifier resolved, or the default model where there is none.
+    pub async fn resolve_or_default(&self, specifier: Option<&ModelSpecifier>) -> Result<Resolved, Error> {
+        self.resolve(specifier.unwrap_or(&self.default_model)).await
+    }
+
+    /// What every instance has, or the one named `backend`. An instance that fails or does not
+    /// answer in time is listed with its error.
+    pub async fn list(&self, backend: Option<&str>) -> Result<Vec<InstanceModels>, Error> {
+        let listing = self.chosen(backend)?.into_iter().map(|provider| async {
+            InstanceModels {
+                instance: provider.name().to_owned(),
+                provider_type: provider.provider_type(),
+                models: answered(provider, provider.models()).await,
+            }
+        });
+        Ok(join_all(listing).await)
+    }
+
+    /// How every instance is, or the one named `backend`.
+    pub async fn status(&self, backend: Option<&str>) -> Result<Vec<InstanceStatus>, Error> {
+        let status = self.chosen(backend)?.into_iter().map(|provider| async {
+            let health = async { Ok(provider.health().await) };
+            let health = answered(provider, health).await;
+            InstanceStatus {
+                instance: provider.name().to_owned(),
+                provider_type: provider.provider_type(),
+                health: health
+                    .unwrap_or_else(|error| Health { status: HealthStatus::Unavailable, detail: error.to_string() }),
+                loaded: provider.local().map(LocalProvider::loaded).unwrap_or_default(),
+            }
+        });
+        Ok(join_all(status).await)
+    }
+
+    /// The instances, or the one of that name.
+    fn chosen(&self, backend: Option<&str>) -> Result<Vec<&Arc<dyn Provider>>, Error> {
+        match backend {
+            Some(name) => Ok(vec![self.instance(name)?]),
+            None => Ok(self.instances.iter().collect()),
+        }
+    }
+
+    fn named(&self, role: &'static str, name: &str) -> Result<&Arc<dyn Provider>, Error> {
+        let found = self.instances.iter().find(|i| i.name() == name);
+        found.ok_or_else(|| Error::ProviderNotFound {
+            role,
+            name: name.to_owned(),
+            configured: self.instances.iter().map(|i| i.name().to_owned()).collect(),
+            near: nearest(name, self.instances.iter().map(|i| i.name())),
+        })
+    }
+
+    fn not_local(&self, instance: &str) -> Error {
+        let local = self.instances.iter().filter(|i| i.local().is_some());
+        Error::NotLocal { instance: instance.to_owned(), local: local.map(|i| i.name().to_owned()).collect() }
+    }
+
+    /// The local instance that has a model.
+    async fn find(&self, model: &str) -> Result<Resolved, Error> {
+        let local = self.instances.iter().filter(|i| i.local().is_some());
+        let asked = local.map(|instance| async move {
+            let holds = async {
+                match instance.local() {
+                    Some(local) => local.holds(model).await,
+                    None => Ok(Holding::Absent),
+                }
+            };
+            (instance, answered(instance, holds).await)
+        });
+        let answers = join_all(asked).await;
+
+        let is_default = |instance: &Arc<dyn Provider>| self.default_backend.as_deref() == Some(instance.name());
+        let rank = |instance: &Arc<dyn Provider>, holding: &Holding| match holding {
+            Holding::Absent => None,
+            _ if is_default(instance) => Some(0),
+            Holding::Loaded => Some(1),
+            Holding::Stored => Some(2),
+        };
+        let best = answers
+            .iter()
+            .filter_map(|(instance, holding)| {
+                let rank = rank(instance, holding.as_ref().ok()?)?;
+                Some((rank, *instance))
+            })
+            .min_by_key(|(rank, _)| *rank);
+        if let Some((_, instance)) = best {
+            return Resolved::new(Arc::clone(instance), model.to_owned());
+        }
+        let instances = answers.iter().map(|(i, _)| i.name().to_owned()).collect();
+        let failed = answers.iter().filter_map(|(_, holding)| Some(holding.as_ref().err()?.to_string()));
+        Err(Error::ModelNotFound {
+            model: model.to_owned(),
+            instances,
+            near: self.near(model).await,
+            unreachable: failed.collect(),
+        })
+    }
+
+    /// The names near `model` on every local instance that answers.
+    async fn near(&self, model: &str) -> Vec<String> {
+        let local = self.instances.iter().filter(|i| i.local().is_some());
+        let listings = join_all(local.map(|i| answered(i, i.models()))).await;
+        let entries: Vec<ModelEntry> = listings.into_iter().flatten().flatten().collect();
+        let servable = entries.iter().filter(|entry| entry.problem.is_none());
+        nearest(model, servable.map(|entry| entry.name.as_str()))
+    }
+}
+
+/// What an instance says, or that it did not in time.
+async fn answered<T>(instance: &Arc<dyn Provider>, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(ANSWER_LIMIT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::NoAnswer { instance: instance.name().to_owned(), limit: ANSWER_LIMIT }),
+    }
+}
+
+fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<ModelSpecifier, Error> {
+    if let Some(model) = &config.default_model {
+        return Ok(model.clone());
+    }
+    let candle = instances.iter().find(|i| i.name() == "candle");
+    let backend = match (&config.default_backend, candle.or(instances.first())) {
+        (Some(name), _) => name.as_str(),
+        (None, Some(instance)) => instance.name(),
+        (None, None) => return Err(ConfigError::NoProvider.into()),
+    };
+    let model = config.providers.get(backend).and_then(|provider| provider.default_model.as_deref());
+    Ok(ModelSpecifier::local(model.unwrap_or("moonlet"), backend)?)
+}
+
+impl Resolved {
+    fn new(provider: Arc<dyn Provider>, model: String) -> Result<Resolved, Error> {
+        let specifier = match provider.local() {
+            Some(_) => ModelSpecifier::local(&model, provider.name())?,
+            None => format!("{}/{model}", provider.name()).parse()?,
+        };
+        Ok(Resolved { provider, model, specifier })
+    }
+
+    /// The instance as one that holds models in memory.
+    pub fn local(&self) -> Result<&dyn LocalProvider, Error> {
+        self.provider
+            .local()
+            .ok_or_else(|| Error::NotLocal { instance: self.provider.name().to_owned(), local: Vec::new() })
+    }
+}
