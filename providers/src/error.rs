@@ -21,7 +21,7 @@ pub enum Error {
     Specifier(#[from] SpecifierError),
     /// A configuration that does not hold together.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
     /// A name that no configured instance has.
     #[error("unknown {role} `{}`; configured: {}{}", quoted(name), listed(configured), suggestion(near))]
     ProviderNotFound {
@@ -185,7 +185,13 @@ impl Error {
     }
 }
 
-/// `; not asked: ...` or nothing.
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Error {
+        Error::Config(Box::new(error))
+    }
+}
+
+/// `; could not be asked: ...` or nothing.
 fn also(unreachable: &[String]) -> String {
     if unreachable.is_empty() {
         return String::new();

@@ -40,7 +40,7 @@ pub enum ConfigError {
         /// The table it stands in.
         table: String,
         /// The keys that are known there.
-        known: Vec<String>,
+        known: &'static [&'static str],
         /// Those near it.
         near: Vec<String>,
     },
@@ -122,7 +122,7 @@ pub enum ConfigError {
     },
 }
 
-fn known_keys(near: &[String], known: &[String]) -> String {
+fn known_keys(near: &[String], known: &[&str]) -> String {
     if near.is_empty() { format!("; known: {}", listed(known)) } else { suggestion(near) }
 }
 
@@ -137,7 +137,7 @@ pub enum Origin {
         /// The file.
         path: PathBuf,
         /// The line, from 1, where it is known.
-        line: Option<usize>,
+        line: Option<u32>,
     },
     /// A variable of the environment.
     Environment(&'static str),

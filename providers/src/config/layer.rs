@@ -177,9 +177,10 @@ fn provider_tables(
 }
 
 /// The line, from 1, of a byte offset.
-fn line_of(text: &str, offset: usize) -> usize {
+fn line_of(text: &str, offset: usize) -> u32 {
     let before = text.as_bytes().iter().take(offset);
-    before.filter(|byte| **byte == b'\n').count() + 1
+    let newlines = before.filter(|byte| **byte == b'\n').count();
+    u32::try_from(newlines + 1).unwrap_or(u32::MAX)
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {
@@ -331,7 +332,7 @@ impl Table {
     }
 
     /// Ends the taking: what is left is not known.
-    pub(super) fn finish(&mut self, known: &[&str]) -> Result<(), ConfigError> {
+    pub(super) fn finish(&mut self, known: &'static [&'static str]) -> Result<(), ConfigError> {
         let Some((key, located)) = self.keys.pop_first() else {
             return Ok(());
         };
@@ -340,7 +341,7 @@ impl Table {
             near: nearest(&key, known.iter().copied()),
             key,
             table: self.name.clone(),
-            known: known.iter().map(|&known| known.to_owned()).collect(),
+            known,
         })
     }
 }
