@@ -1,0 +1,190 @@
+"""A Jupyter frontend as a vocabulary for tests.
+
+Signing, sockets and serialisation are jupyter_client's own; this file only sorts what arrives by the request it belongs to, in order of
+arrival and with its time. It knows nothing of Perilune, so that the same words drive ipykernel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty
+from typing import Any
+
+import zmq
+from jupyter_client import BlockingKernelClient
+
+PATIENCE = 30.0
+"""Seconds until a wait is given up. Generous: it bounds a failure and measures nothing."""
+
+Message = dict[str, Any]
+
+
+@dataclass
+class Arrival:
+    """One message from the kernel, and when it came (`time.monotonic`)."""
+
+    channel: str
+    message: Message
+    at: float
+
+    @property
+    def kind(self) -> str:
+        return self.message["header"]["msg_type"]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return self.message["content"]
+
+
+@dataclass
+class Exchange:
+    """All that came back for one request, in order of arrival."""
+
+    request: str
+    sent_at: float
+    arrivals: list[Arrival] = field(default_factory=list)
+
+    def first(self, kind: str) -> Arrival | None:
+        return next((arrival for arrival in self.arrivals if arrival.kind == kind), None)
+
+    def all(self, kind: str) -> list[Arrival]:
+        return [arrival for arrival in self.arrivals if arrival.kind == kind]
+
+    @property
+    def published(self) -> list[Arrival]:
+        return [arrival for arrival in self.arrivals if arrival.channel == "iopub"]
+
+    @property
+    def answer(self) -> Arrival | None:
+        return next((a for a in self.arrivals if a.channel != "iopub" and a.kind.endswith("_reply")), None)
+
+    @property
+    def idle(self) -> Arrival | None:
+        return next((a for a in self.all("status") if a.content["execution_state"] == "idle"), None)
+
+    @property
+    def reply(self) -> dict[str, Any]:
+        assert self.answer is not None, "no reply came"
+        return self.answer.content
+
+    @property
+    def result(self) -> str:
+        arrival = self.first("execute_result")
+        assert arrival is not None, f"no execute_result came; reply: {self.reply}"
+        return arrival.content["data"]["text/plain"]
+
+    def stream(self, name: str = "stdout") -> str:
+        return "".join(a.content["text"] for a in self.all("stream") if a.content["name"] == name)
+
+
+class Frontend:
+    """One client of a kernel. Every wait ends with a message or with `PATIENCE`."""
+
+    def __init__(self, client: BlockingKernelClient):
+        self.client = client
+        self.session = client.session
+        self.exchanges: dict[str, Exchange] = {}
+        self.unparented: list[Arrival] = []
+        self.strangers: list[Arrival] = []
+        self.answers: list[str] = []
+        client.start_channels()
+        self.channels = {
+            "shell": client.shell_channel,
+            "iopub": client.iopub_channel,
+            "stdin": client.stdin_channel,
+            "control": client.control_channel,
+        }
+        self.poller = zmq.Poller()
+        for channel in self.channels.values():
+            self.poller.register(channel.socket, zmq.POLLIN)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+
+    def ready(self, patience: float = PATIENCE) -> Exchange:
+        """Waits until the kernel answers and its publications reach this client; returns the exchange that showed it."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            exchange = self.send("kernel_info_request")
+            if self.pump_until(lambda: exchange.answer and exchange.idle, min(deadline, time.monotonic() + 0.5)):
+                self.finish_all(patience)
+                return exchange
+            if exchange.answer:
+                del self.exchanges[exchange.request]  # answered before the subscription arrived: no idle will come
+        raise TimeoutError(f"the kernel did not answer kernel_info within {patience} s")
+
+    def send(self, msg_type: str, content: dict[str, Any] | None = None, channel: str = "shell") -> Exchange:
+        message = self.session.msg(msg_type, content or {})
+        exchange = Exchange(message["header"]["msg_id"], time.monotonic())
+        self.exchanges[exchange.request] = exchange
+        self.channels[channel].send(message)
+        return exchange
+
+    def start(self, code: str, **options: Any) -> Exchange:
+        """Sends an `execute_request` and returns at once."""
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": True,
+        }
+        return self.send("execute_request", content | options)
+
+    def execute(self, code: str, patience: float = PATIENCE, **options: Any) -> Exchange:
+        return self.finish(self.start(code, **options), patience)
+
+    def ask(
+        self, msg_type: str, content: dict[str, Any] | None = None, channel: str = "shell", patience: float = PATIENCE
+    ) -> Exchange:
+        return self.finish(self.send(msg_type, content, channel), patience)
+
+    def model(self, command: str, patience: float = PATIENCE, **content: Any) -> Exchange:
+        """A `model_request`, waited for."""
+        return self.ask("model_request", {"command": command, **content}, patience=patience)
+
+    def finish(self, exchange: Exchange, patience: float = PATIENCE) -> Exchange:
+        """Waits for the reply and for idle."""
+        self.wait(lambda: exchange.answer and exchange.idle, f"reply and idle of {exchange}", patience)
+        return exchange
+
+    def finish_all(self, patience: float = PATIENCE) -> None:
+        for exchange in list(self.exchanges.values()):
+            self.finish(exchange, patience)
+
+    def wait(self, condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> None:
+        if not self.pump_until(condition, time.monotonic() + patience):
+            raise TimeoutError(f"waited {patience} s for {what[:2000]}")
+
+    def pump_until(self, condition: Callable[[], Any], deadline: float) -> bool:
+        while not condition():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self.pump(left)
+        return True
+
+    def pump(self, seconds: float) -> None:
+        """Waits for something to arrive, at most that long, and sorts everything that is there."""
+        self.poller.poll(seconds * 1000)
+        for name, channel in self.channels.items():
+            while True:
+                try:
+                    message = channel.get_msg(timeout=0)
+                except Empty:
+                    break
+                self.sort(Arrival(name, message, time.monotonic()))
+
+    def sort(self, arrival: Arrival) -> None:
+        parent = arrival.message["parent_header"].get("msg_id")
+        if parent is None:
+            self.unparented.append(arrival)
+        elif parent not in self.exchanges:
+            self.strangers.append(arrival)
+        else:
+            self.exchanges[parent].arrivals.append(arrival)
+        if arrival.kind == "input_request" and self.answers:
+            self.client.input(self.answers.pop(0))

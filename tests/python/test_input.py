@@ -1,0 +1,55 @@
+"""`io.read` and the stdin channel."""
+
+from frontend import Frontend
+
+
+def test_io_read_asks_the_client_that_sent_the_cell(frontend: Frontend) -> None:
+    frontend.answers = ["Ada"]
+    exchange = frontend.execute("io.write('name? ') local name = io.read() print('hello ' .. name)", allow_stdin=True)
+    request = exchange.first("input_request")
+    assert request is not None and request.channel == "stdin"
+    assert request.content["password"] is False
+    assert "hello Ada\n" in exchange.stream()
+
+
+def test_what_was_printed_is_seen_before_the_question(frontend: Frontend) -> None:
+    exchange = frontend.start("print('read this first') io.read() print('thanks')", allow_stdin=True)
+    frontend.wait(lambda: exchange.first("input_request"), "the question")
+    frontend.wait(lambda: "read this first" in exchange.stream(), "what was printed before the question")
+    assert "thanks" not in exchange.stream()
+    frontend.client.input("go")
+    assert "thanks" in frontend.finish(exchange).stream()
+
+
+def test_several_reads_get_several_answers(frontend: Frontend) -> None:
+    frontend.answers = ["12", "30", "rest of it"]
+    exchange = frontend.execute(
+        "local a, b = io.read('n'), io.read('n') local line = io.read('l') return a + b, line", allow_stdin=True
+    )
+    assert "42" in exchange.result
+
+
+def test_a_client_without_stdin_gets_an_error_not_a_hang(frontend: Frontend) -> None:
+    exchange = frontend.execute("io.read()", allow_stdin=False)
+    assert exchange.reply["status"] == "error"
+    assert "input" in exchange.reply["evalue"]
+    assert exchange.first("input_request") is None
+
+
+def test_the_error_can_be_caught(frontend: Frontend) -> None:
+    assert frontend.execute("return pcall(io.read)", allow_stdin=False).result.startswith("false")
+
+
+def test_a_cell_that_waits_for_input_can_be_interrupted(frontend: Frontend) -> None:
+    exchange = frontend.start("kept = 5 io.read()", allow_stdin=True)
+    frontend.wait(lambda: exchange.first("input_request"), "the question")
+    frontend.ask("interrupt_request", channel="control")
+    assert frontend.finish(exchange).reply["ename"] == "Interrupted"
+    assert frontend.execute("return kept").result == "5"
+
+
+def test_an_answer_nobody_asked_for_is_not_given_to_the_next_question(frontend: Frontend) -> None:
+    frontend.client.input("stale")
+    frontend.execute("1")
+    frontend.answers = ["fresh"]
+    assert "fresh" in frontend.execute("return io.read()", allow_stdin=True).result
