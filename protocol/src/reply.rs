@@ -16,7 +16,7 @@ use crate::model::ModelReply;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// `kernel_info_reply`
-    KernelInfo(KernelInfoReply),
+    KernelInfo(Box<KernelInfoReply>),
     /// `execute_reply`
     Execute(ExecuteReply),
     /// `is_complete_reply`
@@ -113,7 +113,7 @@ impl Content for Reply {
             return Ok(Reply::Error { msg_type: msg_type.to_owned(), error: serde_json::from_slice(content)? });
         }
         Ok(match msg_type {
-            "kernel_info_reply" => Reply::KernelInfo(serde_json::from_slice(content)?),
+            "kernel_info_reply" => Reply::KernelInfo(Box::new(serde_json::from_slice(content)?)),
             "execute_reply" => Reply::Execute(serde_json::from_slice(content)?),
             "is_complete_reply" => Reply::IsComplete(serde_json::from_slice(content)?),
             "complete_reply" => Reply::Complete(serde_json::from_slice(content)?),

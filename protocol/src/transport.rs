@@ -172,6 +172,9 @@ pub enum TransportError {
         /// Which field.
         field: &'static str,
     },
+    /// Two CURVE keys that are not a pair.
+    #[error("`curve_publickey` and `curve_secretkey` of the connection file do not belong together")]
+    CurvePair,
 }
 
 impl ChannelSender {

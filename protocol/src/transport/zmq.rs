@@ -1,57 +1,261 @@
-//! ZeroMQ, the transport that Jupyter's clients speak. The one module that knows which library does it.
+//! ZeroMQ, the transport that Jupyter's clients speak. This module and those below it are the only ones that know which library does it.
+//!
+//! What is bounded, and how: a peer may send [`MAX_MESSAGE_BYTES`] at once, and is cut off when it announces more or does not greet as
+//! it should within [`HANDSHAKE_TIMEOUT`]. A subscriber may lie [`SUBSCRIBER_BYTES`] or [`SUBSCRIBER_MESSAGES`] behind; one that lies
+//! further behind is not being read, and loses messages until it has caught up with half of that, while the others get theirs. A client
+//! that does not read its replies loses what is beyond [`PEER_MESSAGES`]. Closing waits for what is on its way, but no longer than
+//! [`LINGER`].
+
+mod curve;
+mod endpoint;
+mod heartbeat;
 
 use std::time::Duration;
 
-use super::{ClientEnds, Closed, KernelEnds, Subscription, TransportError};
+use bytes::Bytes;
+use futures::future::join_all;
+use omq_tokio::options::WorkloadProfile;
+use omq_tokio::{Message, MonitorEvent, MonitorStream, Options, Socket, SocketType, TrySendError};
+use tokio_util::task::AbortOnDropHandle;
+
+pub use curve::generate_keys;
+use curve::{client_mechanism, server_mechanism};
+use endpoint::{Part, port, set_port};
+pub(super) use heartbeat::Heartbeat;
+
+use super::{
+    Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closing, KernelEnds, PublishSender,
+    Publishing, Receiving, Sending, Subscribing, Subscription, TransportError,
+};
 use crate::{ConnectionFile, Frames};
+
+/// The largest message taken from a peer, all its frames together.
+pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// What a beat of the heart may weigh.
+const MAX_BEAT_BYTES: usize = 64 << 10;
+
+/// Bytes that a subscriber may lie behind.
+pub const SUBSCRIBER_BYTES: usize = 64 << 20;
+
+/// Messages that a subscriber may lie behind.
+pub const SUBSCRIBER_MESSAGES: u32 = 1 << 15;
+
+/// Messages that wait for, or from, one peer of the other channels.
+pub const PEER_MESSAGES: u32 = 1 << 10;
+
+/// How long a peer may take to greet and to prove its keys.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Peers that may be about to greet at once; one beyond is turned away and tries again.
+const PENDING_HANDSHAKES: usize = 512;
+
+/// How long a closing end waits for what is still on its way.
+pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Binds the kernel's sockets on the current tokio runtime. The file returned names the ports that were chosen for those given as 0.
 pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile), TransportError> {
-    Err(TransportError::Bind { channel: "shell", address: file.ip.clone(), reason: "unfinished".into() })
+    let options =
+        Options::new().linger(LINGER).handshake_timeout(HANDSHAKE_TIMEOUT).max_pending_handshakes(PENDING_HANDSHAKES);
+    let options = server_mechanism(options, file)?;
+    let requests = options
+        .clone()
+        .workload_profile(WorkloadProfile::Latency)
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .send_hwm(PEER_MESSAGES)
+        .recv_hwm(PEER_MESSAGES);
+    let iopub = options
+        .clone()
+        .max_message_size(MAX_BEAT_BYTES)
+        .send_hwm(SUBSCRIBER_MESSAGES)
+        .transmit_slot_cap(SUBSCRIBER_BYTES)
+        .recv_hwm(PEER_MESSAGES);
+    let beats = options.max_message_size(MAX_BEAT_BYTES).send_hwm(PEER_MESSAGES).recv_hwm(PEER_MESSAGES);
+
+    let mut bound = file.clone();
+    let shell = listen(Part::Shell, SocketType::Router, &requests, &mut bound).await?;
+    let control = listen(Part::Control, SocketType::Router, &requests, &mut bound).await?;
+    let stdin = listen(Part::Stdin, SocketType::Router, &requests, &mut bound).await?;
+    let iopub = listen(Part::Iopub, SocketType::XPub, &iopub, &mut bound).await?;
+    let heart = listen(Part::Heartbeat, SocketType::Router, &beats, &mut bound).await?;
+    let sockets = [&shell, &control, &stdin, &iopub, &heart].map(Clone::clone).into();
+    let kernel = KernelEnds {
+        shell: channel(shell),
+        control: channel(control),
+        stdin: channel(stdin),
+        iopub: super::Publisher {
+            sender: PublishSender(Publishing::Zmq(Publisher(iopub.clone()))),
+            subscriptions: super::Subscriptions(Subscribing::Zmq(Subscriptions(iopub))),
+        },
+        closer: super::Closer(Closing::Zmq(Closer { sockets, heart: Some(heartbeat::answer(heart)) })),
+    };
+    Ok((kernel, bound))
 }
 
-/// Connects to a kernel's sockets on the current tokio runtime, and waits until all of them are there.
-pub async fn connect(file: &ConnectionFile) -> Result<ClientEnds, TransportError> {
-    Err(TransportError::Unreachable { channel: "shell", address: file.ip.clone(), reason: "unfinished".into() })
+/// Connects to a kernel's sockets on the current tokio runtime. Returns once all of them are there, which includes that the keys fit; an
+/// address where nobody answers is an error within `patience`.
+pub async fn connect(file: &ConnectionFile, patience: Duration) -> Result<ClientEnds, TransportError> {
+    endpoint::try_to_reach(file, patience).await?;
+    let options =
+        Options::new().linger(LINGER).handshake_timeout(HANDSHAKE_TIMEOUT).max_message_size(MAX_MESSAGE_BYTES);
+    let options = client_mechanism(options, file)?;
+    let requests =
+        options.clone().workload_profile(WorkloadProfile::Latency).send_hwm(PEER_MESSAGES).recv_hwm(PEER_MESSAGES);
+    let beats = options.clone().send_hwm(1).recv_hwm(PEER_MESSAGES);
+    let iopub = options.recv_hwm(SUBSCRIBER_MESSAGES);
+
+    let dial = |part, kind, options| dial(part, kind, options, file, patience);
+    let (shell, control, stdin, iopub, heart) = tokio::try_join!(
+        dial(Part::Shell, SocketType::Dealer, &requests),
+        dial(Part::Control, SocketType::Dealer, &requests),
+        dial(Part::Stdin, SocketType::Dealer, &requests),
+        dial(Part::Iopub, SocketType::Sub, &iopub),
+        dial(Part::Heartbeat, SocketType::Dealer, &beats),
+    )?;
+    let sockets = [&shell, &control, &stdin, &iopub, &heart].map(Clone::clone).into();
+    Ok(ClientEnds {
+        shell: channel(shell),
+        control: channel(control),
+        stdin: channel(stdin),
+        iopub: ChannelReceiver(Receiving::Zmq(Receiver(iopub))),
+        heartbeat: super::Heartbeat(Beating::Zmq(Heartbeat::new(heart))),
+        closer: super::Closer(Closing::Zmq(Closer { sockets, heart: None })),
+    })
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum Sender {}
-impl Sender {
-    pub(super) async fn send(&self, _: Frames) -> Result<(), Closed> {
-        Err(Closed)
+async fn listen(
+    part: Part,
+    kind: SocketType,
+    options: &Options,
+    file: &mut ConnectionFile,
+) -> Result<Socket, TransportError> {
+    let address = endpoint::address(file, part);
+    let failed = |error: omq_tokio::Error| match error {
+        omq_tokio::Error::Io(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            TransportError::PortInUse { channel: part.name(), address: address.clone() }
+        }
+        error => TransportError::Bind { channel: part.name(), address: address.clone(), reason: error.to_string() },
+    };
+    let socket = Socket::try_new(kind, options.clone()).map_err(failed)?;
+    let endpoint = socket.bind(address.as_str()).await.map_err(failed)?;
+    if let omq_tokio::Endpoint::Tcp { port, .. } = endpoint {
+        set_port(file, part, port);
+    }
+    Ok(socket)
+}
+
+async fn dial(
+    part: Part,
+    kind: SocketType,
+    options: &Options,
+    file: &ConnectionFile,
+    patience: Duration,
+) -> Result<Socket, TransportError> {
+    let address = endpoint::address(file, part);
+    let failed =
+        |reason: String| TransportError::Unreachable { channel: part.name(), address: address.clone(), reason };
+    if port(file, part) == 0 {
+        return Err(failed("port 0 is where nobody listens; the file was not written by a running kernel".to_owned()));
+    }
+    let socket = Socket::try_new(kind, options.clone()).map_err(|error| failed(error.to_string()))?;
+    let mut events = socket.monitor();
+    if kind == SocketType::Sub {
+        socket.subscribe(Bytes::new()).await.map_err(|error| failed(error.to_string()))?;
+    }
+    socket.connect(address.as_str()).await.map_err(|error| failed(error.to_string()))?;
+    match socket.wait_connected(1, patience).await {
+        Ok(_) => Ok(socket),
+        Err(_) => Err(failed(why(&mut events, patience))),
     }
 }
+
+/// Why a connection did not come about, as far as anybody knows.
+fn why(events: &mut MonitorStream, patience: Duration) -> String {
+    let mut reason = format!("it did not greet within {} s", patience.as_secs_f32());
+    while let Ok(event) = events.try_recv() {
+        if let MonitorEvent::HandshakeFailed { reason: failure, .. } = event {
+            reason = format!("{failure}; are these the keys of this kernel?");
+        }
+    }
+    reason
+}
+
+fn channel(socket: Socket) -> Channel {
+    Channel {
+        sender: ChannelSender(Sending::Zmq(Sender(socket.clone()))),
+        receiver: ChannelReceiver(Receiving::Zmq(Receiver(socket))),
+    }
+}
+
+/// Sends on a ROUTER or a DEALER.
+#[derive(Clone, Debug)]
+pub(super) struct Sender(Socket);
+
+impl Sender {
+    pub(super) async fn send(&self, frames: Frames) -> Result<(), Closed> {
+        self.0.send(Message::multipart(frames)).await.map_err(|_| Closed)
+    }
+}
+
+/// Receives from any socket.
 #[derive(Debug)]
-pub(super) enum Receiver {}
+pub(super) struct Receiver(Socket);
+
 impl Receiver {
     pub(super) async fn recv(&mut self) -> Option<Frames> {
-        None
+        Some(self.0.recv().await.ok()?.iter().collect())
     }
 }
+
+/// Publishes on the XPUB.
 #[derive(Clone, Debug)]
-pub(super) enum Publisher {}
+pub(super) struct Publisher(Socket);
+
 impl Publisher {
-    pub(super) async fn publish(&self, _: Frames) -> Result<(), Closed> {
-        Err(Closed)
+    pub(super) async fn publish(&self, frames: Frames) -> Result<(), Closed> {
+        let mut message = Message::multipart(frames);
+        // Full is the queue before the subscribers' own, which the library empties whatever they do: this wait is short.
+        loop {
+            match self.0.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(returned)) => message = returned,
+                Err(_) => return Err(Closed),
+            }
+            self.0.wait_send_ready().await;
+        }
     }
 }
+
+/// Receives from the XPUB, where a subscription is a message that begins with a 1.
 #[derive(Debug)]
-pub(super) enum Subscriptions {}
+pub(super) struct Subscriptions(Socket);
+
 impl Subscriptions {
     pub(super) async fn recv(&mut self) -> Option<Subscription> {
-        None
+        loop {
+            let message = self.0.recv().await.ok()?;
+            let notice = message.part_bytes(0).unwrap_or_default();
+            if notice.first() == Some(&1) {
+                return Some(Subscription { topic: notice.slice(1..) });
+            }
+        }
     }
 }
+
+/// Holds every socket of one end, and the task that answers the heartbeat.
 #[derive(Debug)]
-pub(super) enum Heartbeat {}
-impl Heartbeat {
-    pub(super) async fn probe(&mut self, _: Duration) -> bool {
-        false
-    }
+pub(super) struct Closer {
+    sockets: Vec<Socket>,
+    heart: Option<AbortOnDropHandle<()>>,
 }
-#[derive(Debug)]
-pub(super) enum Closer {}
+
 impl Closer {
-    pub(super) async fn close(self) {}
+    pub(super) async fn close(self) {
+        // A socket that cannot be closed has been closed already.
+        join_all(self.sockets.into_iter().map(Socket::close)).await;
+        if let Some(heart) = self.heart {
+            // It ends with its socket.
+            let _ = heart.await;
+        }
+    }
 }

@@ -1,0 +1,75 @@
+//! Addresses: which field of the connection file is which socket's, and how ZeroMQ writes it.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::TransportError;
+use crate::ConnectionFile;
+
+/// The five sockets of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Shell,
+    Control,
+    Stdin,
+    Iopub,
+    Heartbeat,
+}
+
+impl Part {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Part::Shell => "shell",
+            Part::Control => "control",
+            Part::Stdin => "stdin",
+            Part::Iopub => "iopub",
+            Part::Heartbeat => "heartbeat",
+        }
+    }
+}
+
+pub(super) fn port(file: &ConnectionFile, part: Part) -> u16 {
+    match part {
+        Part::Shell => file.shell_port,
+        Part::Control => file.control_port,
+        Part::Stdin => file.stdin_port,
+        Part::Iopub => file.iopub_port,
+        Part::Heartbeat => file.hb_port,
+    }
+}
+
+pub(super) fn set_port(file: &mut ConnectionFile, part: Part, port: u16) {
+    *match part {
+        Part::Shell => &mut file.shell_port,
+        Part::Control => &mut file.control_port,
+        Part::Stdin => &mut file.stdin_port,
+        Part::Iopub => &mut file.iopub_port,
+        Part::Heartbeat => &mut file.hb_port,
+    } = port;
+}
+
+/// E.g. `tcp://127.0.0.1:4711`, `tcp://[::1]:4711`, `ipc:///run/kernel-1`.
+pub(super) fn address(file: &ConnectionFile, part: Part) -> String {
+    let port = port(file, part);
+    match (file.transport.as_str(), file.ip.contains(':') && !file.ip.starts_with('[')) {
+        ("ipc", _) => format!("ipc://{}-{port}", file.ip),
+        (transport, true) => format!("{transport}://[{}]:{port}", file.ip),
+        (transport, false) => format!("{transport}://{}:{port}", file.ip),
+    }
+}
+
+/// Knocks at the shell's port: ZeroMQ would try for ever, and never say that nobody is there.
+pub(super) async fn try_to_reach(file: &ConnectionFile, patience: Duration) -> Result<(), TransportError> {
+    if file.transport != "tcp" || file.shell_port == 0 {
+        return Ok(());
+    }
+    let host = file.ip.trim_matches(['[', ']']);
+    let reason = match timeout(patience, TcpStream::connect((host, file.shell_port))).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => format!("{error}; if its kernel has ended, its connection file is of no more use"),
+        Err(_) => format!("no answer within {} s", patience.as_secs_f32()),
+    };
+    Err(TransportError::Unreachable { channel: Part::Shell.name(), address: address(file, Part::Shell), reason })
+}
