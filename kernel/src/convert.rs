@@ -1,0 +1,283 @@
+//! Every translation between messages (`protocol`) and the types of `bridge` and `providers`. Nothing else knows both.
+
+use perilune_bridge::{Completeness, CompletionKind, Completions, Failure};
+use perilune_protocol as wire;
+use perilune_protocol::MimeBundle;
+use perilune_providers as providers;
+use perilune_providers::{HealthStatus, ModelSpecifier, Prompt, Provider, Sampling};
+use serde_json::{Map, Value, json};
+
+use std::collections::BTreeMap;
+
+use crate::dispatch::refusal;
+
+// Cells
+
+/// A bundle with the one representation that every frontend can show.
+pub(crate) fn plain_text(text: String) -> MimeBundle {
+    MimeBundle::from_iter([("text/plain".to_owned(), Value::String(text))])
+}
+
+pub(crate) fn display_data(data: MimeBundle, metadata: Map<String, Value>) -> wire::DisplayData {
+    wire::DisplayData { data, metadata, transient: Map::new() }
+}
+
+/// What a frontend prints of a failure: the message, then where it happened.
+pub(crate) fn traceback(failure: &Failure) -> Vec<String> {
+    let mut lines = vec![format!("{}: {}", failure.name, failure.message)];
+    if !failure.traceback.is_empty() {
+        lines.push("stack traceback:".to_owned());
+        lines.extend(failure.traceback.iter().map(|line| format!("    {line}")));
+    }
+    lines
+}
+
+pub(crate) fn expressions(
+    expressions: BTreeMap<String, perilune_bridge::ExpressionResult>,
+) -> BTreeMap<String, wire::ExpressionResult> {
+    expressions.into_iter().map(|(name, result)| (name, expression(result))).collect()
+}
+
+fn expression(result: perilune_bridge::ExpressionResult) -> wire::ExpressionResult {
+    match result {
+        perilune_bridge::ExpressionResult::Ok(text) => {
+            wire::ExpressionResult::Ok { data: plain_text(text), metadata: Map::new() }
+        }
+        perilune_bridge::ExpressionResult::Error(failure) => wire::ExpressionResult::Error {
+            traceback: traceback(&failure),
+            ename: failure.name,
+            evalue: failure.message,
+        },
+    }
+}
+
+// Editing
+
+pub(crate) fn completeness(judgement: Completeness) -> (wire::Completeness, Option<String>) {
+    match judgement {
+        Completeness::Complete => (wire::Completeness::Complete, None),
+        Completeness::Incomplete { indent } => (wire::Completeness::Incomplete, Some(indent)),
+        Completeness::Invalid => (wire::Completeness::Invalid, None),
+        Completeness::Unknown => (wire::Completeness::Unknown, None),
+    }
+}
+
+/// Byte offsets become offsets in characters.
+pub(crate) fn complete_reply(code: &str, completions: Completions) -> wire::CompleteReply {
+    let characters = |bytes: usize| code.get(..bytes).unwrap_or(code).chars().count();
+    let (cursor_start, cursor_end) = (characters(completions.start), characters(completions.end));
+    let types: Vec<Value> = completions
+        .matches
+        .iter()
+        .map(|completion| {
+            json!({
+                "text": completion.text, "type": kind_word(completion.kind), "start": cursor_start, "end": cursor_end,
+            })
+        })
+        .collect();
+    wire::CompleteReply {
+        matches: completions.matches.into_iter().map(|completion| completion.text).collect(),
+        cursor_start,
+        cursor_end,
+        metadata: Map::from_iter([("_jupyter_types_experimental".to_owned(), Value::Array(types))]),
+    }
+}
+
+fn kind_word(kind: CompletionKind) -> &'static str {
+    match kind {
+        CompletionKind::Keyword => "keyword",
+        CompletionKind::Function => "function",
+        CompletionKind::Table => "module",
+        CompletionKind::Value => "instance",
+    }
+}
+
+// Errors
+
+pub(crate) fn error_reply(error: &providers::Error) -> wire::ErrorReply {
+    refusal("ModelError", &error.to_string(), error.kind().as_str())
+}
+
+pub(crate) fn backend_error(backend: &str, error: &providers::Error) -> wire::BackendError {
+    wire::BackendError {
+        backend: backend.to_owned(),
+        kind: error.kind().as_str().to_owned(),
+        message: error.to_string(),
+    }
+}
+
+// What is asked of a model
+
+pub(crate) fn conversation(messages: Vec<wire::ChatMessage>, tools: Vec<wire::Tool>) -> Prompt {
+    Prompt::Chat {
+        messages: messages.into_iter().map(chat_message).collect(),
+        tools: tools
+            .into_iter()
+            .map(|tool| providers::Tool {
+                name: tool.name,
+                description: tool.description,
+                parameters: tool.parameters,
+            })
+            .collect(),
+    }
+}
+
+/// A text to continue: as it stands, or as what a user says.
+pub(crate) fn completion(prompt: String, raw: bool) -> Prompt {
+    if raw {
+        return Prompt::Raw(prompt);
+    }
+    Prompt::Chat { messages: vec![providers::ChatMessage::user(prompt)], tools: Vec::new() }
+}
+
+fn chat_message(message: wire::ChatMessage) -> providers::ChatMessage {
+    providers::ChatMessage {
+        role: match message.role {
+            wire::Role::System => providers::Role::System,
+            wire::Role::User => providers::Role::User,
+            wire::Role::Assistant => providers::Role::Assistant,
+            wire::Role::Tool => providers::Role::Tool,
+        },
+        content: message.content,
+        tool_calls: message
+            .tool_calls
+            .into_iter()
+            .map(|call| providers::ToolCall { id: call.id, name: call.name, arguments: call.arguments })
+            .collect(),
+        tool_call_id: message.tool_call_id,
+        name: message.name,
+    }
+}
+
+pub(crate) fn options(options: wire::GenerateOptions) -> providers::GenerateOptions {
+    providers::GenerateOptions {
+        sampling: Sampling {
+            temperature: options.temperature,
+            top_k: options.top_k,
+            top_p: options.top_p,
+            min_p: options.min_p,
+            repeat_penalty: options.repeat_penalty,
+            seed: options.seed,
+        },
+        max_tokens: options.max_tokens,
+        stop: options.stop,
+        truncate: options.truncate,
+    }
+}
+
+// What a model answers
+
+pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
+    wire::GenerateReply {
+        text: String::new(),
+        thinking: None,
+        tool_calls: Vec::new(),
+        usage: wire::Usage::default(),
+        finish_reason: wire::FinishReason::Cancelled,
+        model: specifier.to_string(),
+        duration_ms: 0.0,
+    }
+}
+
+pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
+    match event {
+        providers::Event::Text(text) => wire::ModelEvent::Text { text },
+        providers::Event::Thinking(text) => wire::ModelEvent::Thinking { text },
+        providers::Event::ToolCall(call) => wire::ModelEvent::ToolCall(tool_call(call)),
+        providers::Event::Usage(tokens) => wire::ModelEvent::Usage(usage(tokens)),
+        providers::Event::Done(reason) => wire::ModelEvent::Done { finish_reason: finish_reason(reason) },
+    }
+}
+
+pub(crate) fn tool_call(call: providers::ToolCall) -> wire::ToolCall {
+    wire::ToolCall { id: call.id, name: call.name, arguments: call.arguments }
+}
+
+pub(crate) fn usage(usage: providers::Usage) -> wire::Usage {
+    wire::Usage {
+        prompt_tokens: usage.prompt_tokens,
+        completion_tokens: usage.completion_tokens,
+        cached_tokens: usage.cached_tokens,
+    }
+}
+
+pub(crate) fn finish_reason(reason: providers::FinishReason) -> wire::FinishReason {
+    match reason {
+        providers::FinishReason::Stop => wire::FinishReason::Stop,
+        providers::FinishReason::Length => wire::FinishReason::Length,
+        providers::FinishReason::ToolCalls => wire::FinishReason::ToolCalls,
+        providers::FinishReason::Cancelled => wire::FinishReason::Cancelled,
+    }
+}
+
+// What the registry knows
+
+/// Adds an instance's models; one that cannot be asked for is listed as an error.
+pub(crate) fn listed(reply: &mut wire::ListReply, backend: &str, models: Vec<providers::ModelEntry>) {
+    for entry in models {
+        if let Some(problem) = entry.problem {
+            reply.errors.push(wire::BackendError {
+                backend: backend.to_owned(),
+                kind: providers::ErrorKind::InvalidRequest.as_str().to_owned(),
+                message: format!("`{}`: {problem}", entry.name),
+            });
+            continue;
+        }
+        reply.models.push(wire::ListedModel {
+            backend: backend.to_owned(),
+            name: entry.name,
+            size_bytes: Some(entry.size_bytes),
+            loaded: entry.loaded,
+            location: Some(entry.location.to_string()),
+        });
+    }
+}
+
+pub(crate) fn model_info(specifier: &ModelSpecifier, info: providers::ModelInfo) -> wire::ModelInfoReply {
+    let count = |number: usize| Some(number as u64);
+    wire::ModelInfoReply {
+        model: specifier.to_string(),
+        name: Some(info.name),
+        architecture: Some(info.architecture),
+        parameters: Some(info.parameters),
+        layers: count(info.layers),
+        hidden: count(info.hidden),
+        heads: count(info.heads),
+        kv_heads: count(info.kv_heads),
+        context_length: count(info.context_length),
+        context_size: count(info.context_size),
+        vocabulary: count(info.vocabulary),
+        quantization: Some(info.quantization),
+        file_bytes: Some(info.file_bytes),
+        memory_bytes: Some(info.memory_bytes),
+        executor: Some(info.executor),
+        has_chat_template: Some(info.has_chat_template),
+        supports_tools: Some(info.supports_tools),
+    }
+}
+
+pub(crate) fn loaded_model(backend: &str, model: providers::LoadedModel) -> wire::LoadedModel {
+    wire::LoadedModel {
+        backend: backend.to_owned(),
+        name: model.name,
+        memory_bytes: Some(model.memory_bytes),
+        context_size: Some(model.context_size as u64),
+        load_ms: Some(model.load_ms as f64),
+        steps: Some(model.steps),
+        active_requests: u32::try_from(model.active_requests).unwrap_or(u32::MAX),
+    }
+}
+
+pub(crate) fn backend_status(
+    instance: &dyn Provider,
+    health: providers::Health,
+    loaded: Vec<providers::LoadedModel>,
+) -> wire::BackendStatus {
+    wire::BackendStatus {
+        backend: instance.name().to_owned(),
+        provider_type: instance.provider_type().to_string(),
+        healthy: health.status != HealthStatus::Unavailable,
+        message: Some(health.detail),
+        loaded: loaded.into_iter().map(|model| loaded_model(instance.name(), model)).collect(),
+    }
+}

@@ -1,0 +1,83 @@
+//! What every request goes through, whatever it asks: busy, its handler, the reply, idle. A handler's return value is the reply.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use perilune_protocol::{
+    ChannelSender, ErrorReply, ExecutionState, Header, Message, Publication, Reply, Request, Status,
+};
+
+use crate::kernel::Context;
+
+/// A request's sender: who asked, in which message, and the way back.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    pub(crate) identities: Vec<Bytes>,
+    pub(crate) header: Arc<Header>,
+    pub(crate) way_back: ChannelSender,
+}
+
+/// A request and who asked it.
+pub(crate) struct Asked {
+    pub(crate) asker: Asker,
+    pub(crate) request: Request,
+}
+
+impl Asked {
+    pub(crate) fn new(message: Message<Request>, way_back: ChannelSender) -> Asked {
+        let asker = Asker { identities: message.identities, header: Arc::new(message.header), way_back };
+        Asked { asker, request: message.content }
+    }
+}
+
+/// Runs a handler between busy and idle and sends what it returns. False when that was an error.
+pub(crate) async fn answer(context: &Context, asker: &Asker, handler: impl Future<Output = Option<Reply>>) -> bool {
+    publish_state(context, asker, ExecutionState::Busy);
+    let reply = match AssertUnwindSafe(handler).catch_unwind().await {
+        Ok(reply) => reply,
+        Err(_) => {
+            tracing::error!(request = %asker.header.msg_type, "a handler panicked");
+            Some(Reply::error(&asker.header.msg_type, internal("the kernel failed on this request; it is a bug of Perilune")))
+        }
+    };
+    let good = !matches!(reply, Some(Reply::Error { .. }));
+    if let Some(reply) = reply {
+        send(context, asker, reply).await;
+    }
+    publish_state(context, asker, ExecutionState::Idle);
+    good
+}
+
+fn publish_state(context: &Context, asker: &Asker, execution_state: ExecutionState) {
+    context.iopub.publish(Some(&asker.header), Publication::Status(Status { execution_state }));
+}
+
+async fn send(context: &Context, asker: &Asker, reply: Reply) {
+    let message = Message::child(&context.session, &asker.header, reply).with_identities(asker.identities.clone());
+    match context.codec.encode(&message) {
+        Ok(frames) => {
+            if asker.way_back.send(frames).await.is_err() {
+                tracing::debug!(request = %asker.header.msg_type, "nobody is there for the reply any more");
+            }
+        }
+        Err(error) => tracing::error!(%error, "a reply could not be encoded"),
+    }
+}
+
+/// An error of the kernel's own making.
+pub(crate) fn internal(message: &str) -> ErrorReply {
+    refusal("KernelError", message, "internal")
+}
+
+/// An error that is no script's.
+pub(crate) fn refusal(ename: &str, message: &str, kind: &str) -> ErrorReply {
+    ErrorReply {
+        ename: ename.to_owned(),
+        evalue: message.to_owned(),
+        traceback: vec![format!("{ename}: {message}")],
+        kind: Some(kind.to_owned()),
+        ..ErrorReply::default()
+    }
+}

@@ -1,0 +1,157 @@
+//! Runs one `execute_request` in a workspace: what it prints goes to iopub, what it asks to stdin, how it ended into the reply.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use perilune_bridge::{Cell, CellIo, Failure, InputError, Interrupted, Outcome, Output, Workspace};
+use perilune_protocol::{
+    ErrorOutput, ExecuteInput, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExecuteResult, InputRequest, Reply,
+};
+use perilune_protocol::{Publication, Stream, StreamName};
+use tokio_util::sync::CancellationToken;
+
+use crate::convert;
+use crate::dispatch::{Asker, refusal};
+use crate::kernel::Context;
+
+/// Printed text travels in pieces of at most this many bytes, so that a long one keeps to the queue's bound.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Where a cell stands among its workspace's.
+pub(crate) struct Numbering {
+    /// The execution count that input, result and reply state.
+    pub(crate) count: u32,
+    /// A cell of the notebook, rather than a script.
+    pub(crate) notebook: bool,
+}
+
+/// Runs the request's code and returns the reply.
+pub(crate) async fn execute(
+    context: &Arc<Context>,
+    asker: &Asker,
+    workspace: &Workspace,
+    request: ExecuteRequest,
+    numbering: Numbering,
+) -> Reply {
+    let running = context.running.enter(&asker.header.msg_id, numbering.notebook, &context.stop);
+    let execution_count = numbering.count;
+    if !request.silent {
+        let input = ExecuteInput { code: request.code.clone(), execution_count };
+        context.iopub.publish(Some(&asker.header), Publication::ExecuteInput(input));
+    }
+    let io = Arc::new(RequestIo {
+        context: context.clone(),
+        asker: asker.clone(),
+        silent: request.silent,
+        allow_stdin: request.allow_stdin,
+        cancel: running.token.clone(),
+    });
+    let script = request.perilune.as_ref().and_then(|run| run.script.as_ref());
+    let cell = Cell {
+        code: request.code,
+        chunk_name: script.map_or_else(|| format!("=cell {execution_count}"), |script| format!("@{script}")),
+        keep_locals: numbering.notebook,
+        user_expressions: request.user_expressions,
+    };
+
+    let outcome = workspace.execute(cell, io, running.token.clone()).await;
+    let publish = |publication| {
+        if !request.silent {
+            context.iopub.publish(Some(&asker.header), publication);
+        }
+    };
+    match outcome {
+        Outcome::Ok { result, expressions } => {
+            if let Some(text) = result {
+                let (data, metadata) = (convert::plain_text(text), Default::default());
+                publish(Publication::ExecuteResult(ExecuteResult { execution_count, data, metadata }));
+            }
+            let user_expressions = convert::expressions(expressions);
+            Reply::Execute(ExecuteReply { execution_count, user_expressions, ..ExecuteReply::default() })
+        }
+        Outcome::Exit(code) if numbering.notebook => {
+            if code == 0 {
+                return Reply::Execute(ExecuteReply { execution_count, ..ExecuteReply::default() });
+            }
+            let message = format!("os.exit({code}) ended the cell; the kernel goes on");
+            let failure = Failure { name: "Exit".to_owned(), message, traceback: Vec::new(), kind: None };
+            publish(Publication::Error(error_output(&failure)));
+            failed(&failure, execution_count)
+        }
+        Outcome::Exit(code) => {
+            let perilune = Some(ExecuteReplyExtension { exit_code: Some(code) });
+            Reply::Execute(ExecuteReply { execution_count, perilune, ..ExecuteReply::default() })
+        }
+        Outcome::Error(failure) => {
+            publish(Publication::Error(error_output(&failure)));
+            failed(&failure, execution_count)
+        }
+    }
+}
+
+fn error_output(failure: &Failure) -> ErrorOutput {
+    ErrorOutput {
+        ename: failure.name.clone(),
+        evalue: failure.message.clone(),
+        traceback: convert::traceback(failure),
+    }
+}
+
+fn failed(failure: &Failure, execution_count: u32) -> Reply {
+    let mut error = refusal(&failure.name, &failure.message, "");
+    error.traceback = convert::traceback(failure);
+    error.kind.clone_from(&failure.kind);
+    error.execution_count = Some(execution_count);
+    Reply::error("execute_request", error)
+}
+
+/// What a running cell prints and asks, on its way to the client that sent it.
+struct RequestIo {
+    context: Arc<Context>,
+    asker: Asker,
+    silent: bool,
+    allow_stdin: bool,
+    cancel: CancellationToken,
+}
+
+impl CellIo for RequestIo {
+    fn write(&self, output: Output) -> Result<(), Interrupted> {
+        if self.silent {
+            return Ok(());
+        }
+        match output {
+            Output::Stdout(text) => self.write_text(StreamName::Stdout, text),
+            Output::Stderr(text) => self.write_text(StreamName::Stderr, text),
+            Output::Display { data, metadata } => {
+                self.publish(Publication::DisplayData(convert::display_data(data, metadata)))
+            }
+        }
+    }
+
+    fn read_line(&self, prompt: String, password: bool) -> BoxFuture<'static, Result<Option<String>, InputError>> {
+        if !self.allow_stdin {
+            return async { Err(InputError::NotAllowed) }.boxed();
+        }
+        let (context, asker, cancel) = (self.context.clone(), self.asker.clone(), self.cancel.clone());
+        async move { context.stdin.ask(&asker, InputRequest { prompt, password }, &cancel).await }.boxed()
+    }
+}
+
+impl RequestIo {
+    fn write_text(&self, name: StreamName, mut text: String) -> Result<(), Interrupted> {
+        while text.len() > PIECE_BYTES {
+            let rest = text.split_off(text.floor_char_boundary(PIECE_BYTES));
+            self.publish(Publication::Stream(Stream { name, text }))?;
+            text = rest;
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.publish(Publication::Stream(Stream { name, text }))
+    }
+
+    fn publish(&self, publication: Publication) -> Result<(), Interrupted> {
+        self.context.iopub.write(&self.asker.header, publication, &self.cancel).map_err(|_| Interrupted)
+    }
+}

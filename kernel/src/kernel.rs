@@ -1,0 +1,215 @@
+//! A kernel's life: opened from its configuration, put behind a transport, served until somebody ends it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use perilune_bridge::{Workspace, WorkspaceOptions};
+use perilune_protocol::{ClientEnds, Codec, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq};
+use perilune_providers::{Config, ConfigSources, Overrides, Registry};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::Error;
+use crate::iopub::Iopub;
+use crate::running::Running;
+use crate::shell::Lane;
+use crate::stdin::Stdin;
+use crate::{iopub, notebook, shell};
+
+/// How long an ending kernel waits for the requests under way to notice, and then for its last publications to leave.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// What a caller fixes above the configuration files and the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The model of requests that name none, as a specifier.
+    pub default_model: Option<String>,
+}
+
+/// A kernel that is ready to be served. It has loaded no model yet.
+pub struct Kernel {
+    registry: Arc<Registry>,
+    warnings: Vec<String>,
+}
+
+/// How a kernel came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// A client sent `shutdown_request`.
+    Requested {
+        /// The client means to start it again.
+        restart: bool,
+    },
+    /// Whoever serves it stopped it, or the transport went away.
+    Stopped,
+}
+
+/// What every part of a serving kernel shares.
+pub(crate) struct Context {
+    pub(crate) codec: Arc<Codec>,
+    /// The kernel's own session id, which every message it sends carries.
+    pub(crate) session: String,
+    pub(crate) iopub: Arc<Iopub>,
+    pub(crate) stdin: Stdin,
+    pub(crate) running: Running,
+    pub(crate) registry: Arc<Registry>,
+    /// Requests that run beside the notebook's cells.
+    pub(crate) tasks: TaskTracker,
+    /// Ends the kernel, and with it everything under way.
+    pub(crate) stop: CancellationToken,
+    pub(crate) shutdown: OnceLock<Shutdown>,
+}
+
+impl Kernel {
+    /// Reads the configuration and opens the registry.
+    pub fn open(settings: &Settings) -> Result<Kernel, Error> {
+        let mut sources = ConfigSources::from_process();
+        sources.flags = Overrides { model: settings.default_model.clone(), backend: None };
+        let config = Config::load(&sources).map_err(perilune_providers::Error::from)?;
+        let warnings = config.warnings.iter().map(ToString::to_string).collect();
+        Ok(Kernel { registry: Arc::new(Registry::new(&config)?), warnings })
+    }
+
+    /// What the configuration holds that was not obeyed, for the user to see.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Serves an in-process client from a task of the current runtime. The kernel ends when the client's ends drop.
+    pub fn embed(self) -> Result<Embedded, Error> {
+        let key = Uuid::new_v4().to_string();
+        let (kernel_ends, ends) = in_process();
+        let codec = Codec::new(&key);
+        let task = tokio::spawn(async move { self.serve(kernel_ends, codec, CancellationToken::new()).await });
+        Ok(Embedded { ends, codec: Codec::new(&key), task })
+    }
+
+    /// Opens the sockets that a connection file names; a port of 0 becomes a free one.
+    pub async fn bind(self, connection: &ConnectionFile) -> Result<Bound, Error> {
+        let (ends, connection) = zmq::bind(connection).await?;
+        Ok(Bound { kernel: self, ends, connection, interrupter: Interrupter(Running::default()) })
+    }
+
+    async fn serve(self, ends: KernelEnds, codec: Codec, stop: CancellationToken) -> Result<Shutdown, Error> {
+        self.serve_with(ends, codec, stop, Running::default()).await
+    }
+
+    async fn serve_with(
+        self,
+        ends: KernelEnds,
+        codec: Codec,
+        stop: CancellationToken,
+        running: Running,
+    ) -> Result<Shutdown, Error> {
+        let codec = Arc::new(codec);
+        let session = Uuid::new_v4().to_string();
+        let iopub = Iopub::new(codec.clone(), session.clone());
+        let (stdin, stdin_replies) = Stdin::new(ends.stdin, codec.clone(), session.clone());
+        let workspace = Workspace::start(notebook_options(self.registry.clone()))?;
+        let context = Arc::new(Context {
+            codec,
+            session,
+            iopub: iopub.clone(),
+            stdin,
+            running,
+            registry: self.registry,
+            tasks: TaskTracker::new(),
+            stop,
+            shutdown: OnceLock::new(),
+        });
+
+        let publishing = tokio::spawn({
+            let (iopub, publisher) = (iopub.clone(), ends.iopub.sender);
+            async move { iopub.run(publisher).await }
+        });
+        iopub.publish(None, Publication::Status(Status { execution_state: ExecutionState::Starting }));
+
+        let (jobs, queued) = mpsc::channel(notebook::QUEUE);
+        let helpers = TaskTracker::new();
+        helpers.spawn(iopub::welcome(context.clone(), ends.iopub.subscriptions));
+        helpers.spawn(stdin_replies.run(context.clone()));
+        helpers.spawn(notebook::run(context.clone(), queued, workspace));
+        helpers.spawn(shell::receive(context.clone(), ends.control, Lane::Control, jobs.clone()));
+        helpers.spawn(shell::receive(context.clone(), ends.shell, Lane::Shell, jobs));
+        helpers.close();
+
+        context.stop.cancelled().await;
+        context.tasks.close();
+        let ended = async {
+            helpers.wait().await;
+            context.tasks.wait().await;
+        };
+        if timeout(SHUTDOWN_GRACE, ended).await.is_err() {
+            tracing::warn!("some requests did not end in time; they are abandoned");
+        }
+        iopub.close();
+        if timeout(SHUTDOWN_GRACE, publishing).await.is_err() {
+            tracing::warn!("the last publications did not leave in time");
+        }
+        ends.closer.close().await;
+        Ok(context.shutdown.get().copied().unwrap_or(Shutdown::Stopped))
+    }
+}
+
+fn notebook_options(registry: Arc<Registry>) -> WorkspaceOptions {
+    WorkspaceOptions {
+        registry,
+        model: None,
+        seed: None,
+        arguments: Vec::new(),
+        script: None,
+        modules: Default::default(),
+        module_directory: None,
+    }
+}
+
+/// A kernel that serves one client in this process.
+pub struct Embedded {
+    /// The client's ends of the channels.
+    pub ends: ClientEnds,
+    /// Signs and checks the client's messages.
+    pub codec: Codec,
+    /// Ends when the kernel does.
+    pub task: JoinHandle<Result<Shutdown, Error>>,
+}
+
+/// A kernel whose sockets are open.
+pub struct Bound {
+    kernel: Kernel,
+    ends: KernelEnds,
+    connection: ConnectionFile,
+    interrupter: Interrupter,
+}
+
+impl Bound {
+    /// How to reach it, with the real ports.
+    pub fn connection(&self) -> &ConnectionFile {
+        &self.connection
+    }
+
+    /// A handle that interrupts the notebook's cell from outside the protocol, for a signal handler.
+    pub fn interrupter(&self) -> Interrupter {
+        self.interrupter.clone()
+    }
+
+    /// Serves until a client sends `shutdown_request` or `stop` is cancelled; everything it started has ended then.
+    pub async fn serve(self, stop: CancellationToken) -> Result<Shutdown, Error> {
+        let codec = Codec::new(&self.connection.key);
+        self.kernel.serve_with(self.ends, codec, stop, self.interrupter.0).await
+    }
+}
+
+/// Interrupts the notebook's cell.
+#[derive(Clone)]
+pub struct Interrupter(Running);
+
+impl Interrupter {
+    /// Interrupts the cell that runs now; without one nothing happens.
+    pub fn interrupt(&self) {
+        self.0.interrupt_notebook();
+    }
+}

@@ -1,0 +1,119 @@
+//! The notebook: one workspace that lasts as long as the kernel, and the task that runs its requests in order.
+
+use std::sync::Arc;
+
+use perilune_bridge::Workspace;
+use perilune_protocol::{CommInfoReply, IsCompleteReply, KernelInfoReply, LanguageInfo, Reply, Request};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::convert;
+use crate::dispatch::{self, Asked, Asker, refusal};
+use crate::execute::{self, Numbering};
+use crate::kernel::Context;
+
+/// Requests that may wait for the running cell; one more is refused.
+pub(crate) const QUEUE: usize = 1024;
+
+/// Answers the notebook's requests one after the other until the kernel stops.
+pub(crate) async fn run(context: Arc<Context>, mut queued: mpsc::Receiver<Asked>, workspace: Workspace) {
+    let mut notebook = Notebook { context: context.clone(), workspace, execution_count: 0 };
+    loop {
+        let asked = tokio::select! {
+            asked = queued.recv() => asked,
+            () = context.stop.cancelled() => None,
+        };
+        let Some(Asked { asker, request }) = asked else { break };
+        let stop_on_error = matches!(&request, Request::Execute(execute) if execute.stop_on_error && !execute.silent);
+        let good = dispatch::answer(&context, &asker, notebook.handle(&asker, request)).await;
+        if stop_on_error && !good {
+            notebook.abort_queued(&mut queued).await;
+        }
+    }
+    // Joining the interpreter's thread may take as long as the C function it is in.
+    tokio::task::spawn_blocking(move || drop(notebook.workspace));
+}
+
+struct Notebook {
+    context: Arc<Context>,
+    workspace: Workspace,
+    execution_count: u32,
+}
+
+impl Notebook {
+    async fn handle(&mut self, asker: &Asker, request: Request) -> Option<Reply> {
+        match request {
+            Request::Execute(execute) => {
+                if execute.store_history && !execute.silent {
+                    self.execution_count += 1;
+                }
+                let numbering = Numbering { count: self.execution_count, notebook: true };
+                Some(execute::execute(&self.context, asker, &self.workspace, execute, numbering).await)
+            }
+            Request::Complete(complete) => {
+                let completions = self.workspace.complete(complete.code.clone(), complete.cursor_bytes()).await;
+                Some(Reply::Complete(convert::complete_reply(&complete.code, completions)))
+            }
+            request => inquiry(&self.context, asker, request),
+        }
+    }
+
+    /// Refuses the cells that were sent before the failure of the one they follow was known.
+    async fn abort_queued(&mut self, queued: &mut mpsc::Receiver<Asked>) {
+        for _ in 0..queued.len() {
+            let Ok(Asked { asker, request }) = queued.try_recv() else { return };
+            if let Request::Execute(_) = request {
+                let mut error = refusal("Aborted", "an earlier cell failed; run this one again", "aborted");
+                error.execution_count = Some(self.execution_count);
+                let reply = Reply::error(&asker.header.msg_type, error);
+                dispatch::answer(&self.context, &asker, async { Some(reply) }).await;
+            } else {
+                dispatch::answer(&self.context, &asker, self.handle(&asker.clone(), request)).await;
+            }
+        }
+    }
+}
+
+/// Answers what needs no workspace; so it also answers these requests on control while a cell runs.
+pub(crate) fn inquiry(_context: &Context, asker: &Asker, request: Request) -> Option<Reply> {
+    match request {
+        Request::KernelInfo => Some(Reply::KernelInfo(kernel_info())),
+        Request::IsComplete(request) => {
+            let (status, indent) = convert::completeness(perilune_bridge::is_complete(&request.code));
+            Some(Reply::IsComplete(IsCompleteReply { status, indent }))
+        }
+        Request::CommInfo(_) => Some(Reply::CommInfo(CommInfoReply::default())),
+        // Messages without a reply, such as `comm_open`, are nothing to this kernel; a request must not wait for ever.
+        other => {
+            let msg_type = perilune_protocol::Content::msg_type(&other);
+            let problem = format!("this kernel does not answer `{msg_type}` here");
+            asker
+                .header
+                .msg_type
+                .ends_with("_request")
+                .then(|| Reply::error(msg_type, refusal("Unsupported", &problem, "unsupported")))
+        }
+    }
+}
+
+fn kernel_info() -> KernelInfoReply {
+    let version = env!("CARGO_PKG_VERSION");
+    KernelInfoReply {
+        protocol_version: perilune_protocol::PROTOCOL_VERSION.to_owned(),
+        implementation: "perilune".to_owned(),
+        implementation_version: version.to_owned(),
+        language_info: LanguageInfo {
+            name: "lua".to_owned(),
+            version: "5.4".to_owned(),
+            mimetype: "text/x-lua".to_owned(),
+            file_extension: ".lua".to_owned(),
+            pygments_lexer: Some("lua".to_owned()),
+            codemirror_mode: Some(json!("lua")),
+            nbconvert_exporter: None,
+        },
+        banner: format!("Perilune {version}: Lua 5.4 with language models (LocalLLM, Agent)"),
+        debugger: false,
+        supported_features: Vec::new(),
+        help_links: Vec::new(),
+    }
+}

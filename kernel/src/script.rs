@@ -1,0 +1,39 @@
+//! `perilune run` and `exec`: a workspace of its own for one request, gone when the request ends.
+
+use std::sync::Arc;
+
+use perilune_bridge::{Workspace, WorkspaceOptions};
+use perilune_protocol::{ExecuteRequest, Reply};
+use perilune_providers::ModelSpecifier;
+
+use crate::dispatch::{Asker, internal};
+use crate::execute::{self, Numbering};
+use crate::kernel::Context;
+use crate::models;
+
+/// Runs the request's code in a fresh workspace. No other request waits for it.
+pub(crate) async fn run(context: &Arc<Context>, asker: &Asker, request: ExecuteRequest) -> Option<Reply> {
+    let run = request.perilune.clone().unwrap_or_default();
+    let model = match run.model.as_deref().map(str::parse::<ModelSpecifier>).transpose() {
+        Ok(model) => model,
+        Err(error) => return Some(models::failed(&asker.header.msg_type, &error.into())),
+    };
+    let options = WorkspaceOptions {
+        registry: context.registry.clone(),
+        model,
+        seed: run.seed,
+        arguments: run.arguments,
+        script: run.script,
+        modules: run.modules,
+        module_directory: None,
+    };
+    let workspace = match Workspace::start(options) {
+        Ok(workspace) => workspace,
+        Err(error) => return Some(Reply::error(&asker.header.msg_type, internal(&error.to_string()))),
+    };
+    let reply =
+        execute::execute(context, asker, &workspace, request, Numbering { count: 1, notebook: false }).await;
+    // Joining the interpreter's thread may take as long as the C function it is in.
+    tokio::task::spawn_blocking(move || drop(workspace));
+    Some(reply)
+}

@@ -1,0 +1,131 @@
+//! The stdin channel: a running cell asks the client that sent it for a line and waits for that client's answer.
+//!
+//! Jupyter's clients do not say which question an `input_reply` answers, so an answer goes to the oldest question that is
+//! open towards the client that sent it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use perilune_bridge::InputError;
+use perilune_protocol::{Channel, ChannelReceiver, ChannelSender, Codec, InputReply, InputRequest, Message, StdinMessage};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::Asker;
+use crate::kernel::Context;
+
+/// The asking half.
+#[derive(Clone)]
+pub(crate) struct Stdin {
+    sender: ChannelSender,
+    codec: Arc<Codec>,
+    session: String,
+    questions: Questions,
+}
+
+/// The half that receives answers.
+pub(crate) struct Replies {
+    receiver: ChannelReceiver,
+    questions: Questions,
+}
+
+/// The open questions of each client, oldest first.
+#[derive(Clone, Default)]
+struct Questions(Arc<Mutex<HashMap<Vec<Bytes>, VecDeque<Question>>>>);
+
+struct Question {
+    id: u64,
+    answer: oneshot::Sender<InputReply>,
+}
+
+impl Stdin {
+    pub(crate) fn new(channel: Channel, codec: Arc<Codec>, session: String) -> (Stdin, Replies) {
+        let questions = Questions::default();
+        let replies = Replies { receiver: channel.receiver, questions: questions.clone() };
+        (Stdin { sender: channel.sender, codec, session, questions }, replies)
+    }
+
+    /// Asks the client that sent a request for a line; `None` is the end of its input.
+    pub(crate) async fn ask(
+        &self,
+        asker: &Asker,
+        request: InputRequest,
+        cancel: &CancellationToken,
+    ) -> Result<Option<String>, InputError> {
+        let (open, answer) = self.questions.open(&asker.identities);
+        let message = Message::child(&self.session, &asker.header, StdinMessage::InputRequest(request))
+            .with_identities(asker.identities.clone());
+        let frames = self.codec.encode(&message).map_err(|error| InputError::Failed(error.to_string()))?;
+        self.sender.send(frames).await.map_err(|_| InputError::Failed("the client is gone".to_owned()))?;
+        let reply = tokio::select! {
+            reply = answer => reply.map_err(|_| InputError::Failed("the kernel is ending".to_owned()))?,
+            () = cancel.cancelled() => return Err(InputError::Interrupted),
+        };
+        drop(open);
+        Ok(if reply.eof { None } else { Some(reply.value) })
+    }
+}
+
+impl Replies {
+    /// Hands answers to questions until the kernel stops.
+    pub(crate) async fn run(mut self, context: Arc<Context>) {
+        loop {
+            let frames = tokio::select! {
+                frames = self.receiver.recv() => frames,
+                () = context.stop.cancelled() => return,
+            };
+            let Some(frames) = frames else { return };
+            match context.codec.decode::<StdinMessage>(frames) {
+                Ok(Message { identities, content: StdinMessage::InputReply(reply), .. }) => {
+                    if !self.questions.answer(&identities, reply) {
+                        tracing::debug!("an input_reply came that nobody had asked for");
+                    }
+                }
+                Ok(message) => tracing::debug!(msg_type = %message.header.msg_type, "not a message for stdin"),
+                Err(error) => tracing::warn!(%error, "a message on stdin was dropped"),
+            }
+        }
+    }
+}
+
+impl Questions {
+    fn open(&self, client: &[Bytes]) -> (OpenQuestion, oneshot::Receiver<InputReply>) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        self.table(|table| table.entry(client.to_vec()).or_default().push_back(Question { id, answer }));
+        (OpenQuestion { questions: self.clone(), client: client.to_vec(), id }, receiver)
+    }
+
+    /// False when no question is open towards that client.
+    fn answer(&self, client: &[Bytes], reply: InputReply) -> bool {
+        let question = self.table(|table| table.get_mut(client).and_then(VecDeque::pop_front));
+        question.is_some_and(|question| question.answer.send(reply).is_ok())
+    }
+
+    fn table<R>(&self, change: impl FnOnce(&mut HashMap<Vec<Bytes>, VecDeque<Question>>) -> R) -> R {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Closes its question when dropped, answered or not.
+struct OpenQuestion {
+    questions: Questions,
+    client: Vec<Bytes>,
+    id: u64,
+}
+
+impl Drop for OpenQuestion {
+    fn drop(&mut self) {
+        self.questions.table(|table| {
+            if let Some(open) = table.get_mut(&self.client) {
+                open.retain(|question| question.id != self.id);
+                if open.is_empty() {
+                    table.remove(&self.client);
+                }
+            }
+        });
+    }
+}
