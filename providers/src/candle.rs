@@ -5,6 +5,7 @@ mod residency;
 mod shelf;
 
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -126,12 +127,19 @@ impl CandleProvider {
         if lease.location() == Location::Bundled {
             options.sampling.temperature.get_or_insert(0.0);
         }
-        let mut events = lease.engine().generate(Request { prompt: request.prompt, options, cancel });
+        let events = lease.engine().generate(Request { prompt: request.prompt, options, cancel });
         let model = request.model;
+        // The model is held until the last event, or until the stream is dropped.
+        let mut held = Some((events, lease));
         let stream = stream::poll_fn(move |context| {
-            // The lease lives as long as the events do.
-            let _held = &lease;
-            events.poll_next_unpin(context).map(|event| event.map(|event| event.map_err(|e| Error::engine(&model, e))))
+            let Some((events, _)) = &mut held else {
+                return Poll::Ready(None);
+            };
+            let event = ready!(events.poll_next_unpin(context));
+            if matches!(event, None | Some(Err(_) | Ok(Event::Done(_)))) {
+                held = None;
+            }
+            Poll::Ready(event.map(|event| event.map_err(|error| Error::engine(&model, error))))
         });
         Ok(stream.boxed())
     }

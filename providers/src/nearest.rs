@@ -3,6 +3,9 @@
 /// At most this many names are suggested.
 const SUGGESTIONS: usize = 3;
 
+/// Names this much less similar than the closest are not suggested beside it.
+const MARGIN: f64 = 0.2;
+
 /// The names of `known` that `wanted` may be a slip of, closest first.
 pub(crate) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let wanted = wanted.to_lowercase();
@@ -13,6 +16,8 @@ pub(crate) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
     scored.dedup_by(|a, b| a.1 == b.1);
+    let best = scored.first().map_or(0.0, |(score, _)| *score);
+    scored.retain(|(score, _)| *score >= best - MARGIN);
     scored.truncate(SUGGESTIONS);
     scored.into_iter().map(|(_, name)| name.to_owned()).collect()
 }

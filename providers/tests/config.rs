@@ -1,0 +1,373 @@
+//! The configuration through its public door: what the layers decide, and what its errors say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use perilune_providers::{CandleConfig, Config, ConfigSources, Directories, Overrides, ProviderOptions};
+
+fn config(text: &str) -> Config {
+    Config::from_toml(text, "c.toml").unwrap()
+}
+
+fn error(text: &str) -> String {
+    Config::from_toml(text, "c.toml").unwrap_err().to_string()
+}
+
+fn candle<'a>(config: &'a Config, name: &str) -> &'a CandleConfig {
+    match &config.providers[name].options {
+        ProviderOptions::Candle(candle) => candle,
+        other => panic!("`{name}` is {other:?}"),
+    }
+}
+
+/// A user's home, with a repository in it that has a folder `deep/er`.
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Home {
+        let home = Home { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(home.path("project/.git")).unwrap();
+        fs::create_dir_all(home.path("project/deep/er")).unwrap();
+        fs::create_dir_all(home.path(".config/perilune")).unwrap();
+        home
+    }
+
+    fn path(&self, inside: &str) -> PathBuf {
+        self.folder.path().join(inside)
+    }
+
+    fn write(&self, inside: &str, text: &str) -> &Home {
+        fs::write(self.path(inside), text).unwrap();
+        self
+    }
+
+    fn user(&self, text: &str) -> &Home {
+        self.write(".config/perilune/config.toml", text)
+    }
+
+    fn project(&self, text: &str) -> &Home {
+        self.write("project/perilune.toml", text)
+    }
+
+    fn sources(&self, working_directory: &str) -> ConfigSources {
+        ConfigSources {
+            directories: Directories {
+                config: Some(self.path(".config/perilune")),
+                data: Some(self.path(".local/share/perilune")),
+                home: Some(self.path("")),
+            },
+            working_directory: Some(self.path(working_directory)),
+            ..ConfigSources::default()
+        }
+    }
+
+    fn load(&self) -> Config {
+        Config::load(&self.sources("project/deep/er")).unwrap()
+    }
+}
+
+fn model(config: &Config) -> Option<String> {
+    config.default_model.as_ref().map(ToString::to_string)
+}
+
+#[test]
+fn without_any_file_there_is_one_instance() {
+    let config = Home::new().load();
+    assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["candle"]);
+    assert!(config.providers["candle"].enabled);
+    assert_eq!(model(&config), None);
+    assert!(config.files.is_empty() && config.warnings.is_empty());
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = config(
+        r#"
+        default_model = "local/tiny@box"
+        default_backend = "box"
+
+        [providers.box]
+        type = "candle"
+        enabled = true
+        default_model = "tiny:Q8"
+        timeout_seconds = 1.5
+        model_directory = "models"
+        device = "cpu"
+        cpu_threads = 2
+        context_size = 512
+        max_concurrent = 3
+
+        [providers.candle]
+        enabled = false
+        "#,
+    );
+    assert_eq!(model(&config).unwrap(), "local/tiny@box");
+    assert_eq!(config.default_backend.as_deref(), Some("box"));
+    let provider = &config.providers["box"];
+    assert_eq!(provider.default_model.as_deref(), Some("tiny:Q8"));
+    assert_eq!(provider.timeout, Some(Duration::from_millis(1500)));
+    let options = candle(&config, "box");
+    assert_eq!(options.model_directory.as_deref(), Some(Path::new("models")));
+    assert_eq!((options.cpu_threads, options.context_size, options.max_concurrent), (Some(2), Some(512), 3));
+    assert!(!config.providers["candle"].enabled);
+}
+
+#[test]
+fn later_layers_replace_earlier_ones_key_by_key() {
+    let home = Home::new();
+    home.user("default_model = \"user\"\n[providers.candle]\ncpu_threads = 1\ncontext_size = 100\n")
+        .project("default_model = \"project\"\n[providers.candle]\ncontext_size = 200\n");
+    let config = home.load();
+    assert_eq!(model(&config).unwrap(), "project");
+    assert_eq!(candle(&config, "candle").cpu_threads, Some(1));
+    assert_eq!(candle(&config, "candle").context_size, Some(200));
+    assert_eq!(config.files, [home.path(".config/perilune/config.toml"), home.path("project/perilune.toml")]);
+
+    let mut sources = home.sources("project");
+    sources.environment.model = Some("environment".to_owned());
+    assert_eq!(model(&Config::load(&sources).unwrap()).unwrap(), "environment");
+    sources.flags.model = Some("flag".to_owned());
+    assert_eq!(model(&Config::load(&sources).unwrap()).unwrap(), "flag");
+}
+
+#[test]
+fn models_lie_in_the_data_folder_unless_the_user_says_otherwise() {
+    let home = Home::new();
+    let models = |config: &Config| candle(config, "candle").model_directory.clone().unwrap();
+    assert_eq!(models(&home.load()), home.path(".local/share/perilune/models"));
+    home.user("[providers.candle]\nmodel_directory = \"~/gguf\"");
+    assert_eq!(models(&home.load()), home.path("gguf"));
+    home.user("[providers.candle]\nmodel_directory = \"gguf\"");
+    assert_eq!(models(&home.load()), home.path(".config/perilune/gguf"));
+}
+
+#[test]
+fn the_search_for_a_project_ends_at_its_repository_and_at_the_home() {
+    let home = Home::new();
+    home.write("perilune.toml", "default_model = \"home\"");
+    assert_eq!(model(&home.load()), None, "the repository ends the search");
+    fs::remove_dir(home.path("project/.git")).unwrap();
+    assert_eq!(model(&home.load()).unwrap(), "home");
+
+    // Outside both, a file that somebody left in a folder above is not ours.
+    let mut sources = home.sources("project/deep");
+    sources.directories.home = None;
+    assert_eq!(model(&Config::load(&sources).unwrap()), None);
+    home.write("project/deep/perilune.toml", "default_model = \"here\"");
+    assert_eq!(model(&Config::load(&sources).unwrap()).unwrap(), "here");
+}
+
+#[test]
+fn a_project_chooses_limits_but_no_folders_until_it_is_trusted() {
+    let home = Home::new();
+    home.project("trusted_folders = [\"/\"]\n[providers.candle]\nmodel_directory = \"/etc\"\nmax_concurrent = 2\n");
+    let config = home.load();
+    assert_eq!(candle(&config, "candle").max_concurrent, 2);
+    assert_eq!(candle(&config, "candle").model_directory.as_deref(), Some(&*home.path(".local/share/perilune/models")));
+    let file = home.path("project/perilune.toml");
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            format!(
+                "`{}` line 1: `trusted_folders` in the top level was ignored: a project's file chooses models and \
+                 limits, not endpoints, keys or folders",
+                file.display()
+            ),
+            format!(
+                "`{}` line 3: `model_directory` in [providers.candle] was ignored: a project's file chooses models \
+                 and limits, not endpoints, keys or folders; to trust this folder, add `{}` to `trusted_folders` in \
+                 `{}`",
+                file.display(),
+                home.path("project").display(),
+                home.path(".config/perilune/config.toml").display()
+            ),
+        ]
+    );
+
+    home.user("trusted_folders = [\"~/project\"]");
+    let config = home.load();
+    assert_eq!(candle(&config, "candle").model_directory.as_deref(), Some(Path::new("/etc")));
+    assert_eq!(config.warnings.len(), 1);
+}
+
+#[test]
+fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
+    for (text, expected) in [
+        (
+            "\n[providers.candle]\ncontext_size = 9\nmodle_directory = \"m\"",
+            "`c.toml` line 4: unknown key `modle_directory` in [providers.candle]; did you mean `model_directory`?",
+        ),
+        (
+            "default_modle = \"m\"",
+            "`c.toml` line 1: unknown key `default_modle` in the top level; did you mean `default_model`?",
+        ),
+        ("[provider.candle]", "`c.toml` line 1: unknown key `provider` in the top level; did you mean `providers`?"),
+        (
+            "xyzzy = 1",
+            "`c.toml` line 1: unknown key `xyzzy` in the top level; known: `default_backend`, `default_model`, \
+             `providers`, `trusted_folders`",
+        ),
+        (
+            "[providers.candle]\nenabled = false\nxyzzy = 1",
+            "`c.toml` line 3: unknown key `xyzzy` in [providers.candle]; known: `context_size`, `cpu_threads`, \
+             `default_model`, `device`, `enabled`, `max_concurrent`, `model_directory`, `timeout_seconds`, `type`",
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn wrong_values_say_what_works() {
+    for (keys, expected) in [
+        ("cpu_threads = 0", "`cpu_threads` in [providers.candle] must be an integer from 1 to 1024, not `0`"),
+        ("cpu_threads = -3", "`cpu_threads` in [providers.candle] must be an integer from 1 to 1024, not `-3`"),
+        ("cpu_threads = \"2\"", "`cpu_threads` in [providers.candle] must be an integer from 1 to 1024, not a string"),
+        ("enabled = 1", "`enabled` in [providers.candle] must be `true` or `false`, not an integer"),
+        (
+            "timeout_seconds = 0",
+            "`timeout_seconds` in [providers.candle] must be a number of seconds above 0 and up to a year, not `0`",
+        ),
+        (
+            "timeout_seconds = nan",
+            "`timeout_seconds` in [providers.candle] must be a number of seconds above 0 and up to a year, not `NaN`",
+        ),
+        ("model_directory = \"\"", "`model_directory` in [providers.candle] must be the path of a folder"),
+        (
+            "device = \"cuda\"",
+            "`device` in [providers.candle] is `cuda`, which this build does not have; it runs on `cpu` only, which \
+             is the default",
+        ),
+        ("device = \"cpux\"", "`device` in [providers.candle] must be `cpu`, which is the default"),
+        (
+            "base_url = \"http://h\"",
+            "`base_url` in [providers.candle] does not apply to a `candle` provider, which runs models in this \
+             process; leave it out",
+        ),
+        (
+            "default_model = \"local/tiny\"",
+            "`default_model` in [providers.candle] must be a model of this provider without provider or backend, \
+             such as `tiny`",
+        ),
+        (
+            "default_model = \"m@\"",
+            "`default_model` in [providers.candle]: `m@` is not a model specifier: no backend follows the `@`; write \
+             `[provider/]model[:variant][@backend]`, such as `local/moonlet@candle`",
+        ),
+    ] {
+        assert_eq!(error(&format!("[providers.candle]\n{keys}")), format!("`c.toml` line 2: {expected}"));
+    }
+}
+
+#[test]
+fn wrong_tables_say_what_works() {
+    for (text, expected) in [
+        (
+            "[providers.box]\ntype = \"candel\"",
+            "`c.toml` line 2: unknown provider type `candel`; this build has: `candle`; did you mean `candle`?",
+        ),
+        ("[providers.box]\nenabled = true", "`c.toml` line 2: [providers.box] has no `type`; this build has: `candle`"),
+        (
+            "[providers.local]\ntype = \"candle\"",
+            "`c.toml` line 2: `local` cannot name a provider: `local` means any local instance",
+        ),
+        (
+            "[providers.\"a/b\"]\ntype = \"candle\"",
+            "`c.toml` line 2: `a/b` cannot name a provider: a name has no blanks, `/` or `@`",
+        ),
+        ("providers = 3", "`c.toml` line 1: `providers` in the top level must be a table of tables, not an integer"),
+        (
+            "[providers]\ncandle = 3",
+            "`c.toml` line 2: `candle` in [providers] must be a table, such as [providers.candle]",
+        ),
+        (
+            "default_backend = \"candel\"",
+            "`c.toml` line 1: `default_backend` is `candel`, which no enabled provider is called; configured: \
+             `candle`; did you mean `candle`?",
+        ),
+        (
+            "trusted_folders = \"/a\"",
+            "`c.toml` line 1: `trusted_folders` in the top level must be a list of paths, such as \
+             [\"~/projects/mine\"]",
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn overrides_are_named_in_errors() {
+    let sources = ConfigSources {
+        environment: Overrides { model: Some("my model".to_owned()), backend: None },
+        ..ConfigSources::default()
+    };
+    let error = Config::load(&sources).unwrap_err().to_string();
+    assert!(error.starts_with("`PERILUNE_MODEL`: `default_model` in the top level: `my model` is not"), "{error}");
+    let sources = ConfigSources {
+        flags: Overrides { model: None, backend: Some("olama".to_owned()) },
+        ..ConfigSources::default()
+    };
+    assert_eq!(
+        Config::load(&sources).unwrap_err().to_string(),
+        "`--backend`: `default_backend` is `olama`, which no enabled provider is called; configured: `candle`"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let home = Home::new();
+    fs::write(home.path(".config/perilune/config.toml"), [0xff, 0xfe]).unwrap();
+    let sources = home.sources("project");
+    let file = home.path(".config/perilune/config.toml");
+    let error = || Config::load(&sources).unwrap_err().to_string();
+    assert!(error().starts_with(&format!("cannot read `{}`: ", file.display())), "{}", error());
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_eq!(error(), format!("cannot read `{}`: not a regular file", file.display()));
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, " ".repeat(1_100_000)).unwrap();
+    assert_eq!(error(), format!("cannot read `{}`: larger than 1 MiB, which no configuration is", file.display()));
+}
+
+/// Somebody pastes a key where it does not belong: nothing repeats it.
+#[test]
+fn secrets_are_repeated_neither_by_errors_nor_by_debug() {
+    const SECRET: &str = "sk-planted-0123456789";
+    for text in [
+        format!("[providers.candle]\napi_key = \"{SECRET}\""),
+        format!("[providers.candle]\napi_key_env = \"{SECRET}\""),
+        format!("[providers.candle]\nbase_url = \"https://u:{SECRET}@h\""),
+        format!("[providers.candle]\ncpu_threads = \"{SECRET}\""),
+        format!("[providers.candle]\ndevice = \"{SECRET}\""),
+        format!("[providers.candle]\nenabled = \"{SECRET}\""),
+        format!("api_key = \"{SECRET}"),
+        format!("api_key = {SECRET}"),
+        format!("default_backend = [\"{SECRET}\"]"),
+    ] {
+        let error = Config::from_toml(&text, "c.toml").unwrap_err();
+        assert!(!format!("{error} {error:?} {error:#?}").contains("planted"), "{error:?}");
+        assert!(error.to_string().starts_with("`c.toml` line "), "{error}");
+    }
+
+    // Ignored in a project's file, and kept nowhere.
+    let home = Home::new();
+    home.project(&format!("[providers.candle]\napi_key_env = \"{SECRET}\"\nbase_url = \"https://{SECRET}@h\""));
+    let config = home.load();
+    assert_eq!(config.warnings.len(), 2);
+    let said = format!("{config:?} {config:#?} {:?}", config.warnings.iter().map(ToString::to_string));
+    assert!(!said.contains("planted"), "{said}");
+}
+
+#[test]
+fn hostile_text_is_an_error_and_nothing_worse() {
+    let nested = format!("a = {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for text in [nested.as_str(), "\u{0}", "[[providers]]", "[providers]\n[providers]", "a = 99999999999999999999"] {
+        let error = error(text);
+        assert!(error.starts_with("`c.toml`"), "{error}");
+        assert!(error.len() < 300, "{error}");
+    }
+}
