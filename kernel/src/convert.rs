@@ -113,11 +113,7 @@ pub(crate) fn conversation(messages: Vec<wire::ChatMessage>, tools: Vec<wire::To
         messages: messages.into_iter().map(chat_message).collect(),
         tools: tools
             .into_iter()
-            .map(|tool| providers::Tool {
-                name: tool.name,
-                description: tool.description,
-                parameters: tool.parameters,
-            })
+            .map(|tool| providers::Tool { name: tool.name, description: tool.description, parameters: tool.parameters })
             .collect(),
     }
 }

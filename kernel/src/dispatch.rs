@@ -39,7 +39,10 @@ pub(crate) async fn answer(context: &Context, asker: &Asker, handler: impl Futur
         Ok(reply) => reply,
         Err(_) => {
             tracing::error!(request = %asker.header.msg_type, "a handler panicked");
-            Some(Reply::error(&asker.header.msg_type, internal("the kernel failed on this request; it is a bug of Perilune")))
+            Some(Reply::error(
+                &asker.header.msg_type,
+                internal("the kernel failed on this request; it is a bug of Perilune"),
+            ))
         }
     };
     let good = !matches!(reply, Some(Reply::Error { .. }));

@@ -91,11 +91,7 @@ pub(crate) async fn execute(
 }
 
 fn error_output(failure: &Failure) -> ErrorOutput {
-    ErrorOutput {
-        ename: failure.name.clone(),
-        evalue: failure.message.clone(),
-        traceback: convert::traceback(failure),
-    }
+    ErrorOutput { ename: failure.name.clone(), evalue: failure.message.clone(), traceback: convert::traceback(failure) }
 }
 
 fn failed(failure: &Failure, execution_count: u32) -> Reply {

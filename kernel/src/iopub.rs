@@ -10,7 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use perilune_protocol::{Codec, Content, Header, IopubWelcome, Message, ModelEvent, Publication, PublishSender, Subscriptions};
+use perilune_protocol::{
+    Codec, Content, Header, IopubWelcome, Message, ModelEvent, Publication, PublishSender, Subscriptions,
+};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -243,9 +245,10 @@ fn merge(last: Option<&mut Item>, parent: Option<&Arc<Header>>, publication: Pub
             before.text.push_str(&next.text);
             None
         }
-        (Publication::ModelEvent(ModelEvent::Text { text }), Publication::ModelEvent(ModelEvent::Text { text: next }))
-            if text.len() < FLUSH_BYTES =>
-        {
+        (
+            Publication::ModelEvent(ModelEvent::Text { text }),
+            Publication::ModelEvent(ModelEvent::Text { text: next }),
+        ) if text.len() < FLUSH_BYTES => {
             text.push_str(&next);
             None
         }

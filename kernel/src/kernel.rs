@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use perilune_bridge::{Workspace, WorkspaceOptions};
-use perilune_protocol::{ClientEnds, Codec, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq};
+use perilune_protocol::{
+    ClientEnds, Codec, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq,
+};
 use perilune_providers::{Config, ConfigSources, Overrides, Registry};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

@@ -60,12 +60,14 @@ impl Asked<'_> {
             }
             ModelRequest::Info(named) => {
                 let resolved = self.resolve(Some(&named.model)).await?;
-                let info = local(&resolved)?.info(&resolved.model).await.map_err(|error| convert::error_reply(&error))?;
+                let info =
+                    local(&resolved)?.info(&resolved.model).await.map_err(|error| convert::error_reply(&error))?;
                 ModelReply::Info(Box::new(convert::model_info(&resolved.specifier, info)))
             }
             ModelRequest::Load(named) => {
                 let resolved = self.resolve(Some(&named.model)).await?;
-                let loaded = local(&resolved)?.load(&resolved.model).await.map_err(|error| convert::error_reply(&error))?;
+                let loaded =
+                    local(&resolved)?.load(&resolved.model).await.map_err(|error| convert::error_reply(&error))?;
                 ModelReply::Load(convert::loaded_model(resolved.provider.name(), loaded))
             }
             ModelRequest::Unload(named) => {

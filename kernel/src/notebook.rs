@@ -54,7 +54,7 @@ impl Notebook {
                 let completions = self.workspace.complete(complete.code.clone(), complete.cursor_bytes()).await;
                 Some(Reply::Complete(convert::complete_reply(&complete.code, completions)))
             }
-            request => inquiry(&self.context, asker, request),
+            request => inquiry(asker, request),
         }
     }
 
@@ -68,16 +68,17 @@ impl Notebook {
                 let reply = Reply::error(&asker.header.msg_type, error);
                 dispatch::answer(&self.context, &asker, async { Some(reply) }).await;
             } else {
-                dispatch::answer(&self.context, &asker, self.handle(&asker.clone(), request)).await;
+                let context = self.context.clone();
+                dispatch::answer(&context, &asker, self.handle(&asker, request)).await;
             }
         }
     }
 }
 
 /// Answers what needs no workspace; so it also answers these requests on control while a cell runs.
-pub(crate) fn inquiry(_context: &Context, asker: &Asker, request: Request) -> Option<Reply> {
+pub(crate) fn inquiry(asker: &Asker, request: Request) -> Option<Reply> {
     match request {
-        Request::KernelInfo => Some(Reply::KernelInfo(kernel_info())),
+        Request::KernelInfo => Some(Reply::KernelInfo(Box::new(kernel_info()))),
         Request::IsComplete(request) => {
             let (status, indent) = convert::completeness(perilune_bridge::is_complete(&request.code));
             Some(Reply::IsComplete(IsCompleteReply { status, indent }))

@@ -31,8 +31,7 @@ pub(crate) async fn run(context: &Arc<Context>, asker: &Asker, request: ExecuteR
         Ok(workspace) => workspace,
         Err(error) => return Some(Reply::error(&asker.header.msg_type, internal(&error.to_string()))),
     };
-    let reply =
-        execute::execute(context, asker, &workspace, request, Numbering { count: 1, notebook: false }).await;
+    let reply = execute::execute(context, asker, &workspace, request, Numbering { count: 1, notebook: false }).await;
     // Joining the interpreter's thread may take as long as the C function it is in.
     tokio::task::spawn_blocking(move || drop(workspace));
     Some(reply)

@@ -78,13 +78,14 @@ async fn route(context: &Arc<Context>, asked: Asked, lane: Lane, jobs: &mpsc::Se
             context.stop.cancel();
         }
         Request::Model(request) => {
-            beside(context, asker, |context, asker| async move { models::handle(&context, &asker, request).await }).await;
+            beside(context, asker, |context, asker| async move { models::handle(&context, &asker, request).await })
+                .await;
         }
         Request::Execute(request) if request.perilune.as_ref().is_some_and(|run| run.fresh_workspace) => {
             beside(context, asker, |context, asker| async move { script::run(&context, &asker, request).await }).await;
         }
         request if lane == Lane::Control => {
-            beside(context, asker, |context, asker| async move { notebook::inquiry(&context, &asker, request) }).await;
+            dispatch::answer(context, &asker, async { notebook::inquiry(&asker, request) }).await;
         }
         request => queue(context, Asked { asker, request }, jobs).await,
     }
@@ -122,4 +123,3 @@ async fn refuse(context: &Context, asker: &Asker, problem: &str) {
     let error = Reply::error(&asker.header.msg_type, refusal("Overloaded", problem, "overloaded"));
     dispatch::answer(context, asker, async { Some(error) }).await;
 }
-

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use perilune_bridge::InputError;
-use perilune_protocol::{Channel, ChannelReceiver, ChannelSender, Codec, InputReply, InputRequest, Message, StdinMessage};
+use perilune_protocol::{
+    Channel, ChannelReceiver, ChannelSender, Codec, InputReply, InputRequest, Message, StdinMessage,
+};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
