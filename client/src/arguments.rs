@@ -1,0 +1,206 @@
+//! The command line: what can be asked of `perilune`. Nothing that is not built is listed here.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+/// Runs Lua scripts against language models, in this process or on a kernel.
+#[derive(Debug, Parser)]
+#[command(
+    name = "perilune",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 ok, 1 script error (or the code a script gave to os.exit), 2 usage, 3 connection, 130 interrupted.\n\
+                  PERILUNE_HOME moves every file Perilune keeps; PERILUNE_LOG filters what -v logs."
+)]
+pub struct Arguments {
+    /// Options that every command knows.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command knows.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Use the kernel that this connection file describes, instead of one in this process
+    #[arg(long, global = true, value_name = "FILE")]
+    pub connect: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    /// Log to stderr what happens; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people: text as it comes, tables.
+    Text,
+    /// For programs: one JSON object at the end.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a Lua script
+    Run(Run),
+    /// Run a line of Lua and print its value
+    Exec(Exec),
+    /// Ask about models, or load and unload them in the resident kernel
+    #[command(subcommand)]
+    Model(Model),
+    /// Start, stop or install a kernel
+    #[command(subcommand)]
+    Kernel(Kernel),
+}
+
+/// Run a Lua script.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The script
+    pub file: PathBuf,
+    /// What the script finds in `arg` and `...`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+    /// Model and seed.
+    #[command(flatten)]
+    pub generation: Generation,
+}
+
+/// Run a line of Lua.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// Lua code: an expression or statements
+    #[arg(allow_hyphen_values = true)]
+    pub code: String,
+    /// Model and seed.
+    #[command(flatten)]
+    pub generation: Generation,
+}
+
+/// What decides the answers of models that a script does not decide itself.
+#[derive(Debug, Args)]
+pub struct Generation {
+    /// The model to use where the script names none, e.g. `local/moonlet@candle`
+    #[arg(long, value_name = "SPECIFIER")]
+    pub model: Option<String>,
+    /// The seed of every random choice, so that a run can be repeated
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+}
+
+/// `perilune model ...`
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// List the models that the configured backends can serve
+    List {
+        /// Only this backend
+        backend: Option<String>,
+    },
+    /// Tell the facts of one model
+    Info {
+        /// A model specifier, e.g. `local/moonlet@candle`
+        model: String,
+    },
+    /// Say which backends work
+    Status {
+        /// Only this backend
+        backend: Option<String>,
+    },
+    /// Load a model into the resident kernel
+    Load {
+        /// A model specifier, e.g. `local/moonlet@candle`
+        model: String,
+    },
+    /// Remove a model from the resident kernel's memory
+    Unload {
+        /// A model specifier, e.g. `local/moonlet@candle`
+        model: String,
+    },
+    /// List the models that the resident kernel has in memory
+    Ps,
+}
+
+/// `perilune kernel ...`
+#[derive(Debug, Subcommand)]
+pub enum Kernel {
+    /// Start a kernel that others can use, on this machine only
+    Start {
+        /// Where to write the connection file, or one with ports and key to use
+        #[arg(long, value_name = "FILE")]
+        connection_file: Option<PathBuf>,
+        /// Start it in the background and return once it answers
+        #[arg(long)]
+        detach: bool,
+        /// How `--detach` starts the kernel that stays.
+        #[arg(long, hide = true, conflicts_with = "detach")]
+        detached: bool,
+    },
+    /// Say whether a kernel answers
+    Status {
+        /// Its connection file; without it, the resident kernel's
+        #[arg(long, value_name = "FILE")]
+        connection_file: Option<PathBuf>,
+    },
+    /// Stop a kernel
+    Stop {
+        /// Its connection file; without it, the resident kernel's
+        #[arg(long, value_name = "FILE")]
+        connection_file: Option<PathBuf>,
+    },
+    /// Make Jupyter list the kernel `perilune`
+    Install(Place),
+    /// Remove the kernel `perilune` from Jupyter's list
+    Uninstall(Place),
+}
+
+/// Where Jupyter looks for kernels.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("place").required(true)))]
+pub struct Place {
+    /// For this user
+    #[arg(long, group = "place")]
+    pub user: bool,
+    /// For the environment below this directory, e.g. a virtual environment
+    #[arg(long, value_name = "DIR", group = "place")]
+    pub prefix: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once(&"perilune").chain(line))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_script_belongs_to_the_script() {
+        let arguments = parse(&["run", "--seed", "7", "a.lua", "--model", "x", "-v"]).unwrap();
+        let Command::Run(run) = arguments.command else { panic!("not a run") };
+        assert_eq!(run.generation.seed, Some(7));
+        assert_eq!(run.generation.model, None);
+        assert_eq!(run.arguments, ["--model", "x", "-v"]);
+        assert_eq!(arguments.global.verbose, 0);
+    }
+
+    #[test]
+    fn a_kernelspec_goes_to_one_place() {
+        assert!(parse(&["kernel", "install"]).is_err());
+        assert!(parse(&["kernel", "install", "--user", "--prefix", "/x"]).is_err());
+        assert!(parse(&["kernel", "install", "--prefix", "/x"]).is_ok());
+    }
+}

@@ -1,0 +1,51 @@
+//! Why a command did not end well: what stderr says and which code the process ends with.
+
+use std::process::ExitCode;
+
+use anyhow::Error;
+
+/// The end of a command that did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The kernel answered that it could not: an unknown model, say. Exit code 1.
+    Refused(Error),
+    /// The command line, a file it names or the configuration is wrong. Exit code 2.
+    Usage(Error),
+    /// No kernel answers, or no longer. Exit code 3.
+    Connection(Error),
+    /// The user interrupted it. Exit code 130, as shells have it: 128 + SIGINT.
+    Interrupted,
+    /// Whoever read the output has gone. Exit code 141: 128 + SIGPIPE.
+    OutputClosed,
+}
+
+impl Failure {
+    /// Says on stderr what happened, on one line, and names the exit code.
+    pub fn report(self) -> ExitCode {
+        let (code, error) = match self {
+            Failure::Refused(error) => (1, Some(error)),
+            Failure::Usage(error) => (2, Some(error)),
+            Failure::Connection(error) => (3, Some(error)),
+            Failure::Interrupted => (130, None),
+            Failure::OutputClosed => (141, None),
+        };
+        if let Some(error) = error {
+            eprintln!("error: {}", one_line(&format!("{error:#}")));
+        }
+        ExitCode::from(code)
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line() {
+        assert_eq!(one_line("cannot read `a`:\n  |\n 3 | x\n\n"), "cannot read `a`: | 3 | x");
+    }
+}

@@ -1,0 +1,134 @@
+//! The `perilune` command: reads the command line, opens a kernel or connects to one, and shows what it answers.
+//!
+//! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
+//! [`model`]; [`serve`], [`detach`] and [`resident`], the commands about kernels; [`output`], [`input`], [`interrupts`],
+//! [`table`] and [`failure`] at the terminal. It knows messages, not Lua, models or sockets.
+
+mod arguments;
+mod detach;
+mod failure;
+mod input;
+mod interrupts;
+mod model;
+mod modules;
+mod output;
+mod resident;
+mod run;
+mod serve;
+mod session;
+mod source;
+mod table;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::arguments::{Arguments, Command, Global, Kernel, Place};
+use crate::failure::Failure;
+use crate::interrupts::Interrupts;
+use crate::output::{print, print_json};
+use crate::run::Program;
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log(arguments.global.verbose);
+    let runtime = match Runtime::new().context("cannot start threads") {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::Refused(error).report(),
+    };
+    let ended = runtime.block_on(command(arguments));
+    // A line of input that nobody needs any more may still be waited for.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(Failure::report)
+}
+
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let filter =
+        EnvFilter::builder().with_env_var("PERILUNE_LOG").with_default_directive(level.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(run) => program(Program::script(run)?, &global).await,
+        Command::Exec(exec) => program(Program::line(exec), &global).await,
+        Command::Model(command) => {
+            model::run(command, global.connect.as_deref(), global.output, &listen()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Kernel(command) => {
+            kernel(command, global).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn program(program: Program, global: &Global) -> Result<ExitCode, Failure> {
+    let mut session = Session::open(global.connect.as_deref(), &listen()?).await?;
+    let ended = run::run(&mut session, program, global.output).await;
+    session.close().await;
+    ended
+}
+
+async fn kernel(command: Kernel, global: Global) -> Result<(), Failure> {
+    match command {
+        Kernel::Start { connection_file, detach, detached } => {
+            if global.connect.is_some() {
+                return Err(Failure::Usage(anyhow!(
+                    "`kernel start` takes `--connection-file`; `--connect` is for a kernel that runs"
+                )));
+            }
+            if detach {
+                detach::start(connection_file, global.output, &listen()?).await
+            } else {
+                serve::start(connection_file, detached, global.output).await
+            }
+        }
+        Kernel::Status { connection_file } => {
+            resident::status(connection_file.or(global.connect), global.output, &listen()?).await
+        }
+        Kernel::Stop { connection_file } => {
+            resident::stop(connection_file.or(global.connect), global.output, &listen()?).await
+        }
+        Kernel::Install(place) => {
+            let executable =
+                std::env::current_exe().context("cannot find this program's own file").map_err(Failure::Refused)?;
+            let folder = perilune_kernel::kernelspec::install(&scope(place), &executable);
+            kernelspec(folder, "installed", global)
+        }
+        Kernel::Uninstall(place) => {
+            kernelspec(perilune_kernel::kernelspec::uninstall(&scope(place)), "removed", global)
+        }
+    }
+}
+
+fn scope(place: Place) -> perilune_kernel::kernelspec::Scope {
+    match place.prefix {
+        Some(prefix) => perilune_kernel::kernelspec::Scope::Prefix(prefix),
+        None => perilune_kernel::kernelspec::Scope::User,
+    }
+}
+
+fn kernelspec(folder: Result<PathBuf, perilune_kernel::Error>, what: &str, global: Global) -> Result<(), Failure> {
+    let folder = folder.map_err(|error| Failure::Refused(error.into()))?;
+    match global.output {
+        arguments::Format::Text => print(&format!("{what} the kernel `perilune`: {}\n", folder.display())),
+        arguments::Format::Json => print_json(&serde_json::json!({ "kernelspec": folder, "state": what })),
+    }
+}
+
+fn listen() -> Result<Interrupts, Failure> {
+    Interrupts::listen().context("cannot listen for signals").map_err(Failure::Refused)
+}

@@ -1,0 +1,192 @@
+//! `perilune model ...`: asks a kernel about its models, and shows the answer as a table or as JSON.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use perilune_kernel::resident;
+use perilune_protocol::{
+    BackendError, BackendStatus, ListReply, LoadedModel, ModelInfoReply, ModelReply, ModelRequest, NamedModel, Reply,
+    Request, StatusReply, WhichBackend,
+};
+
+use crate::arguments::{Format, Model};
+use crate::failure::Failure;
+use crate::interrupts::Interrupts;
+use crate::output::{print, print_json};
+use crate::run::unexpected;
+use crate::session::{Session, Via};
+use crate::table::{Table, count, size};
+
+/// Asks what `command` says and shows the answer.
+pub async fn run(
+    command: Model,
+    connect: Option<&Path>,
+    format: Format,
+    interrupts: &Interrupts,
+) -> Result<(), Failure> {
+    let mut session = open(&command, connect, interrupts).await?;
+    let shows_memory_only = matches!(command, Model::Ps);
+    let request = match command {
+        Model::List { backend } => ModelRequest::List(WhichBackend { backend }),
+        Model::Info { model } => ModelRequest::Info(NamedModel { model }),
+        Model::Status { backend } => ModelRequest::Status(WhichBackend { backend }),
+        Model::Load { model } => ModelRequest::Load(NamedModel { model }),
+        Model::Unload { model } => ModelRequest::Unload(NamedModel { model }),
+        Model::Ps => ModelRequest::Status(WhichBackend::default()),
+    };
+    let reply = session.request(Via::Control, Request::Model(request), &mut |_| Ok(())).await;
+    let interrupted = session.interrupted();
+    session.close().await;
+    let reply = match reply? {
+        Reply::Model(reply) => reply,
+        Reply::Error { .. } if interrupted => return Err(Failure::Interrupted),
+        Reply::Error { error, .. } => return Err(Failure::Refused(anyhow!("{}", error.evalue))),
+        other => return Err(unexpected(&other)),
+    };
+    match (format, reply) {
+        (Format::Json, ModelReply::Status(status)) if shows_memory_only => print_json(&in_memory(status)),
+        (Format::Json, reply) => print_json(&reply),
+        (Format::Text, ModelReply::Status(status)) if shows_memory_only => print(&memory(&in_memory(status))),
+        (Format::Text, reply) => print(&text(&reply)?),
+    }
+}
+
+/// Loading into this process, which ends right after, would be a lie: those commands need a kernel that stays.
+async fn open(command: &Model, connect: Option<&Path>, interrupts: &Interrupts) -> Result<Session, Failure> {
+    match (command, connect) {
+        (Model::List { .. } | Model::Info { .. } | Model::Status { .. }, _) | (_, Some(_)) => {
+            Session::open(connect, interrupts).await
+        }
+        (Model::Load { .. } | Model::Unload { .. } | Model::Ps, None) => {
+            let path = resident_file()?;
+            Session::open(Some(&path), interrupts).await.map_err(|failure| match failure {
+                Failure::Connection(error) => Failure::Connection(error.context(NEEDS_RESIDENT)),
+                failure => failure,
+            })
+        }
+    }
+}
+
+const NEEDS_RESIDENT: &str =
+    "models stay in the memory of a resident kernel, and none answers; start one with `perilune kernel start --detach`";
+
+/// The resident kernel's connection file, which may not be there.
+pub fn resident_file() -> Result<PathBuf, Failure> {
+    resident::connection_file().context("cannot find the resident kernel").map_err(Failure::Usage)
+}
+
+fn text(reply: &ModelReply) -> Result<String, Failure> {
+    Ok(match reply {
+        ModelReply::List(reply) => list(reply),
+        ModelReply::Info(reply) => info(reply),
+        ModelReply::Status(reply) => status(reply),
+        ModelReply::Load(loaded) => loaded_now(loaded),
+        ModelReply::Unload(named) => format!("`{}` is no longer in memory\n", named.model),
+        other => return Err(unexpected(&Reply::Model(other.clone()))),
+    })
+}
+
+fn list(reply: &ListReply) -> String {
+    let mut table = Table::new(["model", "backend", "size", "memory", "location"]);
+    for model in &reply.models {
+        table.row([
+            model.name.clone(),
+            model.backend.clone(),
+            model.size_bytes.map_or_else(String::new, size),
+            if model.loaded { "loaded".to_owned() } else { String::new() },
+            model.location.clone().unwrap_or_default(),
+        ]);
+    }
+    let mut text = if table.is_empty() { "no models\n".to_owned() } else { table.to_string() };
+    for BackendError { backend, message, .. } in &reply.errors {
+        text.push_str(&format!("left out: {backend}: {message}\n"));
+    }
+    text
+}
+
+fn status(reply: &StatusReply) -> String {
+    let mut table = Table::new(["backend", "type", "state", "in memory", ""]);
+    for BackendStatus { backend, provider_type, healthy, message, loaded } in &reply.backends {
+        let names: Vec<&str> = loaded.iter().map(|model| model.name.as_str()).collect();
+        table.row([
+            backend.clone(),
+            provider_type.clone(),
+            if *healthy { "works" } else { "down" }.to_owned(),
+            if names.is_empty() { "-".to_owned() } else { names.join(", ") },
+            message.clone().unwrap_or_default(),
+        ]);
+    }
+    if table.is_empty() { "no backends; the configuration disables them all\n".to_owned() } else { table.to_string() }
+}
+
+fn in_memory(status: StatusReply) -> Vec<LoadedModel> {
+    status.backends.into_iter().flat_map(|backend| backend.loaded).collect()
+}
+
+fn memory(models: &[LoadedModel]) -> String {
+    let mut table = Table::new(["model", "backend", "memory", "context", "requests"]);
+    for model in models {
+        table.row([
+            model.name.clone(),
+            model.backend.clone(),
+            model.memory_bytes.map_or_else(String::new, size),
+            model.context_size.map_or_else(String::new, |tokens| tokens.to_string()),
+            model.active_requests.to_string(),
+        ]);
+    }
+    if table.is_empty() { "no models in memory\n".to_owned() } else { table.to_string() }
+}
+
+fn loaded_now(model: &LoadedModel) -> String {
+    let memory = model.memory_bytes.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+    let time = model.load_ms.map_or_else(String::new, |milliseconds| format!("; loading took {milliseconds:.0} ms"));
+    format!("`{}` is in memory of `{}`{memory}{time}\n", model.name, model.backend)
+}
+
+fn info(reply: &ModelInfoReply) -> String {
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
+    let answer = |answer: Option<bool>| answer.map(|yes| if yes { "yes" } else { "no" }.to_owned());
+    let facts = [
+        ("model", Some(reply.model.clone())),
+        ("name", reply.name.clone().filter(|name| !name.is_empty())),
+        ("architecture", reply.architecture.clone()),
+        ("parameters", reply.parameters.map(count)),
+        ("quantization", reply.quantization.clone()),
+        ("layers", number(reply.layers)),
+        ("hidden size", number(reply.hidden)),
+        ("heads", number(reply.heads)),
+        ("key-value heads", number(reply.kv_heads)),
+        ("vocabulary", number(reply.vocabulary)),
+        ("trained context", reply.context_length.map(|tokens| format!("{tokens} tokens"))),
+        ("used context", reply.context_size.map(|tokens| format!("{tokens} tokens"))),
+        ("file", reply.file_bytes.map(size)),
+        ("memory", reply.memory_bytes.map(size)),
+        ("computed by", reply.executor.clone()),
+        ("chat", answer(reply.has_chat_template)),
+        ("tools", answer(reply.supports_tools)),
+    ];
+    let known = facts.into_iter().filter_map(|(fact, value)| Some(format!("{fact:16} {}\n", value?)));
+    known.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_is_down_is_named_with_its_reason() {
+        let errors = vec![BackendError { backend: "ollama".into(), kind: "network".into(), message: "refused".into() }];
+        assert_eq!(list(&ListReply { models: Vec::new(), errors }), "no models\nleft out: ollama: refused\n");
+        let down =
+            BackendStatus { backend: "ollama".into(), message: Some("refused".into()), ..BackendStatus::default() };
+        let text = status(&StatusReply { backends: vec![down] });
+        assert!(text.contains("ollama") && text.contains("down") && text.contains("refused"), "{text}");
+    }
+
+    #[test]
+    fn facts_that_are_not_known_are_left_out() {
+        let reply =
+            ModelInfoReply { model: "local/m@b".into(), parameters: Some(4_900_000), ..ModelInfoReply::default() };
+        assert_eq!(info(&reply), "model            local/m@b\nparameters       4.9 million\n");
+    }
+}

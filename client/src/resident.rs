@@ -1,0 +1,145 @@
+//! `perilune kernel status` and `stop`: what a running kernel says about itself, and its end.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Error, anyhow};
+use perilune_protocol::{
+    ConnectionFile, KernelInfoReply, LoadedModel, ModelReply, ModelRequest, Reply, Request, ShutdownRequest,
+    WhichBackend,
+};
+use serde_json::json;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{sleep, timeout};
+
+use crate::arguments::Format;
+use crate::failure::Failure;
+use crate::interrupts::Interrupts;
+use crate::model::resident_file;
+use crate::output::{print, print_json};
+use crate::serve::lock_path;
+use crate::session::{Session, Via, address};
+
+/// How long a kernel may take to end after it agreed to; it gives what it computes a few seconds to notice.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+/// How often an ending kernel is looked after.
+const END_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Says whether a kernel answers, and what it has in memory.
+pub async fn status(file: Option<PathBuf>, format: Format, interrupts: &Interrupts) -> Result<(), Failure> {
+    let path = existing(file)?;
+    let (mut session, info) = Session::connect(&path, interrupts).await?;
+    let request = Request::Model(ModelRequest::Status(WhichBackend::default()));
+    let reply = session.request(Via::Control, request, &mut |_| Ok(())).await;
+    session.close().await;
+    let loaded: Vec<LoadedModel> = match reply? {
+        Reply::Model(ModelReply::Status(status)) => {
+            status.backends.into_iter().flat_map(|backend| backend.loaded).collect()
+        }
+        Reply::Error { error, .. } => return Err(Failure::Refused(anyhow!("{}", error.evalue))),
+        other => return Err(crate::run::unexpected(&other)),
+    };
+    let connection = read(&path)?;
+    match format {
+        Format::Json => print_json(&json!({
+            "connection_file": path.display().to_string(),
+            "address": address(&connection),
+            "implementation": info.implementation,
+            "version": info.implementation_version,
+            "protocol_version": info.protocol_version,
+            "loaded": loaded,
+        })),
+        Format::Text => {
+            let names: Vec<&str> = loaded.iter().map(|model| model.name.as_str()).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            print(&format!(
+                "a kernel answers\naddress          {}\nconnection file  {}\nversion          {} {}\nin memory        {names}\n",
+                address(&connection),
+                path.display(),
+                info.implementation,
+                info.implementation_version,
+            ))
+        }
+    }
+}
+
+/// Asks a kernel to end and waits until it is gone.
+pub async fn stop(file: Option<PathBuf>, format: Format, interrupts: &Interrupts) -> Result<(), Failure> {
+    let path = existing(file)?;
+    let connection = read(&path)?;
+    let (mut session, _) = Session::connect(&path, interrupts).await?;
+    let request = Request::Shutdown(ShutdownRequest { restart: false });
+    match session.request(Via::Control, request, &mut |_| Ok(())).await {
+        // Gone before the last word arrived is gone too; which of the two it is shows below.
+        Ok(Reply::Shutdown(_)) | Err(Failure::Connection(_)) => {}
+        Ok(Reply::Error { error, .. }) => return Err(Failure::Refused(anyhow!("{}", error.evalue))),
+        Ok(other) => return Err(crate::run::unexpected(&other)),
+        Err(failure) => return Err(failure),
+    }
+    session.close().await;
+    if timeout(END_PATIENCE, gone(&path, &connection)).await.is_err() {
+        let seconds = END_PATIENCE.as_secs();
+        return Err(Failure::Connection(anyhow!(
+            "the kernel of `{}` agreed to end, but is still there after {seconds} s",
+            path.display()
+        )));
+    }
+    match format {
+        Format::Json => print_json(&json!({ "connection_file": path.display().to_string(), "state": "stopped" })),
+        Format::Text => print(&format!("the kernel of `{}` has stopped\n", path.display())),
+    }
+}
+
+/// Tells where a kernel that was just started is reached. The path alone, for `$(perilune kernel start --detach)`.
+pub fn announce(path: &Path, info: &KernelInfoReply, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => print_json(&json!({
+            "connection_file": path.display().to_string(),
+            "address": address(&read(path)?),
+            "version": info.implementation_version,
+        })),
+        Format::Text => print(&format!("{}\n", path.display())),
+    }
+}
+
+fn read(path: &Path) -> Result<ConnectionFile, Failure> {
+    ConnectionFile::read(path).map_err(|error| Failure::Connection(error.into()))
+}
+
+/// The connection file that was named, or the resident kernel's.
+fn existing(file: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    if let Some(file) = file {
+        return Ok(file);
+    }
+    let path = resident_file()?;
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(Failure::Connection(no_resident(&path)))
+}
+
+fn no_resident(path: &Path) -> Error {
+    anyhow!(
+        "no resident kernel runs: there is no `{}`; start one with `perilune kernel start --detach`",
+        path.display()
+    )
+}
+
+/// Waits until nobody listens where the kernel did and, for the resident one, until its process let go of its lock.
+async fn gone(path: &Path, connection: &ConnectionFile) {
+    while listens(connection).await || is_locked(path) {
+        sleep(END_INTERVAL).await;
+    }
+}
+
+async fn listens(connection: &ConnectionFile) -> bool {
+    if connection.transport == "ipc" {
+        return UnixStream::connect(format!("{}-{}", connection.ip, connection.shell_port)).await.is_ok();
+    }
+    TcpStream::connect((connection.ip.as_str(), connection.shell_port)).await.is_ok()
+}
+
+fn is_locked(path: &Path) -> bool {
+    File::open(lock_path(path)).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}

@@ -1,0 +1,170 @@
+//! `perilune run` and `perilune exec`: sends Lua code with what it needs, and shows what comes back.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use perilune_protocol::{ErrorReply, ExecuteExtension, ExecuteRequest, Reply, Request};
+use serde::Serialize;
+
+use crate::arguments::{self, Format};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::session::{Session, Via};
+use crate::{modules, source};
+
+/// The exit code of a run that the user interrupted.
+const INTERRUPTED: u8 = 130;
+
+/// What tracebacks call the code of `exec`, as the `lua` command does.
+const COMMAND_LINE: &str = "(command line)";
+
+/// Lua code to run, read and complete.
+pub struct Program {
+    code: String,
+    extension: ExecuteExtension,
+    shows_result: bool,
+}
+
+impl Program {
+    /// The script of a `run`, with the modules that travel with it.
+    pub fn script(run: arguments::Run) -> Result<Program, Failure> {
+        let code = source::script(&run.file).map_err(Failure::Usage)?;
+        let folder = run.file.parent().unwrap_or(Path::new(""));
+        let modules = modules::collect(&code, folder).map_err(Failure::Usage)?;
+        let extension = ExecuteExtension {
+            fresh_workspace: true,
+            script: Some(run.file.to_string_lossy().into_owned()),
+            arguments: run.arguments,
+            modules,
+            model: run.generation.model,
+            seed: run.generation.seed,
+        };
+        Ok(Program { code, extension, shows_result: false })
+    }
+
+    /// The code of an `exec`.
+    pub fn line(exec: arguments::Exec) -> Program {
+        let extension = ExecuteExtension {
+            fresh_workspace: true,
+            script: Some(COMMAND_LINE.to_owned()),
+            model: exec.generation.model,
+            seed: exec.generation.seed,
+            ..ExecuteExtension::default()
+        };
+        Program { code: exec.code, extension, shows_result: true }
+    }
+}
+
+/// Runs the program in a workspace of its own, and returns the exit code it ended with.
+pub async fn run(session: &mut Session, program: Program, format: Format) -> Result<ExitCode, Failure> {
+    let request = ExecuteRequest {
+        allow_stdin: true,
+        store_history: false,
+        perilune: Some(program.extension),
+        ..ExecuteRequest::new(program.code)
+    };
+    let mut output = Output::new(format, program.shows_result);
+    let started = Instant::now();
+    let reply =
+        session.request(Via::Shell, Request::Execute(request), &mut |publication| output.show(publication)).await?;
+    let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let ended = Ended::new(reply, session.interrupted())?;
+    match format {
+        Format::Text => {
+            if let Some(error) = &ended.error {
+                output.complain(&complaint(error))?;
+            }
+        }
+        Format::Json => {
+            let Output { stdout, stderr, displays, result, .. } = &output;
+            let report = Report { ended: &ended, stdout, stderr, displays, result: result.as_deref(), duration_ms };
+            crate::output::print_json(&report)?;
+        }
+    }
+    Ok(ExitCode::from(ended.exit_code))
+}
+
+/// What `--output json` prints of a run.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    ended: &'a Ended,
+    stdout: &'a str,
+    stderr: &'a str,
+    displays: &'a [serde_json::Value],
+    result: Option<&'a str>,
+    duration_ms: f64,
+}
+
+/// How a run ended.
+#[derive(Debug, Serialize)]
+struct Ended {
+    status: &'static str,
+    exit_code: u8,
+    error: Option<ErrorReply>,
+}
+
+impl Ended {
+    fn new(reply: Reply, interrupted: bool) -> Result<Ended, Failure> {
+        match reply {
+            Reply::Execute(_) if interrupted => Ok(Ended { status: "error", exit_code: INTERRUPTED, error: None }),
+            Reply::Execute(reply) => {
+                let code = reply.perilune.and_then(|extension| extension.exit_code).unwrap_or(0);
+                Ok(Ended { status: if code == 0 { "ok" } else { "error" }, exit_code: exit_status(code), error: None })
+            }
+            Reply::Error { error, .. } => {
+                let exit_code = if interrupted { INTERRUPTED } else { 1 };
+                Ok(Ended { status: "error", exit_code, error: Some(error) })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// A reply of another type than the request's.
+pub fn unexpected(reply: &Reply) -> Failure {
+    let msg_type = perilune_protocol::Content::msg_type(reply);
+    Failure::Connection(anyhow::anyhow!(
+        "the kernel answered with `{msg_type}`, which nobody asked for; it may be of another version"
+    ))
+}
+
+/// What an operating system makes of the number given to `os.exit`: its lowest eight bits.
+fn exit_status(code: i32) -> u8 {
+    code.to_le_bytes()[0]
+}
+
+/// The lines that tell of an error: the message, and where it happened.
+fn complaint(error: &ErrorReply) -> String {
+    let headline = format!("{}: {}", error.ename, error.evalue);
+    let mut text = format!("error: {}\n", error.evalue);
+    for line in error.traceback.iter().filter(|line| **line != headline) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_the_low_byte() {
+        assert_eq!([0, 1, 7, 256, -1].map(exit_status), [0, 1, 7, 0, 255]);
+    }
+
+    #[test]
+    fn a_complaint_says_the_message_once() {
+        let error = ErrorReply {
+            ename: "LuaError".to_string(),
+            evalue: "a.lua:1: x".to_string(),
+            traceback: ["LuaError: a.lua:1: x", "stack traceback:", "    a.lua:1: in main chunk"]
+                .map(str::to_string)
+                .to_vec(),
+            ..ErrorReply::default()
+        };
+        assert_eq!(complaint(&error), "error: a.lua:1: x\nstack traceback:\n    a.lua:1: in main chunk\n");
+    }
+}

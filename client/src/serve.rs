@@ -1,0 +1,231 @@
+//! `perilune kernel start`: a kernel in the foreground, its connection file, and the signals that end it.
+
+use std::env;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Error, anyhow};
+use perilune_kernel::Bound;
+use perilune_protocol::ConnectionFile;
+use rustix::process::{Pid, setsid, test_kill_process};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::arguments::Format;
+use crate::failure::Failure;
+use crate::model::resident_file;
+use crate::output::{print, print_json};
+use crate::session::{address, open_kernel};
+
+/// How often a kernel looks whether the launcher that started it is still there.
+const LAUNCHER_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts a kernel and serves until it is told to end. `detached`: leaves the terminal that it was started from.
+pub async fn start(file: Option<PathBuf>, detached: bool, format: Format) -> Result<(), Failure> {
+    if detached {
+        setsid().context("cannot leave the terminal").map_err(Failure::Refused)?;
+    }
+    let place = Place::find(file)?;
+    let launcher = place.launcher();
+    let signals = Signals::listen().context("cannot listen for signals").map_err(Failure::Refused)?;
+    let kernel = open_kernel().map_err(Failure::Usage)?;
+    let bound = kernel.bind(&place.connection).await;
+    let bound = bound
+        .with_context(|| format!("cannot start a kernel for `{}`", place.path.display()))
+        .map_err(Failure::Connection)?;
+    if *bound.connection() != place.connection || place.ours {
+        place.write(bound.connection()).map_err(Failure::Connection)?;
+    }
+    let served = serve(bound, &place, launcher, signals, format).await;
+    place.clear();
+    served
+}
+
+async fn serve(
+    bound: Bound,
+    place: &Place,
+    launcher: Option<Launcher>,
+    signals: Signals,
+    format: Format,
+) -> Result<(), Failure> {
+    if launcher.is_none() {
+        announce(&place.path, bound.connection(), format)?;
+    }
+    let interrupter = launcher.is_some().then(|| bound.interrupter());
+    let stop = CancellationToken::new();
+    let ending = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let Signals { mut interrupt, mut terminate, mut hangup } = signals;
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => match &interrupter {
+                        // A launcher's Ctrl-C means the cell, not the kernel.
+                        Some(interrupter) => interrupter.interrupt(),
+                        None => break,
+                    },
+                    _ = terminate.recv() => break,
+                    _ = hangup.recv() => break,
+                    () = gone(launcher.as_ref()) => {
+                        info!("the launcher is gone");
+                        break;
+                    }
+                }
+            }
+            stop.cancel();
+        }
+    });
+    let shutdown = bound.serve(stop).await;
+    ending.abort();
+    info!(?shutdown, "the kernel has ended");
+    shutdown.map(drop).context("the kernel failed").map_err(Failure::Refused)
+}
+
+/// The path alone goes to stdout, for `$(perilune kernel start --detach)`.
+fn announce(path: &Path, connection: &ConnectionFile, format: Format) -> Result<(), Failure> {
+    let path = path.display();
+    match format {
+        Format::Json => print_json(&json!({ "connection_file": path.to_string(), "address": address(connection) })),
+        Format::Text => {
+            print(&format!("{path}\n"))?;
+            // Only advice: whoever started this may not listen on stderr.
+            let _ = writeln!(
+                io::stderr(),
+                "a kernel listens on {}; `perilune --connect {path} run FILE` uses it",
+                address(connection)
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Where a kernel's connection file lies, and what it says.
+struct Place {
+    path: PathBuf,
+    connection: ConnectionFile,
+    /// We write the file and remove it, rather than a launcher.
+    ours: bool,
+    /// Held by the one resident kernel while it lives; the operating system lets go of it, however the kernel ends.
+    lock: Option<File>,
+}
+
+impl Place {
+    fn find(file: Option<PathBuf>) -> Result<Place, Failure> {
+        let resident = resident_file()?;
+        let path = match file {
+            None => resident.clone(),
+            Some(file) => std::path::absolute(&file)
+                .with_context(|| format!("cannot find `{}`", file.display()))
+                .map_err(Failure::Usage)?,
+        };
+        if path != resident && path.exists() {
+            let connection = ConnectionFile::read(&path).map_err(|error| Failure::Connection(error.into()))?;
+            return Ok(Place { path, connection, ours: false, lock: None });
+        }
+        create_folder(&path).map_err(Failure::Usage)?;
+        let lock = if path == resident { Some(lock(&path)?) } else { None };
+        Ok(Place { path, connection: ConnectionFile::local(), ours: true, lock })
+    }
+
+    fn launcher(&self) -> Option<Launcher> {
+        if self.ours { None } else { Launcher::of_this_process() }
+    }
+
+    fn write(&self, connection: &ConnectionFile) -> Result<(), Error> {
+        Ok(connection.write(&self.path)?)
+    }
+
+    /// Removes what we wrote.
+    fn clear(self) {
+        if self.ours
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            warn!(%error, path = %self.path.display(), "the connection file could not be removed");
+        }
+        drop(self.lock);
+    }
+}
+
+/// Creates the folder that a connection file goes to, for this user alone.
+pub fn create_folder(file: &Path) -> Result<(), Error> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot create `{}`", folder.display()))
+}
+
+/// The file whose lock says that a resident kernel lives.
+pub fn lock_path(connection_file: &Path) -> PathBuf {
+    connection_file.with_extension("lock")
+}
+
+fn lock(connection_file: &Path) -> Result<File, Failure> {
+    let path = lock_path(connection_file);
+    let cannot =
+        |error: io::Error| Failure::Usage(Error::from(error).context(format!("cannot lock `{}`", path.display())));
+    let lock = File::create(&path).map_err(cannot)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
+        Err(TryLockError::WouldBlock) => Err(Failure::Connection(anyhow!(
+            "a resident kernel runs already, with the connection file `{}`; `perilune kernel stop` stops it, and `--connection-file` \
+             starts another one",
+            connection_file.display()
+        ))),
+    }
+}
+
+/// The Jupyter program that started this kernel.
+struct Launcher {
+    pid: u32,
+    /// It is the parent of this process, rather than of a program in between.
+    is_parent: bool,
+}
+
+impl Launcher {
+    fn of_this_process() -> Option<Launcher> {
+        let pid = env::var("JPY_PARENT_PID").ok()?.parse().ok()?;
+        Some(Launcher { pid, is_parent: parent_id() == pid })
+    }
+
+    fn lives(&self) -> bool {
+        if self.is_parent {
+            return parent_id() == self.pid;
+        }
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        pid.is_some_and(|pid| test_kill_process(pid).is_ok())
+    }
+}
+
+async fn gone(launcher: Option<&Launcher>) {
+    let Some(launcher) = launcher else { return std::future::pending().await };
+    let mut ticks = interval(LAUNCHER_INTERVAL);
+    while launcher.lives() {
+        ticks.tick().await;
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}

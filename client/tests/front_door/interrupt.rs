@@ -1,0 +1,87 @@
+//! Ctrl-C, and the death of the kernel at the other end.
+
+use std::time::{Duration, Instant};
+
+use crate::perilune::Home;
+
+const LOOPS: [&str; 3] = [
+    "print('go') while true do end",
+    "print('go') while true do pcall(function() while true do end end) end",
+    "print('go') coroutine.wrap(function() while true do end end)()",
+];
+
+#[test]
+fn ctrl_c_ends_a_run_with_130() {
+    let home = Home::new();
+    let kernel = home.kernel("kernel.json");
+    for code in LOOPS {
+        for arguments in [vec!["exec".to_owned(), code.to_owned()], kernel.arguments(&["exec", code])] {
+            let mut run = home.start(&arguments);
+            run.expect("go\n").signal("INT");
+            run.finish().expect_code(130).expect_stdout("");
+        }
+    }
+    // The kernel lives on.
+    home.perilune(&kernel.arguments(&["exec", "1 + 1"])).expect_ok().expect_stdout("2\n");
+}
+
+#[test]
+fn ctrl_c_ends_a_generation_and_a_question() {
+    let home = Home::new();
+    let kernel = home.kernel("kernel.json");
+    let generation = "while true do for piece in LocalLLM.stream({ { role = 'user', content = 'Write a poem about the moon.' } }) do \
+                      io.write(piece) if not told then told = true print('go') end end end";
+    let question = "print('go') io.read()";
+    for code in [generation, question] {
+        for arguments in [vec!["exec".to_owned(), code.to_owned()], kernel.arguments(&["exec", code])] {
+            let mut run = home.start(&arguments);
+            run.expect("go\n").signal("INT");
+            run.finish().expect_code(130);
+        }
+    }
+    home.perilune(&kernel.arguments(&["exec", "1 + 1"])).expect_ok();
+}
+
+#[test]
+fn an_interrupted_run_says_so_in_json() {
+    let home = Home::new();
+    let mut run = home.start(&["exec", "io.read() while true do end", "--output", "json"]);
+    run.type_line("").signal("INT");
+    let report = run.finish().expect_code(130).json();
+    assert_eq!((&report["status"], &report["exit_code"]), (&"error".into(), &130.into()));
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait() {
+    let home = Home::new();
+    // No Lua hook fires inside one call of a C function, and this one takes ages.
+    let mut run = home.start(&["exec", "print('go') string.find(string.rep('a', 60), string.rep('a-', 40) .. 'b')"]);
+    run.expect("go\n");
+    let started = Instant::now();
+    while run.is_running() {
+        run.signal("INT");
+        std::thread::yield_now();
+    }
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    run.finish().expect_code(130);
+}
+
+#[test]
+fn a_kernel_that_dies_is_noticed_within_five_seconds() {
+    let home = Home::new();
+    let mut kernel = home.kernel("kernel.json");
+    for code in ["print('go') while true do end", "print('go') io.read()"] {
+        let mut run = home.start(&kernel.arguments(&["exec", code]));
+        run.expect("go\n");
+        kernel.process().signal("KILL");
+        let started = Instant::now();
+        // Its input stays open: only the kernel's death can end it.
+        while run.is_running() {
+            std::thread::yield_now();
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        run.finish().expect_error(3, &["kernel.json", "died"]);
+        std::fs::remove_file(&kernel.connection_file).unwrap();
+        kernel = home.kernel("kernel.json");
+    }
+}

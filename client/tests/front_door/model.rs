@@ -1,0 +1,55 @@
+//! `model list`, `info`, `status`, `load`, `unload` and `ps`.
+
+use serde_json::json;
+
+use crate::perilune::Home;
+
+#[test]
+fn asking_works_here_and_elsewhere() {
+    let home = Home::new();
+    let kernel = home.kernel("kernel.json");
+    for arguments in [&["model", "list"][..], &["model", "info", "local/moonlet@candle"], &["model", "list", "candle"]]
+    {
+        let here = home.perilune(arguments);
+        here.expect_ok();
+        assert!(here.stdout.contains("moonlet"), "{here:?}");
+        home.perilune(&kernel.arguments(arguments)).expect_ok();
+    }
+    home.perilune(&["model", "status"]).expect_ok().expect_stderr_has("");
+    let list = home.perilune(&["model", "list", "--output", "json"]).expect_ok().json();
+    assert_eq!(list["models"][0]["backend"], "candle");
+    let info = home.perilune(&kernel.arguments(&["--output", "json", "model", "info", "moonlet"])).expect_ok().json();
+    assert_eq!((&info["model"], &info["architecture"]), (&json!("local/moonlet@candle"), &json!("llama")));
+}
+
+#[test]
+fn what_is_unknown_is_named() {
+    let home = Home::new();
+    home.perilune(&["model", "info", "local/nothing@candle"]).expect_error(1, &["nothing", "moonlet"]);
+    home.perilune(&["model", "info", "moonlet@olama"]).expect_error(1, &["`olama`", "`candle`"]);
+    home.perilune(&["model", "info", "m@"]).expect_error(1, &["`m@`"]);
+    home.perilune(&["model", "list", "olama"]).expect_error(1, &["`olama`", "`candle`"]);
+}
+
+#[test]
+fn loading_needs_a_kernel_that_stays() {
+    let home = Home::new();
+    for arguments in [&["model", "load", "moonlet"][..], &["model", "unload", "moonlet"], &["model", "ps"]] {
+        home.perilune(arguments).expect_error(3, &["perilune kernel start --detach"]);
+    }
+}
+
+#[test]
+fn a_loaded_model_stays_until_it_is_unloaded() {
+    let home = Home::new();
+    home.perilune(&["kernel", "start", "--detach"]).expect_ok();
+    home.perilune(&["model", "ps"]).expect_ok().expect_stdout("no models in memory\n");
+    home.perilune(&["model", "load", "moonlet"]).expect_ok();
+    let loaded = home.perilune(&["model", "ps", "--output", "json"]).expect_ok().json();
+    assert_eq!((&loaded[0]["name"], &loaded[0]["backend"]), (&json!("moonlet"), &json!("candle")));
+    let status = home.perilune(&["kernel", "status"]);
+    assert!(status.expect_ok().stdout.contains("moonlet"), "{status:?}");
+    home.perilune(&["model", "unload", "moonlet"]).expect_ok();
+    home.perilune(&["model", "ps"]).expect_ok().expect_stdout("no models in memory\n");
+    home.perilune(&["kernel", "stop"]).expect_ok();
+}
