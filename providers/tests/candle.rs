@@ -1,6 +1,8 @@
 //! The `candle` provider with the real bundled model: loading, generating, unloading, and files
 //! that are no models.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test, where a panic is the message")]
+
 use std::fs;
 use std::path::Path;
 

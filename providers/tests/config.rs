@@ -1,5 +1,7 @@
 //! The configuration through its public door: what the layers decide, and what its errors say.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test, where a panic is the message")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

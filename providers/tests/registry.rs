@@ -1,6 +1,8 @@
 //! The registry through its public door: which instance a specifier means, and what it says when
 //! there is none.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test, where a panic is the message")]
+
 use perilune_providers::{Config, Error, ErrorKind, HealthStatus, ModelSpecifier, Registry};
 
 fn registry(text: &str) -> Registry {
