@@ -8,7 +8,20 @@
 mod cell;
 mod completeness;
 mod completion;
+mod console;
 mod error;
+mod host;
+mod input;
+mod interpreter;
+mod interrupt;
+mod lexer;
+mod locals;
+mod modules;
+mod operation;
+mod prelude;
+mod process;
+mod script_error;
+mod text;
 mod workspace;
 
 pub use cell::{Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, MimeBundle, Outcome, Output};

@@ -1,9 +1,12 @@
 //! The handle to one interpreter thread: starts it, sends it requests and joins it.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use perilune_providers::{ModelSpecifier, Registry};
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cell::{Cell, CellIo, Failure, Outcome};
 use crate::completion::Completions;
 use crate::error::Error;
+use crate::interpreter;
 
 /// What a workspace starts with.
 #[derive(Clone)]
@@ -40,7 +44,8 @@ pub struct Workspace {
 
 struct Interpreter {
     requests: Option<mpsc::Sender<Request>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The thread, and a channel that closes when it ends.
+    thread: Mutex<Option<(JoinHandle<()>, std::sync::mpsc::Receiver<Infallible>)>>,
 }
 
 /// What the interpreter thread is asked.
@@ -52,22 +57,40 @@ pub(crate) enum Request {
 }
 
 /// Requests that may wait for the interpreter thread before senders wait too.
-const REQUEST_QUEUE: usize = 64;
+pub(crate) const REQUEST_QUEUE: usize = 64;
+/// Lua's C functions may nest 200 deep, each with a call into Rust between.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+/// How long the last handle waits for the thread: only a C function that computes for long, which
+/// no hook reaches, makes it wait at all.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 impl Workspace {
     /// Starts the interpreter thread and waits until its globals stand. Call it within a tokio
-    /// runtime.
+    /// runtime that has its timers and sockets enabled.
     pub fn start(options: WorkspaceOptions) -> Result<Workspace, Error> {
-        let _runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        let _ = options;
-        let (requests, mut received) = mpsc::channel::<Request>(REQUEST_QUEUE);
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let (requests, received) = mpsc::channel(REQUEST_QUEUE);
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let (running, ended) = std::sync::mpsc::channel::<Infallible>();
         let thread = std::thread::Builder::new()
             .name("lua".to_owned())
-            .spawn(move || while received.blocking_recv().is_some() {})
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let _running = running;
+                interpreter::run(options, runtime, received, &ready);
+            })
             .map_err(Error::Thread)?;
-        Ok(Workspace {
-            interpreter: Arc::new(Interpreter { requests: Some(requests), thread: Mutex::new(Some(thread)) }),
-        })
+        let interpreter = Interpreter {
+            requests: Some(requests),
+            thread: Mutex::new(Some((thread, ended))),
+        };
+        match started.recv() {
+            Ok(Ok(())) => Ok(Workspace {
+                interpreter: Arc::new(interpreter),
+            }),
+            Ok(Err(problem)) => Err(Error::Startup(problem)),
+            Err(_) => Err(Error::Startup("the thread ended at once".to_owned())),
+        }
     }
 
     /// Runs a cell once those before it are done. Cancelling `cancel`, or dropping the future,
@@ -110,8 +133,15 @@ impl Drop for Interpreter {
     fn drop(&mut self) {
         self.requests = None;
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
+        if let Some((thread, ended)) = thread {
+            match ended.recv_timeout(END_WAIT) {
+                Err(RecvTimeoutError::Timeout) => {
+                    tracing::warn!("a workspace is stuck in a C function; its thread is left behind");
+                }
+                _ => {
+                    let _ = thread.join();
+                }
+            }
         }
     }
 }

@@ -1,0 +1,277 @@
+//! The interpreter thread: owns a workspace's Lua state, runs its cells one after another, each as
+//! a coroutine, and sleeps while a cell waits.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::mpsc::SyncSender;
+
+use mlua::chunk::ChunkMode;
+use mlua::{
+    Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value,
+};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::cell::{Cell, ExpressionResult, Failure, Outcome};
+use crate::host::Host;
+use crate::interrupt::{self, Stop};
+use crate::locals;
+use crate::prelude;
+use crate::workspace::{Request, WorkspaceOptions};
+
+/// Runs a workspace until its last handle is gone. Says on `ready` whether it came up.
+pub(crate) fn run(
+    options: WorkspaceOptions,
+    runtime: Handle,
+    requests: mpsc::Receiver<Request>,
+    ready: &SyncSender<Result<(), String>>,
+) {
+    let _entered = runtime.enter();
+    let host = Rc::new(Host::new(options, requests));
+    let interpreter = match Interpreter::new(Rc::clone(&host)) {
+        Ok(interpreter) => interpreter,
+        Err(error) => {
+            let _ = ready.send(Err(error.to_string()));
+            return;
+        }
+    };
+    let _ = ready.send(Ok(()));
+    loop {
+        host.serve(&interpreter.lua);
+        match host.next() {
+            Some(Request::Execute {
+                cell,
+                io,
+                cancel,
+                reply,
+            }) => {
+                host.begin(io, cancel);
+                let outcome = interpreter.execute(&cell);
+                let _ = reply.send(outcome);
+            }
+            Some(Request::Complete { .. }) => {}
+            None if host.closed() => return,
+            None => host.park(),
+        }
+    }
+}
+
+struct Interpreter {
+    lua: Lua,
+    host: Rc<Host>,
+    /// name -> { closure, index, constant }: what the prelude keeps of earlier cells.
+    kept: Table,
+    run_cell: Function,
+}
+
+impl Interpreter {
+    fn new(host: Rc<Host>) -> mlua::Result<Interpreter> {
+        // SAFETY: mlua calls a state unsafe once `debug` or C modules are in it. The prelude takes
+        // both away from scripts: it keeps the functions it needs (`getinfo` for tracebacks,
+        // `upvaluejoin` for kept locals) and leaves of `debug` what cannot reach mlua's own
+        // functions, userdata and registry; there is no searcher for C modules and no `loadlib`.
+        let lua = unsafe { Lua::unsafe_new_with(StdLib::ALL, LuaOptions::default()) };
+        prelude::register(&lua, &host)?;
+        let table = prelude::table(&lua)?;
+        let globals = lua.globals();
+        if let Some(script) = &host.options.script {
+            let arguments = lua.create_sequence_from(host.options.arguments.iter().map(String::as_str))?;
+            arguments.raw_set(0, script.as_str())?;
+            globals.raw_set("arg", arguments)?;
+        }
+        Ok(Interpreter {
+            kept: table.get("kept")?,
+            run_cell: table.get("run_cell")?,
+            host,
+            lua,
+        })
+    }
+
+    fn execute(&self, cell: &Cell) -> Outcome {
+        let outcome = self
+            .compile(cell)
+            .and_then(|chunk| self.run_chunk(chunk))
+            .and_then(|result| Ok((result, self.expressions(cell)?)));
+        let stopped = self.host.end();
+        if stopped.is_some()
+            && let Err(error) = interrupt::install(&self.lua, &self.host)
+        {
+            return Outcome::Error(internal(&error));
+        }
+        match (stopped, outcome) {
+            (Some(Stop::Exit(code)), _) => Outcome::Exit(code),
+            (Some(Stop::Interrupted { traceback }), _) => Outcome::Error(interrupted(traceback)),
+            (None, Ok((result, expressions))) => Outcome::Ok {
+                result,
+                expressions,
+            },
+            (None, Err(failure)) => Outcome::Error(failure),
+        }
+    }
+
+    /// The values of the cell's user expressions. A stop ends them all.
+    fn expressions(&self, cell: &Cell) -> Result<BTreeMap<String, ExpressionResult>, Failure> {
+        let mut results = BTreeMap::new();
+        for (name, code) in &cell.user_expressions {
+            let text = self
+                .load(&format!("return {code}"), &cell.chunk_name, cell.keep_locals)
+                .and_then(|chunk| self.run_chunk(chunk));
+            let result = match text {
+                Ok(text) => ExpressionResult::Ok(text.unwrap_or_else(|| "nil".to_owned())),
+                Err(failure) if self.host.stop.borrow().is_some() => return Err(failure),
+                Err(failure) => ExpressionResult::Error(failure),
+            };
+            results.insert(name.clone(), result);
+        }
+        Ok(results)
+    }
+
+    /// The cell's code as a function: an expression if it can be one, else statements.
+    fn compile(&self, cell: &Cell) -> Result<Function, Failure> {
+        let code = script_text(&cell.code);
+        let load = |code: &str| self.load(code, &cell.chunk_name, cell.keep_locals);
+        match load(&format!("return {code}")) {
+            Ok(chunk) => Ok(chunk),
+            Err(_) => load(code),
+        }
+    }
+
+    fn load(&self, code: &str, chunk_name: &str, keep_locals: bool) -> Result<Function, Failure> {
+        let chunk = self.load_as_it_is(code, chunk_name)?;
+        if !keep_locals {
+            return Ok(chunk);
+        }
+        let kept = self.kept_names().map_err(|error| internal(&error))?;
+        if !locals::concerns(code, &kept) {
+            return Ok(chunk);
+        }
+        let wrapped = self.load_as_it_is(&locals::wrap(code, &kept), chunk_name);
+        let wrapped = wrapped.map_err(|failure| Failure {
+            message: format!(
+                "{}; the cell and the locals of earlier cells that it names are too many for one \
+                 function: make some of them global",
+                failure.message
+            ),
+            ..failure
+        })?;
+        let join = || {
+            let keep = prelude::function(&self.lua, "keep")?;
+            let chunk: Function = wrapped.call(keep)?;
+            prelude::function(&self.lua, "join")?.call(chunk)
+        };
+        join().map_err(|error: mlua::Error| internal(&error))
+    }
+
+    fn load_as_it_is(&self, code: &str, chunk_name: &str) -> Result<Function, Failure> {
+        self.lua
+            .load(code)
+            .set_name(chunk_name)
+            .set_mode(ChunkMode::Text)
+            .into_function()
+            .map_err(|error| match error {
+                mlua::Error::SyntaxError { message, .. } => Failure {
+                    name: "SyntaxError".to_owned(),
+                    message,
+                    traceback: Vec::new(),
+                    kind: None,
+                },
+                error => internal(&error),
+            })
+    }
+
+    /// The locals of earlier cells, and whether each is constant.
+    fn kept_names(&self) -> mlua::Result<BTreeMap<String, bool>> {
+        self.kept
+            .pairs::<String, Table>()
+            .map(|pair| {
+                let (name, variable) = pair?;
+                Ok((name, variable.raw_get(3)?))
+            })
+            .collect()
+    }
+
+    /// Runs a chunk as a coroutine to its end; the text of what it returned.
+    fn run_chunk(&self, chunk: Function) -> Result<Option<String>, Failure> {
+        let results = self.drive(chunk).map_err(|error| internal(&error))?;
+        let mut results = results.into_iter();
+        match (results.next(), results.next()) {
+            (Some(Value::Boolean(true)), Some(Value::String(text))) => {
+                Ok(Some(text.to_string_lossy()))
+            }
+            (Some(Value::Boolean(true)), _) => Ok(None),
+            (_, Some(Value::Table(failure))) => {
+                Err(described(&failure).unwrap_or_else(|error| internal(&error)))
+            }
+            (_, problem) => Err(Failure {
+                name: "LuaError".to_owned(),
+                message: match problem {
+                    Some(Value::String(text)) => text.to_string_lossy(),
+                    _ => "error in error handling".to_owned(),
+                },
+                traceback: Vec::new(),
+                kind: None,
+            }),
+        }
+    }
+
+    /// Resumes a chunk's coroutine until it is done, sleeping while it waits.
+    fn drive(&self, chunk: Function) -> mlua::Result<MultiValue> {
+        let coroutine = self.lua.create_thread(self.run_cell.clone())?;
+        let arguments = &self.host.options.arguments;
+        let mut values = MultiValue::with_capacity(arguments.len() + 1);
+        values.push_back(Value::Function(chunk));
+        for argument in arguments {
+            values.push_back(argument.as_str().into_lua(&self.lua)?);
+        }
+        loop {
+            let results: MultiValue = coroutine.resume(std::mem::take(&mut values))?;
+            if !coroutine.is_resumable() {
+                return Ok(results);
+            }
+            self.host.park();
+            self.host.serve(&self.lua);
+        }
+    }
+}
+
+/// Code without what Lua's own interpreter skips at the start of a file: a byte order mark and a
+/// first line that starts with `#`.
+fn script_text(code: &str) -> &str {
+    let code = code.strip_prefix('\u{feff}').unwrap_or(code);
+    if !code.starts_with('#') {
+        return code;
+    }
+    code.find('\n').map_or("", |end| &code[end..])
+}
+
+fn described(failure: &Table) -> mlua::Result<Failure> {
+    Ok(Failure {
+        name: failure.raw_get("name")?,
+        message: failure.raw_get::<LuaString>("message")?.to_string_lossy(),
+        traceback: failure.raw_get::<Vec<LuaString>>("frames")?
+            .iter()
+            .map(LuaString::to_string_lossy)
+            .collect(),
+        kind: failure.raw_get::<Option<LuaString>>("kind")?
+            .map(|kind| kind.to_string_lossy()),
+    })
+}
+
+fn interrupted(traceback: Vec<String>) -> Failure {
+    Failure {
+        name: "Interrupted".to_owned(),
+        message: "interrupted".to_owned(),
+        traceback,
+        kind: Some("interrupted".to_owned()),
+    }
+}
+
+/// A failure of the interpreter itself, or one that left Lua no room to describe it.
+fn internal(error: &mlua::Error) -> Failure {
+    Failure {
+        name: "LuaError".to_owned(),
+        message: error.to_string(),
+        traceback: Vec::new(),
+        kind: None,
+    }
+}

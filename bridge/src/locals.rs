@@ -1,0 +1,370 @@
+//! How the top-level locals of a cell come to last: finds a cell's top-level `local` statements,
+//! and writes the source that hands their variables to the prelude and takes in those of earlier
+//! cells. No line moves, and the cell's own variables stay locals, so that messages are the same.
+
+use std::collections::BTreeMap;
+
+use crate::lexer::{Kind, Lexed, Token, lex};
+
+/// Locals that one function may declare, as Lua's `MAXVARS`, with some room.
+const PER_FUNCTION: usize = 190;
+
+/// A top-level `local` statement.
+#[derive(Debug, PartialEq, Eq)]
+struct Declaration<'a> {
+    names: Vec<(&'a str, Attribute)>,
+    /// Byte offset of the statement's end.
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attribute {
+    None,
+    Const,
+    Close,
+}
+
+/// The source of a cell that keeps its locals, and uses those of earlier cells that it names.
+/// Running it with the function `keep` returns the cell's function.
+pub(crate) fn wrap(code: &str, kept: &BTreeMap<String, bool>) -> String {
+    let lexed = lex(code);
+    let keep = unused_name(&lexed);
+    let mut used: BTreeMap<&str, bool> = BTreeMap::new();
+    for token in &lexed.tokens {
+        if token.kind == Kind::Name
+            && let Some(constant) = kept.get(token.text)
+        {
+            used.insert(token.text, *constant);
+        }
+    }
+    let mut source = format!("local {keep}=... ");
+    let used: Vec<(&str, bool)> = used.into_iter().collect();
+    for names in used.chunks(PER_FUNCTION) {
+        source.push_str("return(function(...)local ");
+        for (index, (name, constant)) in names.iter().enumerate() {
+            if index > 0 {
+                source.push(',');
+            }
+            source.push_str(name);
+            if *constant {
+                source.push_str("<const>");
+            }
+        }
+        source.push_str("=... ");
+    }
+    source.push_str("return function(...) ");
+    let mut written = 0;
+    for declaration in declarations(&lexed.tokens) {
+        source.push_str(&code[written..declaration.end]);
+        written = declaration.end;
+        declaration.write_keep(&keep, &mut source);
+    }
+    source.push_str(&code[written..]);
+    source.push_str("\nend");
+    for _ in used.chunks(PER_FUNCTION) {
+        source.push_str(" end)()");
+    }
+    source
+}
+
+/// Whether code has top-level locals to keep or names one that was kept.
+pub(crate) fn concerns(code: &str, kept: &BTreeMap<String, bool>) -> bool {
+    let lexed = lex(code);
+    lexed
+        .tokens
+        .iter()
+        .any(|token| token.is("local") || token.kind == Kind::Name && kept.contains_key(token.text))
+}
+
+impl Declaration<'_> {
+    /// Calls `keep` with the names and a closure over their variables. A variable that is closed
+    /// at the end of its cell ends there; `_ENV` is not one a later cell could be given.
+    fn write_keep(&self, keep: &str, source: &mut String) {
+        let lasting: Vec<&(&str, Attribute)> = self
+            .names
+            .iter()
+            .filter(|(name, attribute)| *attribute != Attribute::Close && *name != "_ENV")
+            .collect();
+        if lasting.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = lasting.iter().map(|(name, _)| *name).collect();
+        let described: Vec<String> = lasting
+            .iter()
+            .map(|(name, attribute)| match attribute {
+                Attribute::Const => format!("{name}<const>"),
+                _ => (*name).to_owned(),
+            })
+            .collect();
+        source.push_str(&format!(
+            ";{keep}(\"{}\",function()return {} end);",
+            described.join(","),
+            names.join(",")
+        ));
+    }
+}
+
+/// A name that the code does not use.
+fn unused_name(lexed: &Lexed<'_>) -> String {
+    let mut name = "__keep".to_owned();
+    while lexed.tokens.iter().any(|token| token.text == name) {
+        name.push('_');
+    }
+    name
+}
+
+/// The `local` statements of code that compiles which stand in no block.
+fn declarations<'a>(tokens: &[Token<'a>]) -> Vec<Declaration<'a>> {
+    let mut found = Vec::new();
+    let mut depth = 0usize;
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        if opens_block(token) {
+            depth += 1;
+        } else if closes_block(token) {
+            depth = depth.saturating_sub(1);
+        } else if depth == 0 && token.is("local") {
+            let (declaration, next) = declaration(tokens, at);
+            found.extend(declaration);
+            at = next;
+            continue;
+        }
+        at += 1;
+    }
+    found
+}
+
+/// `while` and `for` open theirs with `do`, `elseif` and `else` go on with that of `if`.
+fn opens_block(token: &Token<'_>) -> bool {
+    ["function", "do", "if", "repeat"].iter().any(|word| token.is(word))
+}
+
+fn closes_block(token: &Token<'_>) -> bool {
+    token.is("end") || token.is("until")
+}
+
+/// The statement whose `local` is at `at`, and the index of the token after it.
+fn declaration<'a>(tokens: &[Token<'a>], at: usize) -> (Option<Declaration<'a>>, usize) {
+    let mut cursor = Cursor { tokens, at: at + 1 };
+    let mut names = Vec::new();
+    if cursor.takes("function") {
+        if let Some(token) = cursor.tokens.get(cursor.at) {
+            names.push((token.text, Attribute::None));
+        }
+        cursor.skip_block();
+    } else {
+        loop {
+            let Some(token) = cursor.tokens.get(cursor.at) else {
+                break;
+            };
+            cursor.at += 1;
+            let mut attribute = Attribute::None;
+            if cursor.takes("<") {
+                attribute = match cursor.tokens.get(cursor.at).map(|token| token.text) {
+                    Some("close") => Attribute::Close,
+                    _ => Attribute::Const,
+                };
+                cursor.at += 2;
+            }
+            // Of two equal names the later is the one that is visible.
+            names.retain(|(name, _)| *name != token.text);
+            names.push((token.text, attribute));
+            if !cursor.takes(",") {
+                break;
+            }
+        }
+        if cursor.takes("=") {
+            cursor.skip_expressions();
+        }
+    }
+    let end = tokens[..cursor.at.min(tokens.len())]
+        .last()
+        .map(Token::end)
+        .unwrap_or_default();
+    (Some(Declaration { names, end }), cursor.at)
+}
+
+struct Cursor<'t, 'a> {
+    tokens: &'t [Token<'a>],
+    at: usize,
+}
+
+impl Cursor<'_, '_> {
+    fn takes(&mut self, text: &str) -> bool {
+        let found = self.peek(text);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+
+    fn peek(&self, text: &str) -> bool {
+        self.tokens.get(self.at).is_some_and(|token| token.is(text))
+    }
+
+    /// From after a `function` to after its `end`.
+    fn skip_block(&mut self) {
+        let mut depth = 1usize;
+        while depth > 0 && self.at < self.tokens.len() {
+            let token = &self.tokens[self.at];
+            if opens_block(token) {
+                depth += 1;
+            } else if closes_block(token) {
+                depth -= 1;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// From an opening bracket to after the closing one.
+    fn skip_brackets(&mut self) {
+        let mut depth = 0usize;
+        while let Some(token) = self.tokens.get(self.at) {
+            if ["(", "[", "{"].iter().any(|text| token.is(text)) {
+                depth += 1;
+            } else if [")", "]", "}"].iter().any(|text| token.is(text)) {
+                depth = depth.saturating_sub(1);
+            }
+            self.at += 1;
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+
+    fn skip_expressions(&mut self) {
+        self.skip_expression();
+        while self.takes(",") {
+            self.skip_expression();
+        }
+    }
+
+    /// An expression is operands between operators: where no operator follows an operand, it ends.
+    fn skip_expression(&mut self) {
+        loop {
+            while ["-", "not", "#", "~"].iter().any(|operator| self.peek(operator)) {
+                self.at += 1;
+            }
+            self.skip_operand();
+            let operator = self.tokens.get(self.at).is_some_and(|token| {
+                BINARY_OPERATORS.iter().any(|operator| token.is(operator))
+            });
+            if !operator {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    fn skip_operand(&mut self) {
+        let Some(token) = self.tokens.get(self.at) else {
+            return;
+        };
+        if token.is("function") {
+            self.at += 1;
+            self.skip_block();
+        } else if token.is("{") {
+            self.skip_brackets();
+        } else if token.is("(") {
+            self.skip_brackets();
+            self.skip_suffixes();
+        } else {
+            let name = token.kind == Kind::Name;
+            self.at += 1;
+            if name {
+                self.skip_suffixes();
+            }
+        }
+    }
+
+    /// Indexes and calls.
+    fn skip_suffixes(&mut self) {
+        while let Some(token) = self.tokens.get(self.at) {
+            if token.is(".") || token.is(":") {
+                self.at += 2;
+            } else if token.is("[") || token.is("(") || token.is("{") {
+                self.skip_brackets();
+            } else if token.kind == Kind::String {
+                self.at += 1;
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+const BINARY_OPERATORS: [&str; 21] = [
+    "+", "-", "*", "/", "//", "%", "^", "..", "<", "<=", ">", ">=", "==", "~=", "and", "or", "&",
+    "|", "~", "<<", ">>",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{declarations, wrap};
+    use crate::lexer::lex;
+
+    /// Each top-level declaration's names, and the code up to its end.
+    fn found(code: &str) -> Vec<(String, &str)> {
+        declarations(&lex(code).tokens)
+            .into_iter()
+            .map(|declaration| {
+                let names: Vec<&str> = declaration.names.iter().map(|(name, _)| *name).collect();
+                (names.join(","), &code[..declaration.end])
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_statement_ends_where_its_last_expression_does() {
+        for statement in [
+            "local x",
+            "local x, y",
+            "local x = 1",
+            "local x, y = f(1), 2",
+            "local x <const>, y <close> = 1, nil",
+            "local function f(a, ...) if a then return function() end end end",
+            "local x = function() local y = 1 for i = 1, 2 do end while a do end repeat local z until z end",
+            "local x = {a = 1, [f(2)] = {}, function() end; 'b'}",
+            "local x = a.b:c 'd' {e} [f] [[g]] (h)",
+            "local x = -a ^ -b .. not c == #d and ~e ~ f // g",
+            "local x = (a or b).c",
+            "local x = nil or true and ...",
+            "local x = 0x1p-3 .. [==[ ]] ]==] .. 'y'",
+            "local x = 'a' -- no\n .. 'b'",
+        ] {
+            for rest in ["", "\nprint(x)", " f = 1", " ::l::", ";(f or g)()", " return x", " do end", " goto l"] {
+                let code = format!("{statement}{rest}");
+                let all = found(&code);
+                assert_eq!(all.len(), 1, "{code}");
+                assert_eq!(all[0].1, statement, "{code}");
+            }
+        }
+        // A literal is called by nothing: what follows is the next statement.
+        assert_eq!(found("local x = 1\n(f)()")[0].1, "local x = 1");
+        assert_eq!(found("local x = {}\n(f)()")[0].1, "local x = {}");
+        assert_eq!(found("local x = f\n(g)()")[0].1, "local x = f\n(g)()");
+    }
+
+    #[test]
+    fn locals_in_blocks_and_functions_are_left_alone() {
+        let code = "do local a = 1 end if x then local b else local c end for i = 1, 2 do local d end
+            while x do local e end repeat local f until f function g() local h end
+            t = { function() local i end } local j = function() local k end local l";
+        let names: Vec<String> = found(code).into_iter().map(|(names, _)| names).collect();
+        assert_eq!(names, ["j", "l"]);
+    }
+
+    #[test]
+    fn wrapping_moves_no_line() {
+        let kept = BTreeMap::from([("a".to_owned(), false), ("c".to_owned(), true)]);
+        let code = "local x = a\nlocal y <const> = c -- end";
+        assert_eq!(
+            wrap(code, &kept),
+            "local __keep=... return(function(...)local a,c<const>=... return function(...) local x = a;\
+             __keep(\"x\",function()return x end);\nlocal y <const> = c;\
+             __keep(\"y<const>\",function()return y end); -- end\nend end)()"
+        );
+    }
+}

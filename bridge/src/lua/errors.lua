@@ -1,0 +1,167 @@
+-- Error objects and tracebacks. `host` is the table that the prelude's files share.
+local host = ...
+local getinfo, setmetatable, tostring, type = debug.getinfo, setmetatable, tostring, type
+local error, ipairs, pcall, rawequal, rawget = error, ipairs, pcall, rawequal, rawget
+local getmetatable, sub = debug.getmetatable, string.sub
+
+local PRELUDE = "=[perilune]"
+-- A traceback longer than this keeps its first ten and last eleven frames, as Lua's own does.
+local FIRST, LAST = 10, 11
+
+-- What a failed model call raises: fields `kind` and `message`, and `location` where a script made it.
+local Error = { __name = "perilune.Error" }
+Error.__index = Error
+function Error.__tostring(object)
+  local message = tostring(object.message)
+  if object.location then
+    return object.location .. ": " .. message
+  end
+  return message
+end
+function Error.__concat(left, right)
+  return tostring(left) .. tostring(right)
+end
+host.Error = Error
+
+local function is_script(info)
+  return info.what ~= "C" and info.source ~= PRELUDE
+end
+
+-- The line of the innermost script frame.
+local function location()
+  local level = 2
+  while true do
+    local info = getinfo(level, "Sl")
+    if not info then
+      return nil
+    end
+    if is_script(info) and info.currentline > 0 then
+      return info.short_src .. ":" .. info.currentline
+    end
+    level = level + 1
+  end
+end
+
+function host.fail(kind, message)
+  return error(setmetatable({ kind = kind, message = message, location = location() }, Error), 0)
+end
+
+-- An error as Lua's own library raises it: a string with the script's line in front.
+function host.complain(message)
+  local place = location()
+  return error(place and (place .. ": " .. message) or message, 0)
+end
+
+-- The main functions of cells, which their compilation may have made ordinary ones.
+local chunks = setmetatable({}, { __mode = "k" })
+host.chunks = chunks
+
+local function describe(info)
+  local place = info.short_src .. ":"
+  if info.currentline > 0 then
+    place = place .. info.currentline .. ":"
+  end
+  if info.what == "main" or chunks[info.func] then
+    return place .. " in main chunk"
+  end
+  if info.namewhat == "global" then
+    return place .. " in function '" .. info.name .. "'"
+  end
+  if info.namewhat ~= "" and info.name then
+    return place .. " in " .. info.namewhat .. " '" .. info.name .. "'"
+  end
+  return place .. " in function <" .. info.short_src .. ":" .. info.linedefined .. ">"
+end
+
+-- The script frames of this coroutine or of `co`, innermost first.
+local function frames(co)
+  local lines, level = {}, co and 0 or 2
+  while true do
+    local info
+    if co then
+      info = getinfo(co, level, "Slnf")
+    else
+      info = getinfo(level, "Slnf")
+    end
+    if not info then
+      break
+    end
+    if is_script(info) then
+      lines[#lines + 1] = describe(info)
+    end
+    level = level + 1
+  end
+  if #lines > FIRST + LAST + 1 then
+    local skipped = #lines - FIRST - LAST
+    local short = {}
+    for index = 1, FIRST do
+      short[index] = lines[index]
+    end
+    short[FIRST + 1] = "... (" .. skipped .. " more)"
+    for index = 1, LAST do
+      short[FIRST + 1 + index] = lines[#lines - LAST + index]
+    end
+    return short
+  end
+  return lines
+end
+host.frames = frames
+
+-- A coroutine's frames are gone once its error reaches the one that resumed it: they are noted here.
+local noted_error, noted_frames
+function host.note_coroutine(co, object)
+  if noted_frames and rawequal(noted_error, object) then
+    return
+  end
+  noted_error, noted_frames = object, frames(co)
+end
+
+local function noted(object)
+  if not noted_frames then
+    return nil
+  end
+  local same = rawequal(noted_error, object)
+    or type(object) == "string" and type(noted_error) == "string" and sub(object, -#noted_error) == noted_error
+  local lines = same and noted_frames or nil
+  noted_error, noted_frames = nil, nil
+  return lines
+end
+
+local function text_of(object)
+  local kind = type(object)
+  if kind == "string" then
+    return object
+  end
+  if kind == "userdata" then
+    local described = host.describe_userdata(object)
+    if described then
+      return described
+    end
+  end
+  local metatable = getmetatable(object)
+  if kind == "number" or metatable and (metatable.__tostring or metatable.__name) then
+    local ok, text = pcall(tostring, object)
+    if ok then
+      return text
+    end
+  end
+  return "(error object is a " .. kind .. " value)"
+end
+
+-- The message handler of a cell: gathers what a failure says while the frames still stand.
+function host.handler(object)
+  local failure = { message = text_of(object), name = "LuaError", frames = noted(object) or {} }
+  for _, line in ipairs(frames()) do
+    failure.frames[#failure.frames + 1] = line
+  end
+  if getmetatable(object) == Error then
+    failure.name = "ModelError"
+  end
+  if type(object) == "table" then
+    local kind = rawget(object, "kind")
+    if type(kind) == "string" then
+      failure.kind = kind
+    end
+  end
+  return failure
+end
