@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use crate::codec::SCHEME;
 
+/// The one transport of connection files that is spoken here.
+const TRANSPORT: &str = "tcp";
+
 /// What a connection file says.
 #[derive(Clone, PartialEq)]
 pub struct ConnectionFile {
-    /// `tcp`, or `ipc` (then `ip` is a path and the ports are suffixes of it).
-    pub transport: String,
     /// The address to listen on, as Jupyter calls it.
     pub ip: String,
     /// The shell's port; 0 is one of the system's choice, for each port.
@@ -103,7 +104,6 @@ impl ConnectionFile {
     /// This machine alone, ports of the system's choice, a fresh key, no encryption.
     pub fn local() -> ConnectionFile {
         ConnectionFile {
-            transport: "tcp".to_owned(),
             ip: "127.0.0.1".to_owned(),
             shell_port: 0,
             iopub_port: 0,
@@ -148,7 +148,7 @@ impl ConnectionFile {
             "hb_port": self.hb_port,
             "ip": self.ip,
             "key": self.key,
-            "transport": self.transport,
+            "transport": TRANSPORT,
             "signature_scheme": SCHEME,
             "kernel_name": self.kernel_name,
         });
@@ -167,7 +167,6 @@ impl fmt::Debug for ConnectionFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ConnectionFile")
-            .field("transport", &self.transport)
             .field("ip", &self.ip)
             .field("ports", &[self.shell_port, self.iopub_port, self.stdin_port, self.control_port, self.hb_port])
             .field("signed", &!self.key.is_empty())
@@ -189,14 +188,15 @@ struct Fields<'a> {
 }
 
 const A_PORT: &str = "a port between 0 and 65535";
+const A_TRANSPORT: &str = "`tcp`";
 const A_SCHEME: &str = "`hmac-sha256`";
 const A_CURVE_KEY: &str = "a key of 40 characters in Z85";
 
 impl Fields<'_> {
     fn into_connection_file(mut self) -> Result<ConnectionFile, ConnectionFileError> {
-        let transport = self.text("transport")?.unwrap_or_else(|| "tcp".to_owned());
-        if !matches!(transport.as_str(), "tcp" | "ipc") {
-            return Err(self.invalid("transport", format!("`{transport}`"), "`tcp` or `ipc`"));
+        let transport = self.text("transport")?.unwrap_or_else(|| TRANSPORT.to_owned());
+        if transport != TRANSPORT {
+            return Err(self.invalid("transport", format!("`{transport}`"), A_TRANSPORT));
         }
         let scheme = self.text("signature_scheme")?.unwrap_or_default();
         if !scheme.is_empty() && scheme != SCHEME {
@@ -204,7 +204,6 @@ impl Fields<'_> {
         }
         let ip = self.text("ip")?.filter(|ip| !ip.is_empty());
         let file = ConnectionFile {
-            transport,
             ip: ip.ok_or_else(|| self.missing("ip", "the address to listen on, e.g. `127.0.0.1`"))?,
             shell_port: self.port("shell_port")?,
             iopub_port: self.port("iopub_port")?,

@@ -1,31 +1,36 @@
 //! ZeroMQ, the transport that Jupyter's clients speak. This module and those below it are the only ones that know which library does it.
 //!
 //! What is bounded, and how: a peer may send [`MAX_MESSAGE_BYTES`] at once, and is cut off when it announces more or does not greet as
-//! it should within [`HANDSHAKE_TIMEOUT`]. A subscriber may lie [`SUBSCRIBER_BYTES`] or [`SUBSCRIBER_MESSAGES`] behind; one that lies
-//! further behind is not being read, and loses messages until it has caught up with half of that, while the others get theirs. A client
-//! that does not read its replies loses what is beyond [`PEER_MESSAGES`]. Closing waits for what is on its way, but no longer than
-//! [`LINGER`].
+//! it should within [`HANDSHAKE_TIMEOUT`]. A subscriber may lie [`SUBSCRIBER_KIBIBYTES`] behind; then publishing waits for it as long as
+//! it keeps reading, and goes on without it when it does not. A client that does not read its replies loses what is beyond
+//! [`PEER_MESSAGES`]. Closing waits for what is on its way, but no longer than [`LINGER`].
 
 mod curve;
 mod endpoint;
 mod heartbeat;
+mod publisher;
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use omq_tokio::options::WorkloadProfile;
-use omq_tokio::{Message, MonitorEvent, MonitorStream, Options, Socket, SocketType, TrySendError};
+use omq_tokio::proto::connection::{ConnectionConfig, Role};
+use omq_tokio::{Message, MonitorEvent, MonitorStream, Options, Socket, SocketType};
+use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use curve::generate_keys;
 use curve::{client_mechanism, server_mechanism};
 use endpoint::{Part, port, set_port};
 pub(super) use heartbeat::Heartbeat;
+use publisher::PublisherCloser;
+pub(super) use publisher::{Publisher, Subscriptions};
 
 use super::{
     Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closing, KernelEnds, PublishSender,
-    Publishing, Receiving, Sending, Subscribing, Subscription, TransportError,
+    Publishing, Receiving, Sending, Subscribing, TransportError,
 };
 use crate::{ConnectionFile, Frames};
 
@@ -35,14 +40,14 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// What a beat of the heart may weigh.
 const MAX_BEAT_BYTES: usize = 64 << 10;
 
-/// Bytes that a subscriber may lie behind.
-pub const SUBSCRIBER_BYTES: usize = 64 << 20;
-
-/// Messages that a subscriber may lie behind.
-pub const SUBSCRIBER_MESSAGES: u32 = 1 << 15;
+/// What a subscriber may lie behind, in KiB; a message counts as one at least.
+pub const SUBSCRIBER_KIBIBYTES: u32 = 64 << 10;
 
 /// Messages that wait for, or from, one peer of the other channels.
 pub const PEER_MESSAGES: u32 = 1 << 10;
+
+/// Publications that wait for our client to take them; then it is the kernel's queue that fills.
+const PUBLISHED_MESSAGES: u32 = 1 << 13;
 
 /// How long a peer may take to greet and to prove its keys.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,30 +69,28 @@ pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile),
         .max_message_size(MAX_MESSAGE_BYTES)
         .send_hwm(PEER_MESSAGES)
         .recv_hwm(PEER_MESSAGES);
-    let iopub = options
-        .clone()
-        .max_message_size(MAX_BEAT_BYTES)
-        .send_hwm(SUBSCRIBER_MESSAGES)
-        .transmit_slot_cap(SUBSCRIBER_BYTES)
-        .recv_hwm(PEER_MESSAGES);
+    let subscribers = ConnectionConfig::new(Role::Server, SocketType::XPub)
+        .mechanism(options.mechanism.clone())
+        .max_message_size(MAX_BEAT_BYTES);
     let beats = options.max_message_size(MAX_BEAT_BYTES).send_hwm(PEER_MESSAGES).recv_hwm(PEER_MESSAGES);
 
     let mut bound = file.clone();
     let shell = listen(Part::Shell, SocketType::Router, &requests, &mut bound).await?;
     let control = listen(Part::Control, SocketType::Router, &requests, &mut bound).await?;
     let stdin = listen(Part::Stdin, SocketType::Router, &requests, &mut bound).await?;
-    let iopub = listen(Part::Iopub, SocketType::XPub, &iopub, &mut bound).await?;
+    let listener = listen_to_subscribers(&mut bound).await?;
     let heart = listen(Part::Heartbeat, SocketType::Router, &beats, &mut bound).await?;
-    let sockets = [&shell, &control, &stdin, &iopub, &heart].map(Clone::clone).into();
+    let (publisher, subscriptions, iopub) = publisher::start(listener, subscribers);
+    let sockets = [&shell, &control, &stdin, &heart].map(Clone::clone).into();
     let kernel = KernelEnds {
         shell: channel(shell),
         control: channel(control),
         stdin: channel(stdin),
         iopub: super::Publisher {
-            sender: PublishSender(Publishing::Zmq(Publisher(iopub.clone()))),
-            subscriptions: super::Subscriptions(Subscribing::Zmq(Subscriptions(iopub))),
+            sender: PublishSender(Publishing::Zmq(publisher)),
+            subscriptions: super::Subscriptions(Subscribing::Zmq(subscriptions)),
         },
-        closer: super::Closer(Closing::Zmq(Closer { sockets, heart: Some(heartbeat::answer(heart)) })),
+        closer: super::Closer(Closing::Zmq(Closer { sockets, kernel: Some((iopub, heartbeat::answer(heart))) })),
     };
     Ok((kernel, bound))
 }
@@ -102,7 +105,7 @@ pub async fn connect(file: &ConnectionFile, patience: Duration) -> Result<Client
     let requests =
         options.clone().workload_profile(WorkloadProfile::Latency).send_hwm(PEER_MESSAGES).recv_hwm(PEER_MESSAGES);
     let beats = options.clone().send_hwm(1).recv_hwm(PEER_MESSAGES);
-    let iopub = options.recv_hwm(SUBSCRIBER_MESSAGES);
+    let iopub = options.recv_hwm(PUBLISHED_MESSAGES);
 
     let dial = |part, kind, options| dial(part, kind, options, file, patience);
     let (shell, control, stdin, iopub, heart) = tokio::try_join!(
@@ -119,7 +122,7 @@ pub async fn connect(file: &ConnectionFile, patience: Duration) -> Result<Client
         stdin: channel(stdin),
         iopub: ChannelReceiver(Receiving::Zmq(Receiver(iopub))),
         heartbeat: super::Heartbeat(Beating::Zmq(Heartbeat::new(heart))),
-        closer: super::Closer(Closing::Zmq(Closer { sockets, heart: None })),
+        closer: super::Closer(Closing::Zmq(Closer { sockets, kernel: None })),
     })
 }
 
@@ -131,9 +134,7 @@ async fn listen(
 ) -> Result<Socket, TransportError> {
     let address = endpoint::address(file, part);
     let failed = |error: omq_tokio::Error| match error {
-        omq_tokio::Error::Io(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            TransportError::PortInUse { channel: part.name(), address: address.clone() }
-        }
+        omq_tokio::Error::Io(error) => cannot_listen(part, file, &error),
         error => TransportError::Bind { channel: part.name(), address: address.clone(), reason: error.to_string() },
     };
     let socket = Socket::try_new(kind, options.clone()).map_err(failed)?;
@@ -142,6 +143,22 @@ async fn listen(
         set_port(file, part, port);
     }
     Ok(socket)
+}
+
+async fn listen_to_subscribers(file: &mut ConnectionFile) -> Result<TcpListener, TransportError> {
+    let failed = |error| cannot_listen(Part::Iopub, file, &error);
+    let listener = TcpListener::bind((endpoint::host(file), file.iopub_port)).await.map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    set_port(file, Part::Iopub, port);
+    Ok(listener)
+}
+
+fn cannot_listen(part: Part, file: &ConnectionFile, error: &io::Error) -> TransportError {
+    let (channel, address) = (part.name(), endpoint::address(file, part));
+    match error.kind() {
+        io::ErrorKind::AddrInUse => TransportError::PortInUse { channel, address },
+        _ => TransportError::Bind { channel, address, reason: error.to_string() },
+    }
 }
 
 async fn dial(
@@ -207,55 +224,23 @@ impl Receiver {
     }
 }
 
-/// Publishes on the XPUB.
-#[derive(Clone, Debug)]
-pub(super) struct Publisher(Socket);
-
-impl Publisher {
-    pub(super) async fn publish(&self, frames: Frames) -> Result<(), Closed> {
-        let mut message = Message::multipart(frames);
-        // Full is the queue before the subscribers' own, which the library empties whatever they do: this wait is short.
-        loop {
-            match self.0.try_send(message) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(returned)) => message = returned,
-                Err(_) => return Err(Closed),
-            }
-            self.0.wait_send_ready().await;
-        }
-    }
-}
-
-/// Receives from the XPUB, where a subscription is a message that begins with a 1.
-#[derive(Debug)]
-pub(super) struct Subscriptions(Socket);
-
-impl Subscriptions {
-    pub(super) async fn recv(&mut self) -> Option<Subscription> {
-        loop {
-            let message = self.0.recv().await.ok()?;
-            let notice = message.part_bytes(0).unwrap_or_default();
-            if notice.first() == Some(&1) {
-                return Some(Subscription { topic: notice.slice(1..) });
-            }
-        }
-    }
-}
-
-/// Holds every socket of one end, and the task that answers the heartbeat.
+/// Holds every socket of one end, and the tasks of a kernel's.
 #[derive(Debug)]
 pub(super) struct Closer {
     sockets: Vec<Socket>,
-    heart: Option<AbortOnDropHandle<()>>,
+    kernel: Option<(PublisherCloser, AbortOnDropHandle<()>)>,
 }
 
 impl Closer {
     pub(super) async fn close(self) {
         // A socket that cannot be closed has been closed already.
-        join_all(self.sockets.into_iter().map(Socket::close)).await;
-        if let Some(heart) = self.heart {
-            // It ends with its socket.
-            let _ = heart.await;
-        }
+        let sockets = join_all(self.sockets.into_iter().map(Socket::close));
+        let Some((iopub, heart)) = self.kernel else {
+            sockets.await;
+            return;
+        };
+        tokio::join!(sockets, iopub.close());
+        // It ends with its socket.
+        let _ = heart.await;
     }
 }
