@@ -60,7 +60,8 @@ impl CandleProvider {
         }
     }
 
-    /// How many loads were started so far: one per model, until it is unloaded or its load fails.
+    /// How many model files were loaded so far, failed loads included: one per model until it is
+    /// unloaded.
     pub fn loads(&self) -> u64 {
         self.shared.residency.loads()
     }
@@ -68,52 +69,18 @@ impl CandleProvider {
     /// The model of that name in memory, loaded if need be, and held until the lease is dropped.
     async fn lease(&self, model: &str) -> Result<Lease, Error> {
         shelf::check_name(model)?;
-        loop {
-            if let Some(lease) = self.shared.residency.join(model).await? {
-                return Ok(lease);
-            }
-            let found = self.find(model).await?;
-            self.shared.residency.start(model, &found);
-        }
+        let (shared, name) = (Arc::clone(&self.shared), model.to_owned());
+        self.shared.residency.lease(model, move || shared.find(&name)).await
     }
 
-    /// Where the model of that name lies.
-    async fn find(&self, model: &str) -> Result<Found, Error> {
-        if let Some(bundled) = self.shared.shelf.bundled(model) {
-            return Ok(bundled);
-        }
-        let shelf = self.scan().await?;
-        let servable = || shelf.iter().filter(|found| found.problem.is_none());
-        match servable().find(|found| found.name == model) {
-            Some(found) => Ok(found.clone()),
-            None => Err(Error::ModelNotFound {
-                model: model.to_owned(),
-                instances: vec![self.shared.name.clone()],
-                near: nearest(model, servable().map(|found| found.name.as_str())),
-                unreachable: Vec::new(),
-            }),
-        }
-    }
-
-    /// Reads the folder of models, which may be slow, beside the runtime's own threads.
-    async fn scan(&self) -> Result<Vec<Found>, Error> {
-        let provider = self.clone();
-        let scan = move || {
-            let shelf = &provider.shared.shelf;
-            shelf.scan().map_err(|source| Error::ModelDirectory {
-                instance: provider.shared.name.clone(),
-                path: shelf.directory().to_owned(),
-                source: Arc::new(source),
-            })
-        };
-        match tokio::task::spawn_blocking(scan).await {
-            Ok(found) => found,
-            Err(error) => Err(Error::ModelDirectory {
-                instance: self.shared.name.clone(),
-                path: self.shared.shelf.directory().to_owned(),
-                source: Arc::new(std::io::Error::other(error)),
-            }),
-        }
+    /// Does what reads the folder of models, which may be slow, beside the runtime's own threads.
+    async fn beside<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::task::spawn_blocking(move || read(&shared));
+        task.await.unwrap_or_else(|error| Err(self.shared.unreadable(std::io::Error::other(error))))
     }
 
     /// Loads the model if need be, then streams what the engine says.
@@ -142,6 +109,38 @@ impl CandleProvider {
             Poll::Ready(event.map(|event| event.map_err(|error| Error::engine(&model, error))))
         });
         Ok(stream.boxed())
+    }
+}
+
+impl Shared {
+    /// Where the model of that name lies.
+    fn find(&self, model: &str) -> Result<Found, Error> {
+        if let Some(bundled) = self.shelf.bundled(model) {
+            return Ok(bundled);
+        }
+        let shelf = self.scan()?;
+        let servable = || shelf.iter().filter(|found| found.problem.is_none());
+        match servable().find(|found| found.name == model) {
+            Some(found) => Ok(found.clone()),
+            None => Err(Error::ModelNotFound {
+                model: model.to_owned(),
+                instances: vec![self.name.clone()],
+                near: nearest(model, servable().map(|found| found.name.as_str())),
+                unreachable: Vec::new(),
+            }),
+        }
+    }
+
+    fn scan(&self) -> Result<Vec<Found>, Error> {
+        self.shelf.scan().map_err(|error| self.unreadable(error))
+    }
+
+    fn unreadable(&self, source: std::io::Error) -> Error {
+        Error::ModelDirectory {
+            instance: self.name.clone(),
+            path: self.shelf.directory().to_owned(),
+            source: Arc::new(source),
+        }
     }
 }
 
@@ -194,7 +193,7 @@ impl Provider for CandleProvider {
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, Error>> {
         async move {
-            let found = self.scan().await?;
+            let found = self.beside(Shared::scan).await?;
             let entries = found.into_iter().map(|found| ModelEntry {
                 loaded: found.problem.is_none() && self.shared.residency.is_loaded(&found.name),
                 name: found.name,
@@ -209,7 +208,7 @@ impl Provider for CandleProvider {
 
     fn health(&self) -> BoxFuture<'_, Health> {
         async move {
-            match self.scan().await {
+            match self.beside(Shared::scan).await {
                 Ok(_) => Health { status: HealthStatus::Ready, detail: "runs in this process on cpu".to_owned() },
                 Err(error) => Health { status: HealthStatus::Degraded, detail: error.to_string() },
             }
@@ -262,7 +261,7 @@ impl LocalProvider for CandleProvider {
             if self.shared.residency.is_loaded(&model) {
                 return Ok(Holding::Loaded);
             }
-            match self.find(&model).await {
+            match self.beside(move |shared| shared.find(&model)).await {
                 Ok(_) => Ok(Holding::Stored),
                 Err(Error::ModelNotFound { .. }) => Ok(Holding::Absent),
                 Err(error) => Err(error),

@@ -5,6 +5,7 @@
 //! waits or is freed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -87,50 +88,39 @@ impl Residency {
         resident.collect()
     }
 
-    /// The model, if it is in memory or on its way there; `None` if somebody must start its load.
-    /// A load that fails fails for everyone who waits for it, and is then forgotten.
-    pub(super) async fn join(self: &Arc<Self>, name: &str) -> Result<Option<Lease>, Error> {
+    /// The model, loaded from where `find` says unless it is in memory or on its way there. A load
+    /// that fails fails for everyone who waits for it, and is then forgotten.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        name: &str,
+        find: impl Fn() -> Result<Found, Error> + Clone + Send + 'static,
+    ) -> Result<Lease, Error> {
         loop {
-            let wait = match self.slots().get_mut(name) {
-                None => return Ok(None),
-                Some(Slot::Loading(done)) => Wait::Load(done.clone()),
-                Some(Slot::Resident { unloading: Some(gone), .. }) => Wait::Unload(gone.subscribe()),
-                Some(Slot::Resident { model, leases, .. }) => {
-                    *leases += 1;
-                    return Ok(Some(Lease { residency: Arc::clone(self), model: Arc::clone(model) }));
+            let mut load = None;
+            let wait = match self.slots().entry(name.to_owned()) {
+                Entry::Vacant(slot) => {
+                    let (report, done) = watch::channel(None);
+                    slot.insert(Slot::Loading(done.clone()));
+                    load = Some(report);
+                    Wait::Load(done)
                 }
+                Entry::Occupied(mut slot) => match slot.get_mut() {
+                    Slot::Loading(done) => Wait::Load(done.clone()),
+                    Slot::Resident { unloading: Some(gone), .. } => Wait::Unload(gone.subscribe()),
+                    Slot::Resident { model, leases, .. } => {
+                        *leases += 1;
+                        return Ok(Lease { residency: Arc::clone(self), model: Arc::clone(model) });
+                    }
+                },
             };
+            if let Some(report) = load {
+                Loading::new(self, name, report).start(find.clone());
+            }
             match wait {
                 Wait::Load(done) => loaded(done).await?,
                 // It never sends: an error says that the sender went with its slot.
                 Wait::Unload(mut gone) => while gone.changed().await.is_ok() {},
             }
-        }
-    }
-
-    /// Starts to load a model on a thread of its own, unless somebody else was quicker.
-    pub(super) fn start(self: &Arc<Self>, name: &str, found: &Found) {
-        let (report, done) = watch::channel(None);
-        {
-            let mut slots = self.slots();
-            if slots.contains_key(name) {
-                return;
-            }
-            slots.insert(name.to_owned(), Slot::Loading(done));
-        }
-        self.loads.fetch_add(1, Ordering::Relaxed);
-        let loading = Loading {
-            residency: Arc::clone(self),
-            name: name.to_owned(),
-            report,
-            outcome: Err(Error::LoadFailed { model: name.to_owned(), problem: "its thread ended early".to_owned() }),
-        };
-        let found = found.clone();
-        // A thread and not a runtime's blocking task: the load outlives the runtime of whoever
-        // asked first. If it can't be had, dropping the closure reports that.
-        let spawned = std::thread::Builder::new().name("model-load".to_owned()).spawn(move || loading.run(&found));
-        if let Err(error) = spawned {
-            tracing::error!(model = name, %error, "no thread to load the model on");
         }
     }
 
@@ -192,20 +182,39 @@ struct Loading {
 }
 
 impl Loading {
-    fn run(mut self, found: &Found) {
-        let started = Instant::now();
-        let loaded = Engine::load(&found.source(), &self.residency.options);
-        let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.outcome = match loaded {
-            Ok(engine) => {
-                tracing::info!(model = self.name, load_ms, "model loaded");
-                Ok(Arc::new(Resident { name: self.name.clone(), location: found.location.clone(), engine, load_ms }))
-            }
-            Err(error) => {
-                tracing::warn!(model = self.name, %error, "model not loaded");
-                Err(Error::engine(&self.name, error))
-            }
-        };
+    fn new(residency: &Arc<Residency>, name: &str, report: watch::Sender<Option<Error>>) -> Loading {
+        let problem = "it ended early; load it again".to_owned();
+        Loading {
+            residency: Arc::clone(residency),
+            name: name.to_owned(),
+            report,
+            outcome: Err(Error::LoadFailed { model: name.to_owned(), problem }),
+        }
+    }
+
+    /// Loads on a thread and not on a runtime's blocking task: the load outlives the runtime of
+    /// whoever asked first. If there is no thread, dropping the closure reports that.
+    fn start(self, find: impl FnOnce() -> Result<Found, Error> + Send + 'static) {
+        let name = self.name.clone();
+        let spawned = std::thread::Builder::new().name("model-load".to_owned()).spawn(move || self.run(find));
+        if let Err(error) = spawned {
+            tracing::error!(model = name, %error, "no thread to load the model on");
+        }
+    }
+
+    fn run(mut self, find: impl FnOnce() -> Result<Found, Error>) {
+        self.outcome = find().and_then(|found| {
+            self.residency.loads.fetch_add(1, Ordering::Relaxed);
+            let started = Instant::now();
+            let engine = Engine::load(&found.source(), &self.residency.options)
+                .map_err(|error| Error::engine(&self.name, error))?;
+            let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(model = self.name, load_ms, "model loaded");
+            Ok(Arc::new(Resident { name: self.name.clone(), location: found.location, engine, load_ms }))
+        });
+        if let Err(error) = &self.outcome {
+            tracing::warn!(model = self.name, %error, "model not loaded");
+        }
     }
 }
 
