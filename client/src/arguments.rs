@@ -1,6 +1,6 @@
 //! The command line: what can be asked of `perilune`. Nothing that is not built is listed here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
@@ -62,15 +62,26 @@ pub enum Command {
 
 /// Run a Lua script.
 #[derive(Debug, Args)]
+#[command(override_usage = "perilune run [OPTIONS] FILE [ARGS]...")]
 pub struct Run {
-    /// The script
-    pub file: PathBuf,
-    /// What the script finds in `arg` and `...`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<String>,
+    /// The script, and what it finds in `arg` and `...`
+    #[arg(value_name = "FILE [ARGS]", required = true, trailing_var_arg = true)]
+    script: Vec<String>,
     /// Model and seed.
     #[command(flatten)]
     pub generation: Generation,
+}
+
+impl Run {
+    /// The script's file.
+    pub fn file(&self) -> &Path {
+        Path::new(self.script.first().map_or("", String::as_str))
+    }
+
+    /// What follows it: the script's own arguments.
+    pub fn arguments(&self) -> &[String] {
+        self.script.get(1..).unwrap_or_default()
+    }
 }
 
 /// Run a line of Lua.
@@ -193,7 +204,8 @@ mod tests {
         let Command::Run(run) = arguments.command else { panic!("not a run") };
         assert_eq!(run.generation.seed, Some(7));
         assert_eq!(run.generation.model, None);
-        assert_eq!(run.arguments, ["--model", "x", "-v"]);
+        assert_eq!(run.file(), "a.lua");
+        assert_eq!(run.arguments(), ["--model", "x", "-v"]);
         assert_eq!(arguments.global.verbose, 0);
     }
 

@@ -74,7 +74,11 @@ fn required(code: &str) -> Vec<String> {
     let tokens: Vec<Token<'_>> = Tokens { rest: code }.collect();
     let mut names = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
-        let is_field = at > 0 && matches!(tokens[at - 1], Token::Symbol('.' | ':'));
+        // `loader.require` and `loader:require`, but neither `.. require` nor `::label:: require`.
+        let is_field = match &tokens[..at] {
+            [.., before, last] => matches!(last, Token::Symbol('.' | ':')) && before != last,
+            _ => false,
+        };
         if *token != Token::Word("require") || is_field {
             continue;
         }
@@ -186,8 +190,10 @@ mod tests {
             local ok, e = pcall(require, "e")
             require[[f]].run(require
                 "g")
+            ::again:: require "h"
+            return x .. require "i"
         "#;
-        assert_eq!(required(code), ["a", "b.c", "d", "e", "f", "g"]);
+        assert_eq!(required(code), ["a", "b.c", "d", "e", "f", "g", "h", "i"]);
     }
 
     #[test]

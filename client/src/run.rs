@@ -29,13 +29,13 @@ pub struct Program {
 impl Program {
     /// The script of a `run`, with the modules that travel with it.
     pub fn script(run: arguments::Run) -> Result<Program, Failure> {
-        let code = source::script(&run.file).map_err(Failure::Usage)?;
-        let folder = run.file.parent().unwrap_or(Path::new(""));
-        let modules = modules::collect(&code, folder).map_err(Failure::Usage)?;
+        let file = run.file();
+        let code = source::script(file).map_err(Failure::Usage)?;
+        let modules = modules::collect(&code, file.parent().unwrap_or(Path::new(""))).map_err(Failure::Usage)?;
         let extension = ExecuteExtension {
             fresh_workspace: true,
-            script: Some(run.file.to_string_lossy().into_owned()),
-            arguments: run.arguments,
+            script: Some(file.display().to_string()),
+            arguments: run.arguments().to_vec(),
             modules,
             model: run.generation.model,
             seed: run.generation.seed,
