@@ -25,6 +25,31 @@ pub use error::{ConfigError, ConfigWarning, Origin};
 pub use sources::{ConfigSources, Overrides};
 
 /// Everything the user decided, checked.
+///
+/// Every key there is, with what it is when left out:
+///
+/// ```toml
+/// default_model = "local/moonlet@candle"  # a model specifier
+/// default_backend = "candle"              # none; asked first for `local/MODEL` without `@backend`
+/// trusted_folders = []                    # only in the user's file: projects that may choose everything
+///
+/// [providers.candle]                      # the instance's name; there may be several of one type
+/// type = "candle"                         # the table's own name, if that is a type
+/// enabled = true
+/// default_model = "moonlet"               # meant when this is the default backend and no model is named
+/// timeout_seconds = 600                   # no limit; for one request, loading included
+/// model_directory = "~/models"            # `models` in the data folder; relative to this file
+/// device = "cpu"
+/// cpu_threads = 2                         # the processors this process may use
+/// context_size = 2048                     # tokens; what the model was trained on
+/// max_concurrent = 8                      # requests that run at once on one model
+/// ```
+///
+/// The user's file is `config.toml` in `PERILUNE_HOME`, or in `perilune/` of the XDG configuration
+/// folder. The project's is the nearest `perilune.toml` at or above the working directory, up to
+/// the root of its repository or the home; until the user trusts its folder it may not choose
+/// `base_url`, `api_key_env` and `model_directory`. `PERILUNE_MODEL` and `PERILUNE_BACKEND` replace
+/// the two defaults for one run, and so do `--model` and `--backend`.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Config {
