@@ -26,13 +26,7 @@ pub struct ChatMessage {
 impl ChatMessage {
     /// A message that is only text.
     pub fn text(role: Role, content: impl Into<String>) -> ChatMessage {
-        ChatMessage {
-            role,
-            content: content.into(),
-            tool_calls: Vec::new(),
-            tool_call_id: None,
-            name: None,
-        }
+        ChatMessage { role, content: content.into(), tool_calls: Vec::new(), tool_call_id: None, name: None }
     }
 
     /// A system message.

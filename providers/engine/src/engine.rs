@@ -30,11 +30,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions {
-            context_size: None,
-            cpu_threads: None,
-            max_concurrent: 8,
-        }
+        EngineOptions { context_size: None, cpu_threads: None, max_concurrent: 8 }
     }
 }
 

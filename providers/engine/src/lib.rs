@@ -4,8 +4,11 @@ mod chat;
 mod engine;
 mod error;
 mod event;
+mod gguf;
 mod info;
 mod request;
+mod template;
+mod tokenizer;
 
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use engine::{Engine, EngineOptions, Source};

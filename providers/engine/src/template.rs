@@ -1,0 +1,203 @@
+//! A model's chat template, rendered the way Hugging Face's `apply_chat_template` renders it.
+
+mod json;
+mod strftime;
+
+use std::time::SystemTime;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, ValueKind};
+use minijinja::{AutoEscape, Environment, ErrorKind, Value, context};
+use serde_json::json;
+
+use crate::chat::{ChatMessage, Role, Tool};
+use crate::error::Error;
+
+const NAME: &str = "chat_template";
+/// Instructions one rendering may take: thousands of messages, and an end for a template that loops.
+const FUEL: u64 = 20_000_000;
+
+/// A compiled chat template and the texts it may use.
+pub(crate) struct ChatTemplate {
+    environment: Environment<'static>,
+    bos: String,
+    eos: String,
+    knows_tools: bool,
+}
+
+impl ChatTemplate {
+    /// Compiles a template; fails with [`Error::Template`].
+    pub(crate) fn new(source: String, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
+        let hermes = source.contains("<tool_call>");
+        let mut environment = environment().map_err(problem)?;
+        environment.add_template_owned(NAME, source).map_err(problem)?;
+        let mut template = ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned(), knows_tools: false };
+        template.knows_tools = hermes && template.shows_tools();
+        Ok(template)
+    }
+
+    /// Whether a conversation with tools shows them to the model, and calls come back in the form that is understood here.
+    pub(crate) fn knows_tools(&self) -> bool {
+        self.knows_tools
+    }
+
+    fn shows_tools(&self) -> bool {
+        let probe = "perilune_probe";
+        let tool = Tool {
+            name: probe.to_owned(),
+            description: String::new(),
+            parameters: json!({"type": "object", "properties": {}}),
+        };
+        let rendered = self.render_unchecked(&[ChatMessage::user("hello")], &[tool]);
+        rendered.is_ok_and(|text| text.contains(probe))
+    }
+
+    /// The text the model sees for a conversation, ready for it to answer.
+    pub(crate) fn render(&self, messages: &[ChatMessage], tools: &[Tool]) -> Result<String, Error> {
+        if !tools.is_empty() && !self.knows_tools {
+            let problem = "this model cannot be given tools (its template does not show them in the `<tool_call>` form); ask without tools";
+            return Err(Error::Template { problem: problem.to_owned() });
+        }
+        self.render_unchecked(messages, tools)
+    }
+
+    fn render_unchecked(&self, messages: &[ChatMessage], tools: &[Tool]) -> Result<String, Error> {
+        let template = self.environment.get_template(NAME).map_err(problem)?;
+        let messages: Vec<serde_json::Value> = messages.iter().map(message).collect();
+        let tools: Vec<serde_json::Value> = tools.iter().map(tool).collect();
+        let tools = if tools.is_empty() { Value::from(()) } else { Value::from(Serde(&tools)) };
+        template
+            .render(context! {
+                messages => Value::from(Serde(&messages)),
+                tools => tools,
+                documents => Value::from(()),
+                bos_token => self.bos.clone(),
+                eos_token => self.eos.clone(),
+                add_generation_prompt => true,
+            })
+            .map_err(problem)
+    }
+}
+
+/// A message in the form Hugging Face templates expect; arguments are a mapping, not a JSON text.
+fn message(message: &ChatMessage) -> serde_json::Value {
+    let mut value = json!({"role": message.role.as_str(), "content": message.content});
+    if !message.tool_calls.is_empty() {
+        let call = |call: &crate::chat::ToolCall| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}});
+        value["tool_calls"] = message.tool_calls.iter().map(call).collect();
+    }
+    if let (Role::Tool, Some(id)) = (message.role, &message.tool_call_id) {
+        value["tool_call_id"] = json!(id);
+    }
+    if let Some(name) = &message.name {
+        value["name"] = json!(name);
+    }
+    value
+}
+
+fn tool(tool: &Tool) -> serde_json::Value {
+    json!({"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters}})
+}
+
+/// Jinja as `transformers` sets it up (`_compile_jinja_template`).
+fn environment() -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_fuel(Some(FUEL));
+    environment.set_formatter(|output, state, value| match value.kind() {
+        ValueKind::None => Ok(output.write_str("None")?),
+        ValueKind::Bool => Ok(output.write_str(if value.is_true() { "True" } else { "False" })?),
+        _ => minijinja::escape_formatter(output, state, value),
+    });
+    environment.add_filter("tojson", |value: Value, options: Kwargs| -> Result<String, minijinja::Error> {
+        let indent: Option<usize> = options.get("indent")?;
+        // The defaults of `transformers`; nothing else changes what is written here.
+        let _: Option<bool> = options.get("ensure_ascii")?;
+        let _: Option<bool> = options.get("sort_keys")?;
+        options.assert_all_used()?;
+        json::dumps(&value, indent)
+            .map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.to_string()))
+    });
+    environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_function("strftime_now", |format: &str| strftime::utc(format, SystemTime::now()));
+    Ok(environment)
+}
+
+fn problem(error: minijinja::Error) -> Error {
+    let place = error.line().map_or(String::new(), |line| format!(" (line {line} of the template)"));
+    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    Error::Template { problem: format!("{detail}{place}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::ToolCall;
+
+    fn template(source: &str) -> ChatTemplate {
+        ChatTemplate::new(source.to_owned(), "<s>", "</s>").expect("the template compiles")
+    }
+
+    fn render(source: &str) -> String {
+        let messages = [ChatMessage::system("be brief"), ChatMessage::user(" Hi <b> ")];
+        template(source).render(&messages, &[]).expect("the template renders")
+    }
+
+    #[test]
+    fn whitespace_is_that_of_transformers() {
+        let source = "{{ bos_token }}\n{% for message in messages %}\n    {% if loop.last %}\n{{ message.role }}: {{ message['content'] | trim }}\n    {% endif %}\n{% endfor %}\n{{- eos_token }}\n";
+        assert_eq!(render(source), "<s>\nuser: Hi <b></s>");
+    }
+
+    #[test]
+    fn python_methods_and_loop_controls_work() {
+        let source = "{% for m in messages %}{% if m.role.startswith('sys') %}{% continue %}{% endif %}{{ m.content.strip().upper() }}{% break %}{% endfor %}";
+        assert_eq!(render(source), "HI <B>");
+        assert_eq!(render("{{ messages[0].get('name', 'nobody') }} {{ true }} {{ none }}"), "nobody True None");
+        assert_eq!(
+            render("{% for k, v in messages[0].items() %}{{ k }}={{ v }};{% endfor %}"),
+            "role=system;content=be brief;"
+        );
+    }
+
+    #[test]
+    fn what_a_template_raises_reaches_the_caller() {
+        let template = template("{{ raise_exception('roles must alternate') }}");
+        let error = template.render(&[], &[]).expect_err("it raises").to_string();
+        assert_eq!(error, "chat template: roles must alternate (line 1 of the template)");
+        assert!(ChatTemplate::new("{% if %}".into(), "", "").is_err());
+    }
+
+    #[test]
+    fn a_template_that_loops_ends() {
+        let source = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}";
+        assert!(template(source).render(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn tools_and_calls_are_mappings() {
+        let source = "{% for t in tools %}<tool_call>{{ t | tojson }}{% endfor %}{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.name }}({{ c.function.arguments.city }}){% endfor %}{% endfor %}";
+        let tool =
+            Tool { name: "weather".into(), description: "it's <hot>".into(), parameters: json!({"a": [1, 2.5, null]}) };
+        let mut call = ChatMessage::assistant("");
+        call.tool_calls =
+            vec![ToolCall { id: "call_0".into(), name: "weather".into(), arguments: json!({"city": "Oslo"}) }];
+        let rendered = template(source).render(&[call], &[tool]).expect("it renders");
+        assert_eq!(
+            rendered,
+            r#"<tool_call>{"type": "function", "function": {"name": "weather", "description": "it's <hot>", "parameters": {"a": [1, 2.5, null]}}}weather(Oslo)"#
+        );
+    }
+
+    #[test]
+    fn tools_a_template_would_drop_are_refused() {
+        let template = template("{% for m in messages %}{{ m.content }}{% endfor %}");
+        assert!(!template.knows_tools());
+        let tool = Tool { name: "weather".into(), description: String::new(), parameters: json!({}) };
+        assert!(template.render(&[ChatMessage::user("hi")], &[tool]).is_err());
+    }
+}
