@@ -76,14 +76,14 @@ def manager(tmp_path: Path) -> Iterator[KernelManager]:
     manager = KernelManager(kernel_name="perilune")
     with log.open("wb") as sink:
         manager.start_kernel(stdout=sink, stderr=subprocess.STDOUT)
-    try:
-        yield manager
-        if manager.has_kernel:
-            assert manager.is_alive(), f"the kernel died; it said: {log.read_text()}"
-    finally:
-        if manager.has_kernel:
-            manager.shutdown_kernel(now=True)
-        manager.cleanup_resources()
+        try:
+            yield manager
+            if manager.has_kernel:
+                assert manager.is_alive(), f"the kernel died; it said: {log.read_text()}"
+        finally:
+            if manager.has_kernel:
+                manager.shutdown_kernel(now=True)
+            manager.cleanup_resources()
     assert "panicked" not in log.read_text()
 
 

@@ -18,6 +18,9 @@ from jupyter_client import BlockingKernelClient
 PATIENCE = 30.0
 """Seconds until a wait is given up. Generous: it bounds a failure and measures nothing."""
 
+GLANCE = 0.02
+"""Seconds after which a condition is looked at again although nothing arrived: it may ask the kernel itself and so take the message."""
+
 Message = dict[str, Any]
 
 
@@ -142,6 +145,14 @@ class Frontend:
     ) -> Exchange:
         return self.finish(self.send(msg_type, content, channel), patience)
 
+    def start_behind(self, first: str, *codes: str, **options: Any) -> list[Exchange]:
+        """Starts `first`, which must ask for input, and then the others; all of them have arrived when this returns."""
+        exchanges = [self.start(first, allow_stdin=True, **options)]
+        self.wait(lambda: exchanges[0].first("input_request"), "the question of the first cell")
+        exchanges += [self.start(code) for code in codes]
+        self.model("cancel", request="none")  # overtakes the queue, but not on the way to it
+        return exchanges
+
     def model(self, command: str, patience: float = PATIENCE, **content: Any) -> Exchange:
         """A `model_request`, waited for."""
         return self.ask("model_request", {"command": command, **content}, patience=patience)
@@ -164,7 +175,7 @@ class Frontend:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            self.pump(left)
+            self.pump(min(left, GLANCE))
         return True
 
     def pump(self, seconds: float) -> None:

@@ -55,12 +55,13 @@ def wait_for_file(path: Path, process: subprocess.Popen[bytes], log: Path) -> di
 
 
 @contextlib.contextmanager
-def attached(connection_file: Path) -> Iterator[Frontend]:
+def attached(connection_file: Path, ready: bool = True) -> Iterator[Frontend]:
     client = BlockingKernelClient(connection_file=str(connection_file))
     client.load_connection_file()
     frontend = Frontend(client)
     try:
-        frontend.ready()
+        if ready:
+            frontend.ready()
         yield frontend
     finally:
         frontend.close()

@@ -55,11 +55,19 @@ def test_a_script_that_is_no_text(perilune: Run, tmp_path: Path) -> None:
     assert "panicked" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["no-such-command"], ["run"], ["run", "--seed", "x", "a.lua"], ["model", "info", "--no-such-flag"], []])
-def test_a_wrong_command_line(perilune: Run, arguments: list[str]) -> None:
-    done = perilune(*arguments)
-    assert done.returncode == 2
-    assert "Usage" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "Usage"),
+        (["no-such-command"], "no-such-command"),
+        (["run"], "FILE"),
+        (["run", "--seed", "x", "a.lua"], "--seed"),
+        (["model", "info", "--no-such-flag"], "--no-such-flag"),
+        (["--output", "xml", "model", "list"], "json"),
+    ],
+)
+def test_a_wrong_command_line(perilune: Run, arguments: list[str], word: str) -> None:
+    told(perilune(*arguments), 2, word)
 
 
 # Model files
@@ -403,6 +411,9 @@ def test_a_resident_kernel_survives_a_peer_that_vanishes_in_the_middle(binary: P
             assert frontend.execute("return 1").result == "1"
             asking = frontend.start("io.read()", allow_stdin=True)
             frontend.wait(lambda: asking.first("input_request"), "the question")
-        with attached(file) as frontend:
-            frontend.ask("interrupt_request", channel="control")
+        with attached(file, ready=False) as frontend:
+            info = frontend.send("kernel_info_request", channel="control")
+            frontend.wait(lambda: info.answer, "control to answer while a cell waits for a client that is gone")
+            frontend.send("interrupt_request", channel="control")
+            frontend.ready()
             assert frontend.execute("return 2").result == "2"

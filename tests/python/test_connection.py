@@ -1,6 +1,7 @@
 """`perilune kernel start|status|stop` by hand: connection files, ports, the resident kernel, and `--connect`."""
 
 import json
+import signal
 import socket
 import stat
 import subprocess
@@ -171,8 +172,6 @@ def test_exit_codes_and_errors_are_the_same_here_and_there(perilune: Run, home: 
 
 
 def test_a_run_over_connect_is_interrupted_by_ctrl_c(binary: Path, perilune: Run, home: Path, tmp_path: Path) -> None:
-    import signal
-
     script = tmp_path / "endless.lua"
     script.write_text("print('going') while true do pcall(function() while true do end end) end")
     try:

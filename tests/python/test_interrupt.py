@@ -1,5 +1,6 @@
 """Interrupting: within 200 ms whatever the cell does, through jupyter_client's own `interrupt_kernel`, and with the variables kept."""
 
+import signal
 import time
 from collections.abc import Callable
 
@@ -134,9 +135,7 @@ def test_interrupt_of_a_generation_that_pcall_guards(manager: KernelManager, fro
 
 
 def test_cells_queued_behind_an_interrupted_one_are_refused(manager: KernelManager, frontend: Frontend) -> None:
-    running = frontend.start("print('going') while true do end")
-    queued = frontend.start("ran = true")
-    frontend.wait(lambda: running.stream(), "the cell to run")
+    running, queued = frontend.start_behind("io.read()", "ran = true")
     interrupt(manager, frontend, running)
     assert frontend.finish(queued).reply["status"] == "error"
     assert frontend.execute("return ran == nil").result == "true"
@@ -152,8 +151,6 @@ def test_sigint_interrupts_the_cell_and_not_the_kernel(manager: KernelManager, f
     """What Ctrl-C in the terminal of a foreground kernel, or a launcher that ignores `interrupt_mode`, sends."""
     running = frontend.start("kept = 2 print('going') while true do end")
     frontend.wait(lambda: running.stream(), "the cell to run")
-    import signal
-
     manager.signal_kernel(signal.SIGINT)
     assert frontend.finish(running).reply["ename"] == "Interrupted"
     assert frontend.execute("return kept").result == "2"

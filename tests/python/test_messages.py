@@ -86,7 +86,7 @@ def test_an_error_is_told_in_the_reply_and_on_iopub(frontend: Frontend) -> None:
 
 def test_a_traceback_names_cells_and_lines(frontend: Frontend) -> None:
     frontend.execute("function helper()\n  error('deep inside')\nend")
-    exchange = frontend.execute("\n\nhelper()")
+    exchange = frontend.execute("\n\nlocal value = helper()")
     defined, called = exchange.reply["execution_count"] - 1, exchange.reply["execution_count"]
     traceback = "\n".join(exchange.reply["traceback"])
     assert f"cell {defined}:2" in traceback, traceback
@@ -120,20 +120,20 @@ def test_a_cell_after_an_error_runs(frontend: Frontend) -> None:
 
 
 def test_cells_queued_behind_an_error_are_refused(frontend: Frontend) -> None:
-    failing = frontend.start("error('stop here')")
-    queued = [frontend.start(f"ran = {number}") for number in range(3)]
-    for exchange in [failing, *queued]:
-        frontend.finish(exchange)
+    failing, *queued = frontend.start_behind("io.read() error('stop here')", *[f"ran = {number}" for number in range(3)])
+    frontend.client.input("go")
+    assert frontend.finish(failing).reply["ename"] == "LuaError"
     for exchange in queued:
-        assert exchange.reply["status"] == "error"
+        assert frontend.finish(exchange).reply["status"] == "error"
         assert set(exchange.reply) >= {"ename", "evalue", "traceback"}
+        assert states(exchange) == ["busy", "idle"]
     assert frontend.execute("return ran == nil").result == "true"
 
 
 def test_cells_queued_behind_an_error_run_when_the_client_says_so(frontend: Frontend) -> None:
-    failing = frontend.start("error('go on')", stop_on_error=False)
-    queued = frontend.start("return 'ran'")
-    frontend.finish(failing)
+    failing, queued = frontend.start_behind("io.read() error('go on')", "return 'ran'", stop_on_error=False)
+    frontend.client.input("go")
+    assert frontend.finish(failing).reply["status"] == "error"
     assert frontend.finish(queued).reply["status"] == "ok"
 
 

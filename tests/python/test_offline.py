@@ -1,5 +1,6 @@
 """The first thing a newcomer runs: offline, real, the same in-process and on a kernel, and streamed."""
 
+import json
 import os
 import re
 import shutil
@@ -143,8 +144,6 @@ def test_compare_times_every_model(perilune: Run, home: Path) -> None:
 
 
 def test_json_output_of_model_info(perilune: Run, home: Path) -> None:
-    import json
-
     done = perilune("--output", "json", "model", "info", "local/moonlet@candle")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["architecture"] == "llama"
