@@ -13,7 +13,7 @@ from queue import Empty
 from typing import Any
 
 import zmq
-from jupyter_client import BlockingKernelClient
+from jupyter_client import BlockingKernelClient, KernelManager
 
 PATIENCE = 30.0
 """Seconds until a wait is given up. Generous: it bounds a failure and measures nothing."""
@@ -199,3 +199,16 @@ class Frontend:
             self.exchanges[parent].arrivals.append(arrival)
         if arrival.kind == "input_request" and self.answers:
             self.client.input(self.answers.pop(0))
+
+
+def connect_control(manager: KernelManager, patience: float = PATIENCE) -> None:
+    """Waits until the manager's own control socket reaches the kernel.
+
+    jupyter_client connects it right after the spawn, before the kernel listens, and libzmq tries again 100 ms later: an interrupt sent
+    before that waits on the client's side.
+    """
+    control = manager._control_socket
+    manager.session.send(control, "kernel_info_request", {})
+    if not control.poll(1000 * patience):
+        raise TimeoutError(f"control did not answer within {patience} s")
+    manager.session.recv(control)

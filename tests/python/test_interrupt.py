@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from frontend import Exchange, Frontend
+from frontend import Exchange, Frontend, connect_control
 from jupyter_client import KernelManager
 
 LIMIT_MS = 200
@@ -24,6 +24,11 @@ LOOPS = {
 
 RAMBLE = "{ temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, seed = %d }"
 """So hot that the end of the text is as unlikely as any other token: it goes on for hundreds of tokens."""
+
+
+@pytest.fixture(autouse=True)
+def connected(manager: KernelManager, frontend: Frontend) -> None:
+    connect_control(manager)
 
 
 def interrupt(manager: KernelManager, frontend: Frontend, running: Exchange) -> float:
