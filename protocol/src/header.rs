@@ -7,22 +7,22 @@ use uuid::Uuid;
 
 use crate::lenient::null_default;
 
-/// Who sent a message, when, and of what type it is.
+/// Who sent a message, when, and of what type it is. The fields are in the order in which jupyter_client writes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Unique per message.
     pub msg_id: String,
-    /// One client's conversation with a kernel, or the kernel's own.
-    #[serde(default, deserialize_with = "null_default")]
-    pub session: String,
+    /// E.g. `execute_request`.
+    pub msg_type: String,
     /// The sender's user name.
     #[serde(default, deserialize_with = "null_default")]
     pub username: String,
+    /// One client's conversation with a kernel, or the kernel's own.
+    #[serde(default, deserialize_with = "null_default")]
+    pub session: String,
     /// ISO 8601 time, kept as it was written: clients compare it with what they sent.
     #[serde(default, deserialize_with = "null_default")]
     pub date: String,
-    /// E.g. `execute_request`.
-    pub msg_type: String,
     /// The version of the messaging protocol that the sender speaks.
     #[serde(default, deserialize_with = "null_default")]
     pub version: String,

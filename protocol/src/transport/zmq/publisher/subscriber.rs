@@ -43,7 +43,7 @@ pub(super) async fn serve(
     let mut input = BytesMut::new();
     let (mut reader, mut writer) = stream.split();
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
-    while !(ended && !connection.has_pending_transmit()) {
+    while !ended || connection.has_pending_transmit() {
         let output = connection.clone_transmit_chunks();
         let slices: Vec<IoSlice<'_>> = output.iter().take(CHUNKS).map(|chunk| IoSlice::new(chunk)).collect();
         tokio::select! {
