@@ -8,23 +8,24 @@ Any Python with tests/python/requirements.txt does as well. It prints figures an
 Each round starts one fresh process of either kernel, in an order that alternates, and measures in it:
 
 start to kernel_info
-    From just before the process is spawned (`subprocess.Popen` of the kernelspec's argv, with a connection file that was written before)
-    to the arrival of the first kernel_info_reply. The socket that asks was connected before the spawn and retries every millisecond, so
-    that neither libzmq's retry interval of 100 ms nor jupyter_client's waits are part of the figure. Closest to what the kernel itself takes.
+    From just before the process is spawned (`subprocess.Popen` of the kernelspec's argv, with a connection file that was
+    written before) to the arrival of the first kernel_info_reply. The socket that asks was connected before the spawn and
+    retries every millisecond, so that neither libzmq's retry interval of 100 ms nor jupyter_client's waits are part of the
+    figure. Closest to what the kernel itself takes.
 the same through jupyter_client
-    `KernelManager.start_kernel()` and `client.kernel_info(reply=True)`, as an application does it: the manager's own work and libzmq's
-    retry interval are part of the figure, the same for both kernels.
+    `KernelManager.start_kernel()` and `client.kernel_info(reply=True)`, as an application does it: the manager's own work
+    and libzmq's retry interval are part of the figure, the same for both kernels.
 execute to reply, execute to idle
-    From handing `1 + 1` to the shell socket to the arrival of execute_reply, and of status idle; one at a time, in a warm kernel.
-    Pooled over all rounds.
+    From handing `1 + 1` to the shell socket to the arrival of execute_reply, and of status idle; one at a time, in a warm
+    kernel. Pooled over all rounds.
 10,000 printed lines
     A loop that prints the numbers from 1 to 10,000, one `print` each: from sending it to idle, with all output received.
 interrupt of a tight loop
-    From calling `KernelManager.interrupt_kernel()` (a message to Perilune, SIGINT to ipykernel, as their kernelspecs say) to the reply of
-    the endless loop that is running. The manager's control socket is connected before.
+    From calling `KernelManager.interrupt_kernel()` (a message to Perilune, SIGINT to ipykernel, as their kernelspecs say)
+    to the reply of the endless loop that is running. The manager's control socket is connected before.
 idle memory
-    VmRSS of the process once it has answered kernel_info and one `1 + 1`; no model is loaded. VmRSS counts pages of the program's file that
-    were touched; `private` is RssAnon, what the process alone holds.
+    VmRSS of the process once it has answered kernel_info and one `1 + 1`; no model is loaded. VmRSS counts pages of the
+    program's file that were touched; `private` is RssAnon, what the process alone holds.
 """
 
 from __future__ import annotations
@@ -110,7 +111,12 @@ def set_up(scratch: Path, binary: Path) -> None:
     os.environ["PERILUNE_HOME"] = str(scratch / "home")
     os.environ["IPYTHONDIR"] = str(scratch / "ipython")
     subprocess.run([binary, "kernel", "install", "--prefix", scratch / "prefix"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([sys.executable, "-m", "ipykernel", "install", "--prefix", scratch / "prefix"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "ipykernel", "install", "--prefix", scratch / "prefix"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def measure(kernel: dict[str, str], samples: Samples, executes: int, scratch: Path) -> None:
@@ -187,7 +193,9 @@ def process_memory(pid: int) -> dict[str, float]:
 
 
 def machine(binary: Path, rounds: int) -> dict[str, str]:
-    models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    models = [
+        line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    ]
     ours = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     load = os.getloadavg()[0]
     packages = ", ".join(f"{name} {version(name)}" for name in ("ipykernel", "jupyter_client", "pyzmq"))

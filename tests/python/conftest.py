@@ -31,7 +31,7 @@ def binary() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory: pytest.TempPathFactory, binary: Path) -> Iterator[Path]:
-    """A home for Perilune and for Jupyter below a temporary directory, with the kernelspec installed; nothing of the user's is read."""
+    """A home for Perilune and Jupyter in a temporary directory, with the kernelspec installed; nothing of the user's is read."""
     root = tmp_path_factory.mktemp("surroundings")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("PERILUNE_", "JUPYTER_"))]:
@@ -120,6 +120,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if FIGURES:
         terminalreporter.section("measured, in ms")
     for name, values in FIGURES:
-        terminalreporter.write_line(
-            f"{name:44} median {statistics.median(values):7.1f}  from {min(values):7.1f} to {max(values):7.1f}  ({len(values)} runs)"
-        )
+        spread = f"median {statistics.median(values):7.1f}  from {min(values):7.1f} to {max(values):7.1f}"
+        terminalreporter.write_line(f"{name:50} {spread}  ({len(values)} runs)")

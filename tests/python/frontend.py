@@ -1,7 +1,7 @@
 """A Jupyter frontend as a vocabulary for tests.
 
-Signing, sockets and serialisation are jupyter_client's own; this file only sorts what arrives by the request it belongs to, in order of
-arrival and with its time. It knows nothing of Perilune, so that the same words drive ipykernel.
+Signing, sockets and serialisation are jupyter_client's own; this file only sorts what arrives by the request it belongs to, in
+order of arrival and with its time. It knows nothing of Perilune, so that the same words drive ipykernel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATIENCE = 30.0
 """Seconds until a wait is given up. Generous: it bounds a failure and measures nothing."""
 
 GLANCE = 0.02
-"""Seconds after which a condition is looked at again although nothing arrived: it may ask the kernel itself and so take the message."""
+"""Seconds until a condition is looked at again although nothing came: it may ask the kernel itself and take the message."""
 
 Message = dict[str, Any]
 
@@ -204,8 +204,8 @@ class Frontend:
 def connect_control(manager: KernelManager, patience: float = PATIENCE) -> None:
     """Waits until the manager's own control socket reaches the kernel.
 
-    jupyter_client connects it right after the spawn, before the kernel listens, and libzmq tries again 100 ms later: an interrupt sent
-    before that waits on the client's side.
+    jupyter_client connects it right after the spawn, before the kernel listens, and libzmq tries again 100 ms later: an interrupt
+    sent before that waits on the client's side.
     """
     control = manager._control_socket
     manager.session.send(control, "kernel_info_request", {})

@@ -1,4 +1,4 @@
-"""Where things lie inside a GGUF file, so that a test can damage exactly one of them. Layout: the GGUF specification, version 3."""
+"""Where things lie inside a GGUF file, so that a test can damage one of them. Layout: the GGUF specification, version 3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input gets a clear error, told to the one who gave it, and the kernel lives on: every kind that issue 3 lists, through the front door."""
+"""Bad input gets a clear error, told to the one who gave it, and the kernel lives on. All of it comes through the front door."""
 
 import json
 import re
@@ -162,7 +162,9 @@ def place(home: Path, damage: Callable[[GgufFile], bytes]) -> None:
 def test_the_undamaged_copy_works(perilune: Run, home: Path) -> None:
     """Otherwise every test below could pass for another reason."""
     place(home, lambda file: bytes(file.bytes))
-    done = perilune("exec", "return LocalLLM.generate('What is the capital of France?', { model = 'local/damaged@candle', temperature = 0 })")
+    done = perilune(
+        "exec", "return LocalLLM.generate('What is the capital of France?', { model = 'local/damaged@candle', temperature = 0 })"
+    )
     assert done.returncode == 0, done.stderr
     assert "Paris" in done.stdout
 
@@ -176,7 +178,9 @@ def test_a_damaged_model_file_on_the_command_line(perilune: Run, home: Path, dam
 
 
 @pytest.mark.timeout(240)
-def test_damaged_model_files_are_refused_by_a_kernel_that_lives_on(home: Path, manager: KernelManager, frontend: Frontend) -> None:
+def test_damaged_model_files_are_refused_by_a_kernel_that_lives_on(
+    home: Path, manager: KernelManager, frontend: Frontend
+) -> None:
     for damage, words in DAMAGES:
         place(home, damage)
         reply = frontend.model("load", model="local/damaged@candle").reply
@@ -184,7 +188,9 @@ def test_damaged_model_files_are_refused_by_a_kernel_that_lives_on(home: Path, m
         assert reply["kind"] == "invalid_model_file", (damage.__name__, reply)
         assert "damaged" in reply["evalue"]
         assert re.search(words, reply["evalue"], re.DOTALL), (damage.__name__, reply["evalue"])
-        cell = frontend.execute("local ok, problem = pcall(LocalLLM.load, 'local/damaged@candle') print(problem.kind) print(problem.message)")
+        cell = frontend.execute(
+            "local ok, problem = pcall(LocalLLM.load, 'local/damaged@candle') print(problem.kind) print(problem.message)"
+        )
         assert cell.stream().startswith("invalid_model_file\n"), damage.__name__
         assert frontend.model("info", model="local/damaged@candle").reply["status"] == "error", damage.__name__
         assert frontend.execute("return 6 * 7").result == "42"
@@ -230,7 +236,9 @@ def test_an_unknown_model_in_a_notebook_has_a_kind(frontend: Frontend) -> None:
     assert reply["ename"] == "ModelError"
     assert reply["kind"] == "model_not_found"
     assert "no-such-model" in reply["evalue"]
-    caught = frontend.execute("local ok, problem = pcall(LocalLLM.generate, 'x', { model = 'local/moonlet@nowhere' }) return problem.kind")
+    caught = frontend.execute(
+        "local ok, problem = pcall(LocalLLM.generate, 'x', { model = 'local/moonlet@nowhere' }) return problem.kind"
+    )
     assert "provider_not_found" in caught.result
 
 
@@ -266,7 +274,10 @@ def test_a_prompt_longer_than_the_context_in_a_notebook(frontend: Frontend) -> N
 
 
 def test_a_prompt_longer_than_the_context_in_a_model_request(frontend: Frontend) -> None:
-    for request in ({"command": "chat", "messages": [{"role": "user", "content": LONG}]}, {"command": "complete", "prompt": LONG, "raw": True}):
+    for request in (
+        {"command": "chat", "messages": [{"role": "user", "content": LONG}]},
+        {"command": "complete", "prompt": LONG, "raw": True},
+    ):
         reply = frontend.ask("model_request", request).reply
         assert reply["status"] == "error"
         assert reply["kind"] == "context_overflow"
@@ -279,13 +290,21 @@ def test_a_prompt_longer_than_the_context_in_a_model_request(frontend: Frontend)
 
 def connection(**changes: object) -> dict:
     ports = dict(zip(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), free_ports(5), strict=True))
-    return ports | {"ip": "127.0.0.1", "transport": "tcp", "signature_scheme": "hmac-sha256", "key": "0123456789abcdef", "kernel_name": ""} | changes
+    return (
+        ports
+        | {"ip": "127.0.0.1", "transport": "tcp", "signature_scheme": "hmac-sha256", "key": "0123456789abcdef", "kernel_name": ""}
+        | changes
+    )
 
 
 def test_a_stale_connection_file(perilune: Run, tmp_path: Path) -> None:
     file = tmp_path / "stale.json"
     file.write_text(json.dumps(connection()))
-    for arguments in (["--connect", file, "exec", "return 1"], ["kernel", "status", "--connection-file", file], ["kernel", "stop", "--connection-file", file]):
+    for arguments in (
+        ["--connect", file, "exec", "return 1"],
+        ["kernel", "status", "--connection-file", file],
+        ["kernel", "stop", "--connection-file", file],
+    ):
         told(perilune(*arguments), 3, "stale.json")
 
 

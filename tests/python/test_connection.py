@@ -164,7 +164,9 @@ def test_exit_codes_and_errors_are_the_same_here_and_there(perilune: Run, home: 
         assert perilune(*where, "run", write("exits.lua", "print('bye') os.exit(7)")).returncode == 7
         good = perilune(*where, "run", write("good.lua", "io.stderr:write('aside') print(...)"), "a", "b c")
         assert (good.returncode, good.stdout, good.stderr) == (0, "a\tb c\n", "aside")
-        reading = perilune(*where, "run", write("reads.lua", "for line in io.lines() do print('<' .. line .. '>') end"), input="one\ntwo\n")
+        reading = perilune(
+            *where, "run", write("reads.lua", "for line in io.lines() do print('<' .. line .. '>') end"), input="one\ntwo\n"
+        )
         assert (reading.returncode, reading.stdout) == (0, "<one>\n<two>\n"), reading.stderr
     finally:
         if connect:

@@ -1,4 +1,4 @@
-"""Interrupting: within 200 ms whatever the cell does, through jupyter_client's own `interrupt_kernel`, and with the variables kept."""
+"""Interrupting within 200 ms whatever the cell does, by jupyter_client's own `interrupt_kernel`, with the variables kept."""
 
 import signal
 import time
@@ -16,7 +16,9 @@ LOOPS = {
     "loop that swallows errors with pcall": "while true do pcall(function() while true do end end) end",
     "loop of pcall around error": "while true do pcall(error, 'again') end",
     "loop in a coroutine": "coroutine.wrap(function() while true do end end)()",
-    "loop in a coroutine that swallows errors": "local c = coroutine.create(function() while true do pcall(function() while true do end end) end end) while true do coroutine.resume(c) end",
+    "loop in a coroutine that swallows errors": """
+        local c = coroutine.create(function() while true do pcall(function() while true do end end) end end)
+        while true do coroutine.resume(c) end""",
     "loop that prints": "while true do print('again and again') end",
     "loop of small calls into C": "while true do string.rep('x', 100) end",
     "a command that runs for long": "os.execute('sleep 60')",
@@ -80,7 +82,9 @@ def assert_engine_stopped(frontend: Frontend, full: int) -> None:
     assert first < full
 
 
-def test_interrupt_of_a_streamed_generation_stops_the_engine(manager: KernelManager, frontend: Frontend, figures: Callable) -> None:
+def test_interrupt_of_a_streamed_generation_stops_the_engine(
+    manager: KernelManager, frontend: Frontend, figures: Callable
+) -> None:
     frontend.execute("LocalLLM.load('local/moonlet@candle') kept = 1")
     times = []
     for seed in range(40):

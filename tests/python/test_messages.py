@@ -227,7 +227,11 @@ def test_lenient_content(frontend: Frontend) -> None:
 
 
 def test_invalid_content_is_answered_with_an_error(frontend: Frontend) -> None:
-    for kind, content in [("execute_request", {"code": 7}), ("execute_request", {}), ("complete_request", {"code": "x", "cursor_pos": "y"})]:
+    for kind, content in [
+        ("execute_request", {"code": 7}),
+        ("execute_request", {}),
+        ("complete_request", {"code": "x", "cursor_pos": "y"}),
+    ]:
         exchange = frontend.ask(kind, content)
         assert exchange.reply["status"] == "error", kind
         assert set(exchange.reply) >= {"ename", "evalue", "traceback"}
@@ -261,7 +265,11 @@ def test_the_heartbeat_answers_while_a_cell_runs(frontend: Frontend) -> None:
 def test_two_clients_share_the_state_and_get_their_own_replies(connect: Callable[[], Frontend]) -> None:
     one, two = connect(), connect()
     one.execute("shared = 'from one'")
-    exchanges = [(client, client.start(f"print('{name}') return shared")) for client, name in ((one, "one"), (two, "two")) for _ in range(20)]
+    exchanges = [
+        (client, client.start(f"print('{name}') return shared"))
+        for client, name in ((one, "one"), (two, "two"))
+        for _ in range(20)
+    ]
     for client, exchange in exchanges:
         client.finish(exchange)
         assert "from one" in exchange.result

@@ -62,7 +62,10 @@ def test_unload_of_what_is_not_loaded_says_so(frontend: Frontend) -> None:
 
 def test_loading_twice_at_once_loads_once(connect: Callable[[], Frontend]) -> None:
     one, two = connect(), connect()
-    first, second = one.send("model_request", {"command": "load", "model": MOONLET}), two.send("model_request", {"command": "load", "model": MOONLET})
+    first, second = (
+        one.send("model_request", {"command": "load", "model": MOONLET}),
+        two.send("model_request", {"command": "load", "model": MOONLET}),
+    )
     assert one.finish(first).reply["load_ms"] == two.finish(second).reply["load_ms"], "one load, told to both"
 
 
@@ -203,7 +206,11 @@ def test_the_same_question_gets_the_same_answer_alone_and_in_company(connect: Ca
     ("content", "kind", "words"),
     [
         ({"command": "info", "model": "local/no-such@candle"}, "model_not_found", ["no-such", "candle"]),
-        ({"command": "chat", "model": "local/moonlet@nowhere", "messages": QUESTION}, "provider_not_found", ["nowhere", "candle"]),
+        (
+            {"command": "chat", "model": "local/moonlet@nowhere", "messages": QUESTION},
+            "provider_not_found",
+            ["nowhere", "candle"],
+        ),
         ({"command": "list", "backend": "nowhere"}, "provider_not_found", ["nowhere", "candle"]),
         ({"command": "load", "model": "moonlet@"}, "invalid_request", ["moonlet@"]),
         ({"command": "chat", "messages": QUESTION, "options": {"temperature": -1}}, "invalid_request", ["temperature", "-1"]),

@@ -10,7 +10,9 @@ from nbclient.exceptions import CellExecutionError
 
 
 def notebook(*cells: str) -> nbformat.NotebookNode:
-    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "perilune", "display_name": "Lua (Perilune)", "language": "lua"}})
+    book = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "perilune", "display_name": "Lua (Perilune)", "language": "lua"}}
+    )
     book.cells = [nbformat.v4.new_code_cell(source) for source in cells]
     return book
 

@@ -44,7 +44,11 @@ def test_hello_needs_no_network(binary: Path, perilune: Run, home: Path) -> None
     if probe is None or probe.returncode != 0:
         pytest.skip("unshare -n does not work here: it needs util-linux and the right to make a network namespace")
     inside = subprocess.run(
-        ["unshare", "-n", binary, "run", SCRIPTS / "hello.lua"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        ["unshare", "-n", binary, "run", SCRIPTS / "hello.lua"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
     )
     assert (inside.returncode, inside.stdout) == (0, perilune("run", SCRIPTS / "hello.lua").stdout), inside.stderr
 
@@ -55,9 +59,13 @@ def test_hello_opens_no_socket(binary: Path, home: Path, tmp_path: Path) -> None
     command = ["strace", "-f", "-qq", "-e", "trace=%network", "-e", "signal=none", "-o", trace]
     if not shutil.which("strace") or subprocess.run([*command, "true"], capture_output=True).returncode != 0:
         pytest.skip("strace does not work here: it needs to be installed and ptrace to be allowed")
-    done = subprocess.run([*command, binary, "run", SCRIPTS / "hello.lua"], capture_output=True, timeout=100, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [*command, binary, "run", SCRIPTS / "hello.lua"], capture_output=True, timeout=100, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0
-    calls = [line for line in trace.read_text().splitlines() if not re.search(r"socketpair\(AF_UNIX|recvfrom\(\d+, .*AF_UNIX", line)]
+    calls = [
+        line for line in trace.read_text().splitlines() if not re.search(r"socketpair\(AF_UNIX|recvfrom\(\d+, .*AF_UNIX", line)
+    ]
     assert [line for line in calls if re.search(r"AF_INET|connect\(|bind\(|listen\(|sendto\(", line)] == []
 
 
@@ -79,7 +87,9 @@ def resident(perilune: Run, home: Path) -> Iterator[Path]:
         ("model_info.lua", ["local/moonlet@candle"], ""),
     ],
 )
-def test_the_same_bytes_in_process_and_with_connect(perilune: Run, resident: Path, script: str, arguments: list[str], stdin: str) -> None:
+def test_the_same_bytes_in_process_and_with_connect(
+    perilune: Run, resident: Path, script: str, arguments: list[str], stdin: str
+) -> None:
     here = perilune("run", "--seed", 7, SCRIPTS / script, *arguments, input=stdin.encode(), text=False)
     there = perilune("--connect", resident, "run", "--seed", 7, SCRIPTS / script, *arguments, input=stdin.encode(), text=False)
     again = perilune("--connect", resident, "run", "--seed", 7, SCRIPTS / script, *arguments, input=stdin.encode(), text=False)
@@ -108,8 +118,10 @@ io.write("\\nthe end\\n")
 
 
 @pytest.mark.parametrize("connect", [False, True], ids=["in-process", "connect"])
-def test_the_first_token_is_seen_before_the_last_is_generated(binary: Path, perilune: Run, resident: Path, tmp_path: Path, connect: bool) -> None:
-    """The pipe's first bytes are here while the script still generates: it is stopped right there, and its last line never comes."""
+def test_the_first_token_is_seen_before_the_last_is_generated(
+    binary: Path, perilune: Run, resident: Path, tmp_path: Path, connect: bool
+) -> None:
+    """The pipe's first bytes are here while the script still generates: stopped right there, its last line never comes."""
     script = tmp_path / "stream.lua"
     script.write_text(STREAMING)
     where = ["--connect", str(resident)] if connect else []

@@ -1,6 +1,9 @@
 """What a cell prints: all of it, in order, before idle, as it comes, and in few messages."""
 
+import zmq
 from frontend import Frontend
+from jupyter_client import KernelManager
+from resident import resident_memory
 
 
 def test_ten_thousand_lines_arrive_in_order_before_idle_in_few_messages(frontend: Frontend) -> None:
@@ -62,3 +65,19 @@ def test_output_of_one_cell_never_lands_in_another(frontend: Frontend) -> None:
     cells = [frontend.start(f"for i = 1, 200 do print({number}) end") for number in range(10)]
     for number, exchange in enumerate(cells):
         assert frontend.finish(exchange).stream() == f"{number}\n" * 200
+
+
+def test_a_subscriber_that_never_reads_delays_nobody(manager: KernelManager, frontend: Frontend) -> None:
+    stalled = frontend.client.context.socket(zmq.SUB)
+    stalled.setsockopt(zmq.RCVHWM, 1)
+    stalled.setsockopt(zmq.RCVBUF, 4096)
+    stalled.setsockopt(zmq.SUBSCRIBE, b"")
+    stalled.connect(frontend.client._make_url("iopub"))
+    frontend.execute("print('something')")
+    frontend.wait(lambda: stalled.poll(1), "the subscription to arrive")
+    pid = manager.provisioner.process.pid
+    line = "x" * 4095
+    exchange = frontend.execute(f"for i = 1, 50000 do print('{line}') end", patience=60)
+    assert len(exchange.stream()) == 50_000 * 4096
+    assert resident_memory(pid) < 160 << 20, "what a stalled subscriber did not read is kept without a bound"
+    stalled.close(0)

@@ -10,7 +10,14 @@ CODE = "count = (count or 0) + 1"
 
 
 def execute_request(session: Session, code: str = CODE) -> list[bytes]:
-    content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
+    content = {
+        "code": code,
+        "silent": False,
+        "store_history": True,
+        "user_expressions": {},
+        "allow_stdin": False,
+        "stop_on_error": True,
+    }
     return session.serialize(session.msg("execute_request", content))
 
 
@@ -101,6 +108,10 @@ def test_signed_frames_that_do_not_parse_are_dropped_or_refused(frontend: Fronte
     """The key's owner may be broken too: a right signature over something that is no message."""
     session = frontend.session
     header, parent, metadata, _ = execute_request(session)[2:6]
-    for parts in ([header, parent, metadata, content], [content, parent, metadata, b"{}"], [header, content, metadata, b'{"code":"1"}']):
+    for parts in (
+        [header, parent, metadata, content],
+        [content, parent, metadata, b"{}"],
+        [header, content, metadata, b'{"code":"1"}'],
+    ):
         frontend.channels["shell"].socket.send_multipart([b"<IDS|MSG>", session.sign(parts), *parts])
     assert frontend.execute("return count == nil").result == "true"
