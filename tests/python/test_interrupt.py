@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from frontend import Exchange, Frontend, connect_control
@@ -59,6 +60,15 @@ def test_interrupt_of(name: str, manager: KernelManager, frontend: Frontend, fig
     assert max(times) < LIMIT_MS, times
     assert "still here" in frontend.execute("return kept").result
     assert "here too" in frontend.execute("return kept_local").result
+
+
+def test_an_interrupted_command_does_not_run_on(manager: KernelManager, frontend: Frontend) -> None:
+    running = frontend.start("os.execute('echo $$; exec sleep 600')")
+    frontend.wait(lambda: running.stream().endswith("\n"), "the command to say its process id")
+    process = Path("/proc", running.stream().strip())
+    assert process.exists()
+    interrupt(manager, frontend, running)
+    frontend.wait(lambda: not process.exists(), "the command to end", 5)
 
 
 def steps(frontend: Frontend) -> int:
