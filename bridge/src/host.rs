@@ -153,7 +153,7 @@ impl Host {
     }
 
     /// Writes to one of the client's streams; blocks while the client has no room.
-    pub(crate) fn write(self: &Rc<Self>, lua: &Lua, stream: Stream, bytes: &[u8]) -> mlua::Result<()> {
+    pub(crate) fn write(&self, lua: &Lua, stream: Stream, bytes: &[u8]) -> mlua::Result<()> {
         let Some((io, text)) = self.running.borrow_mut().as_mut().map(|running| {
             let decoder = match stream {
                 Stream::Stdout => &mut running.stdout,

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 
 use mlua::chunk::ChunkMode;
 use mlua::{
-    Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value,
+    Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Thread, Value,
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -88,13 +88,17 @@ impl Interpreter {
     }
 
     fn execute(&self, cell: &Cell) -> Outcome {
+        if self.host.cancelled() {
+            self.host.end();
+            return Outcome::Error(interrupted(Vec::new()));
+        }
         let outcome = self
             .compile(cell)
             .and_then(|chunk| self.run_chunk(chunk))
             .and_then(|result| Ok((result, self.expressions(cell)?)));
         let stopped = self.host.end();
         if stopped.is_some()
-            && let Err(error) = interrupt::install(&self.lua, &self.host)
+            && let Err(error) = interrupt::clear(&self.lua)
         {
             return Outcome::Error(internal(&error));
         }
@@ -113,9 +117,11 @@ impl Interpreter {
     fn expressions(&self, cell: &Cell) -> Result<BTreeMap<String, ExpressionResult>, Failure> {
         let mut results = BTreeMap::new();
         for (name, code) in &cell.user_expressions {
-            let text = self
-                .load(&format!("return {code}"), &cell.chunk_name, cell.keep_locals)
-                .and_then(|chunk| self.run_chunk(chunk));
+            let chunk = match self.compile_expression(code, cell) {
+                Some(chunk) => chunk,
+                None => self.load(&format!("return {code}"), &cell.chunk_name),
+            };
+            let text = chunk.and_then(|chunk| self.run_chunk(chunk));
             let result = match text {
                 Ok(text) => ExpressionResult::Ok(text.unwrap_or_else(|| "nil".to_owned())),
                 Err(failure) if self.host.stop.borrow().is_some() => return Err(failure),
@@ -129,40 +135,53 @@ impl Interpreter {
     /// The cell's code as a function: an expression if it can be one, else statements.
     fn compile(&self, cell: &Cell) -> Result<Function, Failure> {
         let code = script_text(&cell.code);
-        let load = |code: &str| self.load(code, &cell.chunk_name, cell.keep_locals);
-        match load(&format!("return {code}")) {
-            Ok(chunk) => Ok(chunk),
-            Err(_) => load(code),
+        match self.compile_expression(code, cell) {
+            Some(chunk) => chunk,
+            None => self.compile_statements(code, cell),
         }
     }
 
-    fn load(&self, code: &str, chunk_name: &str, keep_locals: bool) -> Result<Function, Failure> {
-        let chunk = self.load_as_it_is(code, chunk_name)?;
-        if !keep_locals {
+    /// `None` if the code is no list of expressions.
+    fn compile_expression(&self, code: &str, cell: &Cell) -> Option<Result<Function, Failure>> {
+        let returned = format!("return {code}");
+        let chunk = self.load(&returned, &cell.chunk_name).ok()?;
+        Some(match locals::wrap_expression(code, &self.kept_names(cell)) {
+            Some(source) => self.load_wrapped(&source, cell, "results"),
+            None => Ok(chunk),
+        })
+    }
+
+    fn compile_statements(&self, code: &str, cell: &Cell) -> Result<Function, Failure> {
+        let chunk = self.load(code, &cell.chunk_name)?;
+        if !cell.keep_locals {
             return Ok(chunk);
         }
-        let kept = self.kept_names().map_err(|error| internal(&error))?;
-        if !locals::concerns(code, &kept) {
-            return Ok(chunk);
+        match locals::wrap(code, &self.kept_names(cell)) {
+            Some(source) => self.load_wrapped(&source, cell, "keep"),
+            None => Ok(chunk),
         }
-        let wrapped = self.load_as_it_is(&locals::wrap(code, &kept), chunk_name);
-        let wrapped = wrapped.map_err(|failure| Failure {
-            message: format!(
-                "{}; the cell and the locals of earlier cells that it names are too many for one \
-                 function: make some of them global",
-                failure.message
-            ),
-            ..failure
+    }
+
+    /// The function of a cell whose source [`locals`] wrote; `given` is the function of the
+    /// prelude that it calls.
+    fn load_wrapped(&self, source: &str, cell: &Cell, given: &str) -> Result<Function, Failure> {
+        let wrapped = self.load(source, &cell.chunk_name).map_err(|mut failure| {
+            // Lua's own words for a limit on upvalues, locals or registers.
+            if failure.message.contains("too many") {
+                failure.message.push_str(
+                    "; the cell names too many locals of earlier cells: make some of them global",
+                );
+            }
+            failure
         })?;
         let join = || {
-            let keep = prelude::function(&self.lua, "keep")?;
-            let chunk: Function = wrapped.call(keep)?;
+            let chunk: Function = wrapped.call(prelude::function(&self.lua, given)?)?;
             prelude::function(&self.lua, "join")?.call(chunk)
         };
         join().map_err(|error: mlua::Error| internal(&error))
     }
 
-    fn load_as_it_is(&self, code: &str, chunk_name: &str) -> Result<Function, Failure> {
+    fn load(&self, code: &str, chunk_name: &str) -> Result<Function, Failure> {
         self.lua
             .load(code)
             .set_name(chunk_name)
@@ -179,13 +198,16 @@ impl Interpreter {
             })
     }
 
-    /// The locals of earlier cells, and whether each is constant.
-    fn kept_names(&self) -> mlua::Result<BTreeMap<String, bool>> {
+    /// The locals of earlier cells that the cell may see, and whether each is constant.
+    fn kept_names(&self, cell: &Cell) -> BTreeMap<String, bool> {
+        if !cell.keep_locals {
+            return BTreeMap::new();
+        }
         self.kept
             .pairs::<String, Table>()
-            .map(|pair| {
-                let (name, variable) = pair?;
-                Ok((name, variable.raw_get(3)?))
+            .filter_map(|pair| {
+                let (name, variable) = pair.ok()?;
+                Some((name, variable.raw_get(3).ok()?))
             })
             .collect()
     }
@@ -217,6 +239,7 @@ impl Interpreter {
     /// Resumes a chunk's coroutine until it is done, sleeping while it waits.
     fn drive(&self, chunk: Function) -> mlua::Result<MultiValue> {
         let coroutine = self.lua.create_thread(self.run_cell.clone())?;
+        let coroutine: Thread = prelude::function(&self.lua, "arm")?.call(coroutine)?;
         let arguments = &self.host.options.arguments;
         let mut values = MultiValue::with_capacity(arguments.len() + 1);
         values.push_back(Value::Function(chunk));

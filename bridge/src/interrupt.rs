@@ -1,6 +1,6 @@
 //! The one count hook. It runs on the interpreter thread every few thousand instructions of
 //! whatever Lua code is computing, in any coroutine: it stops a cell that is to stop and takes in
-//! requests that came meanwhile.
+//! requests that came meanwhile. `lua/interrupts.lua` sets it.
 //!
 //! A cell is stopped by an error that no `pcall` can hold: from the first one on the hook fires at
 //! every instruction and raises again, until the cell's own coroutine has unwound. Code that runs
@@ -10,13 +10,10 @@
 use std::fmt;
 use std::rc::Rc;
 
-use mlua::{HookTriggers, Lua, Table, VmState};
+use mlua::{Lua, Table};
 
 use crate::host::Host;
 use crate::prelude;
-
-/// Instructions between two hooks: a fraction of a millisecond.
-const EVERY: u32 = 10_000;
 
 /// Why a cell is to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,52 +33,62 @@ impl Stop {
     }
 }
 
-/// Sets the hook of a new state, and again after a cell was stopped.
-pub(crate) fn install(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
-    prelude::table(lua)?.get::<Table>("signals")?.raw_set("stopped", false)?;
-    set_hook(lua, host, EVERY)
+/// Adds to the prelude `tick`, which the hook calls, and `check`: an error if the cell is to stop.
+pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
+    let table = prelude::table(lua)?;
+    let shared = Rc::clone(host);
+    let tick = lua.create_function(move |lua, ()| {
+        if is_due(&shared) {
+            note(lua, &shared, Stop::interrupted());
+            return Ok(true);
+        }
+        shared.serve(lua);
+        Ok(false)
+    })?;
+    table.set("tick", tick)?;
+    let shared = Rc::clone(host);
+    let check = lua.create_function(move |lua, ()| check(lua, &shared))?;
+    table.set("check", check)
 }
 
-fn set_hook(lua: &Lua, host: &Rc<Host>, every: u32) -> mlua::Result<()> {
-    let host = Rc::clone(host);
-    lua.set_global_hook(
-        HookTriggers::new().every_nth_instruction(every),
-        move |lua, _| {
-            check(lua, &host)?;
-            host.serve(lua);
-            Ok(VmState::Continue)
-        },
-    )
+/// Once a stopped cell has ended, the next may run.
+pub(crate) fn clear(lua: &Lua) -> mlua::Result<()> {
+    let signals: Table = prelude::table(lua)?.get("signals")?;
+    signals.raw_set("stopped", false)
 }
 
 /// An error that unwinds the cell if it is to stop.
-pub(crate) fn check(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
-    if host.stop.borrow().is_none() && !host.cancelled() {
-        return Ok(());
+pub(crate) fn check(lua: &Lua, host: &Host) -> mlua::Result<()> {
+    match is_due(host) {
+        true => Err(stop(lua, host, Stop::interrupted())),
+        false => Ok(()),
     }
-    Err(stop(lua, host, Stop::interrupted()))
 }
 
 /// The error that unwinds the cell; the first reason to stop is the one that counts.
-pub(crate) fn stop(lua: &Lua, host: &Rc<Host>, reason: Stop) -> mlua::Error {
-    let first = host.stop.borrow().is_none();
-    if first {
-        let reason = match reason {
-            Stop::Interrupted { .. } => Stop::Interrupted {
-                traceback: traceback(lua),
-            },
-            exit @ Stop::Exit(_) => exit,
-        };
-        *host.stop.borrow_mut() = Some(reason);
-    }
-    let tightened = prelude::table(lua)
-        .and_then(|table| table.get::<Table>("signals"))
-        .and_then(|signals| signals.raw_set("stopped", true))
-        .and_then(|()| set_hook(lua, host, 1));
-    match tightened {
+pub(crate) fn stop(lua: &Lua, host: &Host, reason: Stop) -> mlua::Error {
+    note(lua, host, reason);
+    match prelude::function(lua, "tighten").and_then(|tighten| tighten.call(())) {
         Ok(()) => mlua::Error::external(Stopping),
         Err(error) => error,
     }
+}
+
+fn is_due(host: &Host) -> bool {
+    host.stop.borrow().is_some() || host.cancelled()
+}
+
+fn note(lua: &Lua, host: &Host, reason: Stop) {
+    if host.stop.borrow().is_some() {
+        return;
+    }
+    let reason = match reason {
+        Stop::Interrupted { .. } => Stop::Interrupted {
+            traceback: traceback(lua),
+        },
+        exit @ Stop::Exit(_) => exit,
+    };
+    *host.stop.borrow_mut() = Some(reason);
 }
 
 /// The script frames of the running coroutine, innermost first.

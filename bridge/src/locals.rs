@@ -24,12 +24,42 @@ enum Attribute {
     Close,
 }
 
-/// The source of a cell that keeps its locals, and uses those of earlier cells that it names.
-/// Running it with the function `keep` returns the cell's function.
-pub(crate) fn wrap(code: &str, kept: &BTreeMap<String, bool>) -> String {
+/// The source of a cell of statements that keeps its locals and uses those of earlier cells that
+/// it names; `None` if it has neither. Running it with the prelude's `keep` returns the cell's
+/// function.
+pub(crate) fn wrap(code: &str, kept: &BTreeMap<String, bool>) -> Option<String> {
     let lexed = lex(code);
-    let keep = unused_name(&lexed);
-    let mut used: BTreeMap<&str, bool> = BTreeMap::new();
+    let declarations = declarations(&lexed.tokens);
+    let used = used(&lexed, kept);
+    if declarations.is_empty() && used.is_empty() {
+        return None;
+    }
+    let keep = unused_name(&lexed, kept);
+    let mut body = String::with_capacity(code.len() * 2);
+    let mut written = 0;
+    for declaration in declarations {
+        body.push_str(&code[written..declaration.end]);
+        written = declaration.end;
+        declaration.write_keep(&keep, &mut body);
+    }
+    body.push_str(&code[written..]);
+    Some(within(&keep, &used, &body))
+}
+
+/// The source of a cell that is a list of expressions. They are made the arguments of the
+/// prelude's `results`, because a call that is returned as it is would have no frame of its own:
+/// its errors would have no line. `None` if the code is not one list of arguments.
+pub(crate) fn wrap_expression(code: &str, kept: &BTreeMap<String, bool>) -> Option<String> {
+    let lexed = lex(code);
+    let last = lexed.tokens.iter().rfind(|token| !token.is(";"))?;
+    let results = unused_name(&lexed, kept);
+    let body = format!("return {results}({})", &code[..last.end()]);
+    Some(within(&results, &used(&lexed, kept), &body))
+}
+
+/// The kept locals that code names, and whether each is constant.
+fn used<'a>(lexed: &Lexed<'a>, kept: &BTreeMap<String, bool>) -> Vec<(&'a str, bool)> {
+    let mut used = BTreeMap::new();
     for token in &lexed.tokens {
         if token.kind == Kind::Name
             && let Some(constant) = kept.get(token.text)
@@ -37,43 +67,30 @@ pub(crate) fn wrap(code: &str, kept: &BTreeMap<String, bool>) -> String {
             used.insert(token.text, *constant);
         }
     }
-    let mut source = format!("local {keep}=... ");
-    let used: Vec<(&str, bool)> = used.into_iter().collect();
+    used.into_iter().collect()
+}
+
+/// A chunk that takes the function called `given` and returns a function with that body, whose
+/// upvalues are the variables `used`: as many functions around it as their number needs.
+fn within(given: &str, used: &[(&str, bool)], body: &str) -> String {
+    let mut source = format!("local {given} = ... ");
     for names in used.chunks(PER_FUNCTION) {
-        source.push_str("return(function(...)local ");
-        for (index, (name, constant)) in names.iter().enumerate() {
-            if index > 0 {
-                source.push(',');
-            }
-            source.push_str(name);
-            if *constant {
-                source.push_str("<const>");
-            }
-        }
-        source.push_str("=... ");
+        let names: Vec<String> = names
+            .iter()
+            .map(|(name, constant)| match constant {
+                true => format!("{name}<const>"),
+                false => (*name).to_owned(),
+            })
+            .collect();
+        source.push_str(&format!("return(function(...)local {} = ... ", names.join(",")));
     }
     source.push_str("return function(...) ");
-    let mut written = 0;
-    for declaration in declarations(&lexed.tokens) {
-        source.push_str(&code[written..declaration.end]);
-        written = declaration.end;
-        declaration.write_keep(&keep, &mut source);
-    }
-    source.push_str(&code[written..]);
+    source.push_str(body);
     source.push_str("\nend");
     for _ in used.chunks(PER_FUNCTION) {
         source.push_str(" end)()");
     }
     source
-}
-
-/// Whether code has top-level locals to keep or names one that was kept.
-pub(crate) fn concerns(code: &str, kept: &BTreeMap<String, bool>) -> bool {
-    let lexed = lex(code);
-    lexed
-        .tokens
-        .iter()
-        .any(|token| token.is("local") || token.kind == Kind::Name && kept.contains_key(token.text))
 }
 
 impl Declaration<'_> {
@@ -104,10 +121,10 @@ impl Declaration<'_> {
     }
 }
 
-/// A name that the code does not use.
-fn unused_name(lexed: &Lexed<'_>) -> String {
+/// A name that neither the code nor a kept local has.
+fn unused_name(lexed: &Lexed<'_>, kept: &BTreeMap<String, bool>) -> String {
     let mut name = "__keep".to_owned();
-    while lexed.tokens.iter().any(|token| token.text == name) {
+    while kept.contains_key(&name) || lexed.tokens.iter().any(|token| token.text == name) {
         name.push('_');
     }
     name
@@ -361,10 +378,11 @@ mod tests {
         let kept = BTreeMap::from([("a".to_owned(), false), ("c".to_owned(), true)]);
         let code = "local x = a\nlocal y <const> = c -- end";
         assert_eq!(
-            wrap(code, &kept),
-            "local __keep=... return(function(...)local a,c<const>=... return function(...) local x = a;\
+            wrap(code, &kept).expect("a wrapped cell"),
+            "local __keep = ... return(function(...)local a,c<const> = ... return function(...) local x = a;\
              __keep(\"x\",function()return x end);\nlocal y <const> = c;\
              __keep(\"y<const>\",function()return y end); -- end\nend end)()"
         );
+        assert_eq!(wrap("print(d) do local a end", &BTreeMap::new()), None);
     }
 }

@@ -122,11 +122,6 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     table.set(
         "park",
         lua.create_function(move |lua, ()| park(lua, &shared))?,
-    )?;
-    let shared = Rc::clone(host);
-    table.set(
-        "check",
-        lua.create_function(move |lua, ()| interrupt::check(lua, &shared))?,
     )
 }
 

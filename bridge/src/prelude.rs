@@ -15,7 +15,8 @@ const TABLE: &str = "perilune";
 const CHUNK: &str = "=[perilune]";
 
 /// In the order in which they build upon each other.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
+    include_str!("lua/interrupts.lua"),
     include_str!("lua/errors.lua"),
     include_str!("lua/operations.lua"),
     include_str!("lua/coroutines.lua"),
@@ -30,8 +31,8 @@ const FILES: [&str; 9] = [
 /// Loads the prelude into a new state.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let table = lua.create_table()?;
-    table.set("signals", lua.create_table()?)?;
     lua.set_named_registry_value(TABLE, &table)?;
+    interrupt::register(lua, host)?;
     operation::register(lua, host)?;
     console::register(lua, host)?;
     process::register(lua, host)?;
@@ -39,7 +40,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     for file in FILES {
         load(lua, file)?;
     }
-    interrupt::install(lua, host)
+    Ok(())
 }
 
 /// Runs one more file of the prelude.

@@ -8,7 +8,7 @@ end
 local create, resume, yield, close = raw.create, raw.resume, raw.yield, raw.close
 local running, isyieldable, status = raw.running, raw.isyieldable, raw.status
 local error, type = error, type
-local PENDING, signals = host.PENDING, host.signals
+local PENDING, signals, arm = host.PENDING, host.signals, host.arm
 
 -- The coroutines that are cells: to a script they are the main one.
 local cells = setmetatable({}, { __mode = "k" })
@@ -27,6 +27,10 @@ local function continue(co, ok, first, ...)
     host.check()
   end
   return ok, first, ...
+end
+
+function coroutine.create(body)
+  return arm(create(body))
 end
 
 function coroutine.resume(co, ...)
@@ -54,7 +58,7 @@ function coroutine.wrap(body)
   if type(body) ~= "function" then
     return host.complain("bad argument #1 to 'wrap' (function expected)")
   end
-  local co = create(body)
+  local co = arm(create(body))
   return function(...)
     return deliver(co, continue(co, resume(co, ...)))
   end

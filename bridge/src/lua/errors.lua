@@ -148,8 +148,27 @@ local function text_of(object)
   return "(error object is a " .. kind .. " value)"
 end
 
+-- Once a cell is being stopped no message handler of the script runs: within one that is called by
+-- the hook's own error there are no hooks, so nothing could stop it.
+local raw_xpcall, signals = xpcall, host.signals
+host.xpcall = raw_xpcall
+function xpcall(body, handler, ...)
+  if type(handler) ~= "function" then
+    return raw_xpcall(body, handler, ...)
+  end
+  return raw_xpcall(body, function(object)
+    if signals.stopped then
+      return object
+    end
+    return handler(object)
+  end, ...)
+end
+
 -- The message handler of a cell: gathers what a failure says while the frames still stand.
 function host.handler(object)
+  if signals.stopped then
+    return object
+  end
   local failure = { message = text_of(object), name = "LuaError", frames = noted(object) or {} }
   for _, line in ipairs(frames()) do
     failure.frames[#failure.frames + 1] = line
