@@ -57,13 +57,16 @@ impl Description {
         let architecture = gguf.required_text("general.architecture")?;
         if !RUNNABLE.contains(&architecture.as_str()) {
             let runnable: Vec<String> = RUNNABLE.iter().map(|name| format!("`{name}`")).collect();
-            return Err(gguf
-                .bytes()
-                .unsupported(format!("the architecture `{architecture}` is unknown; architectures that run: {}", runnable.join(", "))));
+            return Err(gguf.bytes().unsupported(format!(
+                "the architecture `{architecture}` is unknown; architectures that run: {}",
+                runnable.join(", ")
+            )));
         }
         let key = |name: &str| format!("{architecture}.{name}");
         if gguf.u64_or(&key("expert_count"), 0)? > 0 {
-            return Err(gguf.bytes().unsupported(format!("`{}` is set; mixtures of experts do not run yet", key("expert_count"))));
+            return Err(gguf
+                .bytes()
+                .unsupported(format!("`{}` is set; mixtures of experts do not run yet", key("expert_count"))));
         }
 
         let hidden = gguf.size(&key("embedding_length"), MAX_WIDTH)?;
@@ -71,7 +74,9 @@ impl Description {
         let kv_heads_key = key("attention.head_count_kv");
         let kv_heads = if gguf.has(&kv_heads_key) { gguf.size(&kv_heads_key, MAX_HEADS)? } else { heads };
         if !heads.is_multiple_of(kv_heads) {
-            return Err(gguf.bytes().invalid(format!("`{kv_heads_key}` is {kv_heads}, expected a divisor of the {heads} heads")));
+            return Err(gguf
+                .bytes()
+                .invalid(format!("`{kv_heads_key}` is {kv_heads}, expected a divisor of the {heads} heads")));
         }
         let head_size = head_size(gguf, &architecture, hidden, heads)?;
         let epsilon_key = key("attention.layer_norm_rms_epsilon");
@@ -108,14 +113,18 @@ fn head_size(gguf: &Gguf, architecture: &str, hidden: usize, heads: usize) -> Re
     let key = format!("{architecture}.attention.key_length");
     if !gguf.has(&key) {
         if !hidden.is_multiple_of(heads) {
-            return Err(gguf.bytes().invalid(format!("{heads} heads do not divide the hidden size {hidden}, and `{key}` is missing")));
+            return Err(gguf
+                .bytes()
+                .invalid(format!("{heads} heads do not divide the hidden size {hidden}, and `{key}` is missing")));
         }
         return Ok(hidden / heads);
     }
     let head_size = gguf.size(&key, MAX_WIDTH)?;
     let value_key = format!("{architecture}.attention.value_length");
     if gguf.has(&value_key) && gguf.size(&value_key, MAX_WIDTH)? != head_size {
-        return Err(gguf.bytes().unsupported(format!("`{value_key}` differs from `{key}`; heads that run have keys and values of one size")));
+        return Err(gguf.bytes().unsupported(format!(
+            "`{value_key}` differs from `{key}`; heads that run have keys and values of one size"
+        )));
     }
     Ok(head_size)
 }
@@ -125,22 +134,26 @@ impl Rope {
         let key = |name: &str| format!("{architecture}.rope.{name}");
         let dimensions = gguf.u64_or(&key("dimension_count"), head_size as u64)? as usize;
         if dimensions == 0 || !dimensions.is_multiple_of(2) || dimensions > head_size {
-            return Err(gguf
-                .bytes()
-                .invalid(format!("`{}` is {dimensions}, expected an even number up to the head size {head_size}", key("dimension_count"))));
+            return Err(gguf.bytes().invalid(format!(
+                "`{}` is {dimensions}, expected an even number up to the head size {head_size}",
+                key("dimension_count")
+            )));
         }
         let freq_base = gguf.f32(&key("freq_base"))?.unwrap_or(10_000.0);
         let factor = match gguf.text(&key("scaling.type"))?.as_deref() {
             None | Some("none") => 1.0,
             Some("linear") => gguf.f32(&key("scaling.factor"))?.unwrap_or(1.0),
             Some(other) => {
-                return Err(gguf
-                    .bytes()
-                    .unsupported(format!("`{}` is `{other}`; rope scalings that run: `none`, `linear`", key("scaling.type"))));
+                return Err(gguf.bytes().unsupported(format!(
+                    "`{}` is `{other}`; rope scalings that run: `none`, `linear`",
+                    key("scaling.type")
+                )));
             }
         };
         if !(freq_base > 0.0 && factor > 0.0) {
-            return Err(gguf.bytes().invalid(format!("rope has base {freq_base} and scaling factor {factor}, expected both above 0")));
+            return Err(gguf
+                .bytes()
+                .invalid(format!("rope has base {freq_base} and scaling factor {factor}, expected both above 0")));
         }
         Ok(Rope { dimensions, freq_base, position_scale: 1.0 / factor, pairing: RopePairing::Interleaved })
     }

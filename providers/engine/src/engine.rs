@@ -1,19 +1,40 @@
-//! The handle callers hold: loads a model, starts its thread, sends requests to it.
+//! The handle callers hold: loads a model, starts its threads, sends requests to them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+use tokio::sync::mpsc;
 
 use crate::chat::{ChatMessage, Tool};
+use crate::decoder::{Decoder, KvCache, q8_0};
+use crate::description::Description;
 use crate::error::Error;
 use crate::event::Generation;
+use crate::gguf::{Gguf, ModelBytes};
 use crate::info::ModelInfo;
+use crate::prepare::{PromptMaker, Submission, Ticket};
 use crate::request::Request;
+use crate::scheduler::{Limits, Scheduler, rows_per_pass};
+use crate::template::ChatTemplate;
+use crate::threads::{self, Threads};
+use crate::tokenizer::Tokenizer;
+
+/// Requests that may wait for their turn; more are refused with [`Error::Overloaded`].
+const MOST_WAITING: usize = 256;
+/// Events a reader may be behind before its sequence pauses.
+const EVENTS_AHEAD: usize = 256;
+const MOST_THREADS: usize = 1024;
+const MOST_CONCURRENT: usize = 4096;
 
 /// Where a model's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A GGUF file, which is memory-mapped.
+    /// A GGUF file, which is memory-mapped: it must not be shortened while the model is loaded.
     File(PathBuf),
-    /// A GGUF file compiled into the binary.
+    /// A GGUF file compiled into the binary, such as [`crate::moonlet`]; it must lie at a multiple of 4 bytes.
     Bundled(&'static [u8]),
 }
 
@@ -22,7 +43,8 @@ pub enum Source {
 pub struct EngineOptions {
     /// Tokens one sequence may hold; default: what the model was trained on.
     pub context_size: Option<usize>,
-    /// Threads that compute; default: the processors this process may use.
+    /// Threads that compute; default: the processors this process may use. Matrices of other types than Q8_0 are
+    /// multiplied by candle, which has its own threads, one per physical core, whatever is said here.
     pub cpu_threads: Option<usize>,
     /// Sequences that run at once; the others wait.
     pub max_concurrent: usize,
@@ -34,38 +56,169 @@ impl Default for EngineOptions {
     }
 }
 
-/// A loaded model. Clones share it; its thread ends when the last is dropped.
-#[derive(Clone, Debug)]
-pub struct Engine {}
+/// A loaded model. Clones share it. Once the last is dropped, generations under way are still finished for whoever
+/// reads them, and then its threads end and its memory is freed.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    info: ModelInfo,
+    prompts: Arc<PromptMaker>,
+    submissions: SyncSender<Submission>,
+    waiting: Arc<AtomicUsize>,
+    steps: Arc<AtomicU64>,
+}
 
 impl Engine {
-    /// Loads a model; blocks for as long as that takes.
-    pub fn load(_source: &Source, _options: &EngineOptions) -> Result<Engine, Error> {
-        Err(Error::Stopped)
+    /// Loads a model; blocks for as long as that takes. Fails with [`Error::Open`], [`Error::InvalidFile`],
+    /// [`Error::UnsupportedModel`], [`Error::Template`] or [`Error::InvalidOption`].
+    pub fn load(source: &Source, options: &EngineOptions) -> Result<Engine, Error> {
+        let bytes = match source {
+            Source::File(path) => ModelBytes::map(path)?,
+            Source::Bundled(bytes) => ModelBytes::bundled(bytes),
+        };
+        Engine::from_gguf(&Gguf::parse(Arc::new(bytes))?, options)
+    }
+
+    pub(crate) fn from_gguf(gguf: &Gguf, options: &EngineOptions) -> Result<Engine, Error> {
+        let description = Description::from_gguf(gguf)?;
+        let context_size = check_options(options, &description)?;
+        let decoder = Decoder::new(gguf, description, Threads::new(threads::available(options.cpu_threads)))?;
+        let tokenizer = Arc::new(Tokenizer::from_gguf(gguf)?);
+        let template = match gguf.text("tokenizer.chat_template")? {
+            Some(source) => Some(ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text())?),
+            None => None,
+        };
+        let info = info(gguf, decoder.description(), context_size, template.as_ref())?;
+        tracing::info!(model = info.name, parameters = info.parameters, context_size, "model loaded");
+
+        let limits = Limits {
+            max_concurrent: options.max_concurrent,
+            context_size,
+            rows_per_pass: rows_per_pass(info.parameters),
+        };
+        let steps = Arc::new(AtomicU64::new(0));
+        let scheduler = Scheduler::new(decoder, Arc::clone(&tokenizer), Arc::clone(&steps), limits);
+        let prompts = Arc::new(PromptMaker { tokenizer, template, context_size });
+        let (submissions, submitted) = sync_channel(MOST_WAITING);
+        let (jobs, scheduled) = sync_channel(MOST_WAITING);
+        start("engine", move || scheduler.run(&scheduled))?;
+        let maker = Arc::clone(&prompts);
+        start("engine-prompts", move || maker.run(&submitted, &jobs))?;
+        Ok(Engine { shared: Arc::new(Shared { info, prompts, submissions, waiting: Arc::default(), steps }) })
     }
 
     /// Facts about the model.
     pub fn info(&self) -> &ModelInfo {
-        unreachable!()
+        &self.shared.info
     }
 
-    /// Starts a generation; returns at once.
-    pub fn generate(&self, _request: Request) -> Generation {
-        unreachable!()
+    /// Starts a generation; returns at once. What is wrong with the request comes as the stream's only item.
+    pub fn generate(&self, request: Request) -> Generation {
+        let Request { prompt, options, cancel } = request;
+        let cancel = cancel.child_token();
+        let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
+        let generation = Generation::new(receiver, cancel.clone().drop_guard());
+        let refused = match Ticket::take(&self.shared.waiting, MOST_WAITING) {
+            Some(ticket) => {
+                let submission = Submission { prompt, options, cancel, events: events.clone(), ticket };
+                self.shared.submissions.try_send(submission).err().map(|_| Error::Stopped)
+            }
+            None => Some(Error::Overloaded { waiting: MOST_WAITING }),
+        };
+        if let Some(error) = refused {
+            // The channel is new and empty, and its receiver is right here.
+            let _ = events.try_send(Err(error));
+        }
+        generation
     }
 
     /// Forward passes run so far; stops rising once nothing is generating.
     pub fn steps(&self) -> u64 {
-        0
+        self.shared.steps.load(Ordering::Relaxed)
     }
 
     /// The tokens of a raw text, as [`crate::Prompt::Raw`] would be read.
-    pub fn tokenize(&self, _text: &str) -> Vec<u32> {
-        Vec::new()
+    pub fn tokenize(&self, text: &str) -> Vec<u32> {
+        self.shared.prompts.tokenizer.prompt(text)
     }
 
-    /// The text the model would see for a conversation.
-    pub fn render(&self, _messages: &[ChatMessage], _tools: &[Tool]) -> Result<String, Error> {
-        Err(Error::NoChatTemplate)
+    /// The text the model would see for a conversation; fails with [`Error::NoChatTemplate`] or [`Error::Template`].
+    pub fn render(&self, messages: &[ChatMessage], tools: &[Tool]) -> Result<String, Error> {
+        self.shared.prompts.render(messages, tools)
     }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Engine").field("info", &self.shared.info).finish_non_exhaustive()
+    }
+}
+
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    match thread::Builder::new().name(name.to_owned()).spawn(run) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Compute { problem: format!("the thread `{name}` cannot start: {error}") }),
+    }
+}
+
+/// Checks the options against the model and returns the context size to use.
+fn check_options(options: &EngineOptions, description: &Description) -> Result<usize, Error> {
+    let check = |name: &'static str, value: usize, least: usize, most: usize| {
+        if (least..=most).contains(&value) {
+            return Ok(value);
+        }
+        Err(Error::InvalidOption { name, value: value.to_string(), expected: format!("{least} to {most}") })
+    };
+    check("max_concurrent", options.max_concurrent, 1, MOST_CONCURRENT)?;
+    if let Some(threads) = options.cpu_threads {
+        check("cpu_threads", threads, 1, MOST_THREADS)?;
+    }
+    match options.context_size {
+        Some(size) => check("context_size", size, 2, description.context_length.max(2)),
+        None => Ok(description.context_length),
+    }
+}
+
+fn info(
+    gguf: &Gguf,
+    description: &Description,
+    context_size: usize,
+    template: Option<&ChatTemplate>,
+) -> Result<ModelInfo, Error> {
+    let weight_bytes: u64 = gguf.tensors().map(|tensor| tensor.bytes).sum();
+    let mut by_type: Vec<(u64, &str)> = Vec::new();
+    for tensor in gguf.tensors() {
+        match by_type.iter_mut().find(|(_, name)| *name == tensor.kind.name()) {
+            Some((elements, _)) => *elements += tensor.elements,
+            None => by_type.push((tensor.elements, tensor.kind.name())),
+        }
+    }
+    by_type.sort_unstable();
+    let instruction_set = q8_0::instruction_set();
+    let executor = if by_type.iter().all(|(_, name)| matches!(*name, "Q8_0" | "F32")) {
+        format!("cpu ({instruction_set})")
+    } else {
+        format!("cpu (candle; Q8_0: {instruction_set})")
+    };
+    Ok(ModelInfo {
+        name: gguf.text("general.name")?.unwrap_or_default(),
+        architecture: description.architecture.clone(),
+        parameters: by_type.iter().map(|(elements, _)| elements).sum(),
+        layers: description.layers,
+        hidden: description.hidden,
+        heads: description.heads,
+        kv_heads: description.kv_heads,
+        context_length: description.context_length,
+        context_size,
+        vocabulary: description.vocabulary,
+        quantization: by_type.last().map_or_else(String::new, |(_, name)| (*name).to_owned()),
+        file_bytes: gguf.bytes().as_slice().len() as u64,
+        memory_bytes: weight_bytes + KvCache::bytes(description, context_size),
+        executor,
+        has_chat_template: template.is_some(),
+        supports_tools: template.is_some_and(ChatTemplate::knows_tools),
+    })
 }

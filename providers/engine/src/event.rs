@@ -35,6 +35,9 @@ pub struct Usage {
     pub completion_tokens: u32,
     /// Tokens of the prompt that were known already and not computed again.
     pub cached_tokens: u32,
+    /// Tokens cut from the prompt because it did not fit and `truncate` was asked for.
+    #[serde(default)]
+    pub truncated_tokens: u32,
 }
 
 /// Why a generation ended.
@@ -54,14 +57,35 @@ pub enum FinishReason {
 /// The events of one generation; dropping it cancels the generation.
 #[derive(Debug)]
 pub struct Generation {
-    pub(crate) events: mpsc::Receiver<Result<Event, Error>>,
-    pub(crate) _cancel_on_drop: DropGuard,
+    events: mpsc::Receiver<Result<Event, Error>>,
+    ended: bool,
+    _cancel_on_drop: DropGuard,
 }
 
 impl Generation {
+    pub(crate) fn new(events: mpsc::Receiver<Result<Event, Error>>, cancel_on_drop: DropGuard) -> Generation {
+        Generation { events, ended: false, _cancel_on_drop: cancel_on_drop }
+    }
+
     /// The next event, waiting for it on a thread that is not asynchronous; `None` after the last.
     pub fn blocking_next(&mut self) -> Option<Result<Event, Error>> {
-        self.events.blocking_recv()
+        let event = self.events.blocking_recv();
+        self.checked(event)
+    }
+
+    /// A stream that ends without its last event means that the engine's thread is gone.
+    fn checked(&mut self, event: Option<Result<Event, Error>>) -> Option<Result<Event, Error>> {
+        match event {
+            None if self.ended => None,
+            None => {
+                self.ended = true;
+                Some(Err(Error::Stopped))
+            }
+            Some(event) => {
+                self.ended = matches!(event, Err(_) | Ok(Event::Done(_)));
+                Some(event)
+            }
+        }
     }
 }
 
@@ -69,6 +93,9 @@ impl futures::Stream for Generation {
     type Item = Result<Event, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.events.poll_recv(context)
+        match self.events.poll_recv(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(event) => Poll::Ready(self.checked(event)),
+        }
     }
 }

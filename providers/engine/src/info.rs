@@ -29,12 +29,12 @@ pub struct ModelInfo {
     pub quantization: String,
     /// Bytes of the GGUF file.
     pub file_bytes: u64,
-    /// Bytes of memory for weights and for the KV cache of every sequence at full context.
+    /// Bytes of memory for the weights and the KV cache of one sequence that fills its context.
     pub memory_bytes: u64,
-    /// What runs it, and with which instructions, e.g. `cpu (candle, avx2)`.
+    /// What runs it, and with which instructions, e.g. `cpu (avx2)`.
     pub executor: String,
     /// Whether the file carries a chat template.
     pub has_chat_template: bool,
-    /// Whether the chat template knows tools.
+    /// Whether the model can be given tools: its template shows them, and has them called in the Hermes form.
     pub supports_tools: bool,
 }

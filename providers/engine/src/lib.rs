@@ -1,13 +1,20 @@
 //! GGUF files in, tokens out.
 
+mod answer;
 mod chat;
+mod decoder;
+mod description;
 mod engine;
 mod error;
 mod event;
 mod gguf;
 mod info;
+mod prepare;
 mod request;
+mod sampler;
+mod scheduler;
 mod template;
+mod threads;
 mod tokenizer;
 
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
@@ -20,7 +27,15 @@ pub use request::{GenerateOptions, Prompt, Request, Sampling};
 /// The bundled model as a GGUF file, when the `moonlet` feature is on.
 pub fn moonlet() -> Option<&'static [u8]> {
     #[cfg(feature = "moonlet")]
-    return Some(include_bytes!("../moonlet/moonlet-q8_0.gguf"));
+    {
+        static MOONLET: &Aligned<[u8]> = &Aligned(*include_bytes!("../moonlet/moonlet-q8_0.gguf"));
+        Some(&MOONLET.0)
+    }
     #[cfg(not(feature = "moonlet"))]
     None
 }
+
+/// Bytes at an address that suits any tensor type.
+#[cfg(feature = "moonlet")]
+#[repr(C, align(64))]
+struct Aligned<Bytes: ?Sized>(Bytes);

@@ -10,6 +10,7 @@ use minijinja::value::{Kwargs, Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Value, context};
 use serde_json::json;
 
+use crate::answer::Opening;
 use crate::chat::{ChatMessage, Role, Tool};
 use crate::error::Error;
 
@@ -23,15 +24,18 @@ pub(crate) struct ChatTemplate {
     bos: String,
     eos: String,
     knows_tools: bool,
+    knows_thinking: bool,
 }
 
 impl ChatTemplate {
     /// Compiles a template; fails with [`Error::Template`].
     pub(crate) fn new(source: String, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
         let hermes = source.contains("<tool_call>");
+        let knows_thinking = source.contains("<think>");
         let mut environment = environment().map_err(problem)?;
         environment.add_template_owned(NAME, source).map_err(problem)?;
-        let mut template = ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned(), knows_tools: false };
+        let mut template =
+            ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned(), knows_tools: false, knows_thinking };
         template.knows_tools = hermes && template.shows_tools();
         Ok(template)
     }
@@ -39,6 +43,15 @@ impl ChatTemplate {
     /// Whether a conversation with tools shows them to the model, and calls come back in the form that is understood here.
     pub(crate) fn knows_tools(&self) -> bool {
         self.knows_tools
+    }
+
+    /// How the answer to a rendered prompt begins.
+    pub(crate) fn opening(&self, rendered: &str) -> Opening {
+        match (rendered.trim_end().ends_with("<think>"), self.knows_thinking) {
+            (true, _) => Opening::Thinking,
+            (false, true) => Opening::MayThink,
+            (false, false) => Opening::Text,
+        }
     }
 
     fn shows_tools(&self) -> bool {
@@ -150,7 +163,7 @@ mod tests {
     #[test]
     fn whitespace_is_that_of_transformers() {
         let source = "{{ bos_token }}\n{% for message in messages %}\n    {% if loop.last %}\n{{ message.role }}: {{ message['content'] | trim }}\n    {% endif %}\n{% endfor %}\n{{- eos_token }}\n";
-        assert_eq!(render(source), "<s>\nuser: Hi <b></s>");
+        assert_eq!(render(source), "<s>\nuser: Hi <b>\n</s>");
     }
 
     #[test]

@@ -21,7 +21,13 @@ impl Threads {
 
     /// Calls `work(first, part)` for parts of `output`, each a whole number of rows of `width`; `first` is the part's
     /// first row. `cost` is the work as a whole in multiplications; little work is not worth another thread.
-    pub(crate) fn split<T: Send>(&self, output: &mut [T], width: usize, cost: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    pub(crate) fn split<T: Send>(
+        &self,
+        output: &mut [T],
+        width: usize,
+        cost: usize,
+        work: impl Fn(usize, &mut [T]) + Sync,
+    ) {
         /// Waking a thread takes some ten microseconds, in which one thread does about this much.
         const WORTH_A_THREAD: usize = 200_000;
         let rows = output.len() / width.max(1);

@@ -142,6 +142,11 @@ impl Tokenizer {
         self.end_of_generation.contains(&token)
     }
 
+    /// Whether this token begins sequences.
+    pub(crate) fn begins_sequence(&self, token: u32) -> bool {
+        self.bos == Some(token)
+    }
+
     /// The text of the token that begins a sequence, for the chat template.
     pub(crate) fn bos_text(&self) -> &str {
         self.bos.map_or("", |id| self.vocabulary.text(id))

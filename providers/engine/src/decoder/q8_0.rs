@@ -120,7 +120,8 @@ pub(crate) fn instruction_set() -> &'static str {
 /// The reference: lane `j` sums the products of elements `4j..4j + 4` of every block.
 fn dot_plain(weights: &[[u8; BLOCK_BYTES]], scales: &[f32], operand: Operand<'_>) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    for (((weights, weight_scale), values), scale) in weights.iter().zip(scales).zip(operand.values).zip(operand.scales) {
+    for (((weights, weight_scale), values), scale) in weights.iter().zip(scales).zip(operand.values).zip(operand.scales)
+    {
         let scale = weight_scale * scale;
         for (lane, sum) in lanes.iter_mut().enumerate() {
             let at = lane * 4;
@@ -139,8 +140,8 @@ fn sum_lanes(lanes: [f32; LANES]) -> f32 {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi16,
-        _mm256_set1_ps, _mm256_setzero_ps, _mm256_sign_epi8, _mm256_storeu_ps,
+        _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
+        _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps, _mm256_sign_epi8, _mm256_storeu_ps,
     };
 
     use super::{BLOCK_BYTES, LANES, Operand, sum_lanes};
@@ -151,10 +152,13 @@ mod avx2 {
     pub(super) fn dot(weights: &[[u8; BLOCK_BYTES]], scales: &[f32], operand: Operand<'_>) -> f32 {
         let ones = _mm256_set1_epi16(1);
         let mut sums = _mm256_setzero_ps();
-        for (((weights, weight_scale), values), scale) in weights.iter().zip(scales).zip(operand.values).zip(operand.scales) {
+        for (((weights, weight_scale), values), scale) in
+            weights.iter().zip(scales).zip(operand.values).zip(operand.scales)
+        {
             // SAFETY: both loads read the 32 bytes of a block, which lie inside their arrays.
-            let (weight, value) =
-                unsafe { (_mm256_loadu_si256(weights.as_ptr().add(2).cast()), _mm256_loadu_si256(values.as_ptr().cast())) };
+            let (weight, value) = unsafe {
+                (_mm256_loadu_si256(weights.as_ptr().add(2).cast()), _mm256_loadu_si256(values.as_ptr().cast()))
+            };
             let pairs = _mm256_maddubs_epi16(_mm256_sign_epi8(value, value), _mm256_sign_epi8(weight, value));
             let quads = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, ones));
             sums = _mm256_add_ps(sums, _mm256_mul_ps(_mm256_set1_ps(weight_scale * scale), quads));
@@ -193,8 +197,13 @@ mod tests {
     #[test]
     fn products_match_a_plain_reference_on_every_kernel_and_thread_count() {
         for (rows, outputs, columns) in [(1, 1, 32), (1, 48, 96), (5, 33, 256), (17, 64, 896)] {
-            let dense = Tensor::from_vec(numbers(outputs * columns, 1), (outputs, columns), &Device::Cpu).expect("a tensor");
-            let weights = QTensor::quantize(&dense, GgmlDType::Q8_0).expect("it quantises").data().expect("its bytes").into_owned();
+            let dense =
+                Tensor::from_vec(numbers(outputs * columns, 1), (outputs, columns), &Device::Cpu).expect("a tensor");
+            let weights = QTensor::quantize(&dense, GgmlDType::Q8_0)
+                .expect("it quantises")
+                .data()
+                .expect("its bytes")
+                .into_owned();
             let input = numbers(rows * columns, 2);
             let mut activations = Activations::default();
             activations.quantize(&input, columns);

@@ -1,0 +1,277 @@
+//! The decoder a [`Description`] describes, on the CPU: a ragged batch of rows in, logits out.
+//!
+//! A row's logits do not depend on the rows beside it, nor on how its prompt was cut into batches.
+
+mod arithmetic;
+mod attention;
+mod cache;
+mod matrix;
+pub(crate) mod q8_0;
+mod weights;
+
+pub(crate) use cache::{KvCache, SequenceId};
+
+use crate::description::Description;
+use crate::error::Error;
+use crate::gguf::Gguf;
+use crate::threads::Threads;
+use arithmetic::{add, rms_norm, rotate, rotation, swiglu};
+use attention::{Place, attend};
+use cache::Part;
+use matrix::Workspace;
+use weights::{Layer, Weights};
+
+/// One token at one position of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) token: u32,
+    pub(crate) sequence: SequenceId,
+    pub(crate) position: usize,
+    /// Whether the logits after this token are needed.
+    pub(crate) wants_logits: bool,
+}
+
+/// A model's weights and the room its forward pass works in.
+pub(crate) struct Decoder {
+    description: Description,
+    weights: Weights,
+    threads: Threads,
+    room: Room,
+}
+
+/// Activations of one batch, kept from one to the next; each `[rows, width]`.
+#[derive(Default)]
+struct Room {
+    residual: Vec<f32>,
+    normed: Vec<f32>,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    attended: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    logits: Vec<f32>,
+    angles: Vec<(f32, f32)>,
+    workspace: Workspace,
+}
+
+impl Decoder {
+    /// Reads the weights; fails with [`Error::InvalidFile`] or [`Error::UnsupportedModel`].
+    pub(crate) fn new(gguf: &Gguf, description: Description, threads: Threads) -> Result<Decoder, Error> {
+        let weights = Weights::from_gguf(gguf, &description)?;
+        Ok(Decoder { description, weights, threads, room: Room::default() })
+    }
+
+    /// What it is.
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// One forward pass. Positions of a sequence come in order, and all before them have been computed or are in this
+    /// batch. The result is `[rows that want logits, vocabulary]`.
+    pub(crate) fn forward(&mut self, rows: &[Row], cache: &mut KvCache) -> Result<&[f32], Error> {
+        let Decoder { description, weights, threads, room } = self;
+        room.fit(rows.len(), description);
+        for (row, residual) in rows.iter().zip(room.residual.chunks_exact_mut(description.hidden)) {
+            cache.reserve(row.sequence, row.position + 1);
+            weights.embed(row.token, residual)?;
+            rotation(&description.rope, weights.rope_factors.as_deref(), row.position, &mut room.angles);
+        }
+        for (index, layer) in weights.layers.iter().enumerate() {
+            attention_block(description, layer, index, rows, cache, threads, room)?;
+            feed_forward_block(description, layer, threads, room)?;
+        }
+        head(description, weights, rows, threads, room)?;
+        Ok(&room.logits)
+    }
+}
+
+impl Room {
+    fn fit(&mut self, rows: usize, description: &Description) {
+        for (values, width) in [
+            (&mut self.residual, description.hidden),
+            (&mut self.normed, description.hidden),
+            (&mut self.queries, description.query_width()),
+            (&mut self.attended, description.query_width()),
+            (&mut self.keys, description.kv_width()),
+            (&mut self.values, description.kv_width()),
+            (&mut self.gate, description.feed_forward),
+            (&mut self.up, description.feed_forward),
+        ] {
+            values.resize(rows * width, 0.0);
+        }
+        self.angles.clear();
+    }
+}
+
+fn attention_block(
+    description: &Description,
+    layer: &Layer,
+    index: usize,
+    rows: &[Row],
+    cache: &mut KvCache,
+    threads: &Threads,
+    room: &mut Room,
+) -> Result<(), Error> {
+    let Description { head_size, rope, .. } = description;
+    rms_norm(&room.residual, &layer.attention_norm, description.norm_epsilon, &mut room.normed);
+    room.workspace.new_input();
+    layer.query.multiply(&room.normed, &mut room.queries, &mut room.workspace, threads)?;
+    layer.key.multiply(&room.normed, &mut room.keys, &mut room.workspace, threads)?;
+    layer.value.multiply(&room.normed, &mut room.values, &mut room.workspace, threads)?;
+
+    let (query_width, kv_width) = (description.query_width(), description.kv_width());
+    let queries = room.queries.chunks_exact_mut(query_width);
+    let keys = room.keys.chunks_exact_mut(kv_width);
+    let values = room.values.chunks_exact(kv_width);
+    let angles = room.angles.chunks_exact(rope.dimensions / 2);
+    for ((((row, queries), keys), values), angles) in rows.iter().zip(queries).zip(keys).zip(values).zip(angles) {
+        rotate(queries, *head_size, rope.pairing, angles);
+        rotate(keys, *head_size, rope.pairing, angles);
+        cache.store(row.sequence, index, Part::Key, row.position, keys);
+        cache.store(row.sequence, index, Part::Value, row.position, values);
+    }
+
+    let cache = &*cache;
+    let queries = &room.queries;
+    let cost = rows.iter().map(|row| (row.position + 1) * query_width * 2).sum();
+    threads.split(&mut room.attended, query_width, cost, |first, attended| {
+        let mut scores = Vec::new();
+        for (offset, output) in attended.chunks_exact_mut(query_width).enumerate() {
+            let index_in_batch = first + offset;
+            let row = rows[index_in_batch];
+            let place = Place {
+                sequence: row.sequence,
+                layer: index,
+                positions: row.position + 1,
+                head_size: *head_size,
+                group: description.heads / description.kv_heads,
+            };
+            let queries = &queries[index_in_batch * query_width..(index_in_batch + 1) * query_width];
+            attend(cache, place, queries, output, &mut scores);
+        }
+    });
+
+    room.workspace.new_input();
+    layer.attention_output.multiply(&room.attended, &mut room.normed, &mut room.workspace, threads)?;
+    add(&mut room.residual, &room.normed);
+    Ok(())
+}
+
+fn feed_forward_block(
+    description: &Description,
+    layer: &Layer,
+    threads: &Threads,
+    room: &mut Room,
+) -> Result<(), Error> {
+    rms_norm(&room.residual, &layer.feed_forward_norm, description.norm_epsilon, &mut room.normed);
+    room.workspace.new_input();
+    layer.gate.multiply(&room.normed, &mut room.gate, &mut room.workspace, threads)?;
+    layer.up.multiply(&room.normed, &mut room.up, &mut room.workspace, threads)?;
+    swiglu(&mut room.gate, &room.up);
+    room.workspace.new_input();
+    layer.down.multiply(&room.gate, &mut room.normed, &mut room.workspace, threads)?;
+    add(&mut room.residual, &room.normed);
+    Ok(())
+}
+
+/// Logits of the rows that want them.
+fn head(
+    description: &Description,
+    weights: &Weights,
+    rows: &[Row],
+    threads: &Threads,
+    room: &mut Room,
+) -> Result<(), Error> {
+    let hidden = description.hidden;
+    let mut wanted = 0;
+    for (row, residual) in rows.iter().zip(room.residual.chunks_exact(hidden)) {
+        if row.wants_logits {
+            let normed = &mut room.normed[wanted * hidden..(wanted + 1) * hidden];
+            rms_norm(residual, &weights.output_norm, description.norm_epsilon, normed);
+            wanted += 1;
+        }
+    }
+    let output = weights.output();
+    room.logits.resize(wanted * output.outputs(), 0.0);
+    if wanted > 0 {
+        room.workspace.new_input();
+        output.multiply(&room.normed[..wanted * hidden], &mut room.logits, &mut room.workspace, threads)?;
+    }
+    Ok(())
+}
+
+#[cfg(all(test, feature = "moonlet"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::gguf::ModelBytes;
+
+    fn moonlet(threads: usize) -> (Decoder, KvCache) {
+        let bytes = Arc::new(ModelBytes::bundled(crate::moonlet().expect("the feature is on")));
+        let gguf = Gguf::parse(bytes).expect("moonlet is sound");
+        let description = Description::from_gguf(&gguf).expect("moonlet runs");
+        let cache = KvCache::new(&description, 0);
+        (Decoder::new(&gguf, description, Threads::new(threads)).expect("moonlet runs"), cache)
+    }
+
+    fn tokens(length: usize, seed: usize) -> Vec<u32> {
+        (0..length).map(|index| ((index * 7919 + seed * 104_729) % 1400 + 20) as u32).collect()
+    }
+
+    /// The logits after each token when the sequence runs alone, one token a pass.
+    fn alone(decoder: &mut Decoder, cache: &mut KvCache, tokens: &[u32]) -> Vec<Vec<f32>> {
+        let sequence = cache.open(0);
+        let step = |(position, token): (usize, &u32)| {
+            let row = Row { token: *token, sequence, position, wants_logits: true };
+            decoder.forward(&[row], cache).expect("a pass").to_vec()
+        };
+        let logits = tokens.iter().enumerate().map(step).collect();
+        cache.close(sequence);
+        logits
+    }
+
+    #[test]
+    fn logits_are_the_same_bits_alone_in_chunks_in_a_batch_and_on_more_threads() {
+        let (mut decoder, mut cache) = moonlet(1);
+        let prompts = [tokens(70, 1), tokens(33, 2), tokens(5, 3)];
+        let expected: Vec<_> = prompts.iter().map(|prompt| alone(&mut decoder, &mut cache, prompt)).collect();
+
+        let (mut decoder, mut cache) = moonlet(3);
+        let sequences: Vec<_> = prompts.iter().map(|_| cache.open(0)).collect();
+        let mut done = [0usize; 3];
+        // Chunks of different lengths, so that sequences enter and leave the batch at different steps.
+        for chunks in [[40, 1, 2], [1, 30, 2], [29, 2, 1]] {
+            let mut rows = Vec::new();
+            let mut wanted = Vec::new();
+            for (index, chunk) in chunks.into_iter().enumerate() {
+                for position in done[index]..done[index] + chunk {
+                    rows.push(Row {
+                        token: prompts[index][position],
+                        sequence: sequences[index],
+                        position,
+                        wants_logits: true,
+                    });
+                    wanted.push(&expected[index][position]);
+                }
+                done[index] += chunk;
+            }
+            let logits = decoder.forward(&rows, &mut cache).expect("a pass").to_vec();
+            for (found, expected) in logits.chunks(logits.len() / rows.len()).zip(wanted) {
+                assert!(found == expected);
+            }
+        }
+        assert_eq!(done, [70, 33, 5]);
+    }
+
+    #[test]
+    fn only_rows_that_want_logits_get_them() {
+        let (mut decoder, mut cache) = moonlet(1);
+        let sequence = cache.open(4);
+        let row = |position, wants_logits| Row { token: 30, sequence, position, wants_logits };
+        let vocabulary = decoder.description().vocabulary;
+        assert_eq!(decoder.forward(&[row(0, false)], &mut cache).expect("a pass").len(), 0);
+        assert_eq!(decoder.forward(&[row(1, false), row(2, true)], &mut cache).expect("a pass").len(), vocabulary);
+    }
+}

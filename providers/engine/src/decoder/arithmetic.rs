@@ -1,0 +1,96 @@
+//! The small arithmetic between the products: norm, rotation, gate. Plain Rust; the same bits on every machine.
+
+use crate::description::{Rope, RopePairing};
+
+/// RMSNorm (Zhang and Sennrich, 2019) of each row of `input`, `[rows, weights.len()]`.
+pub(super) fn rms_norm(input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
+    let width = weights.len();
+    for (input, output) in input.chunks_exact(width).zip(output.chunks_exact_mut(width)) {
+        let squares: f64 = input.iter().map(|value| f64::from(value * value)).sum();
+        let scale = 1.0 / ((squares / width as f64) as f32 + epsilon).sqrt();
+        for ((output, input), weight) in output.iter_mut().zip(input).zip(weights) {
+            *output = input * scale * weight;
+        }
+    }
+}
+
+/// `gate` becomes SiLU(gate) times `up` (Shazeer, "GLU Variants Improve Transformer", 2020).
+pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate / (1.0 + (-*gate).exp()) * up;
+    }
+}
+
+/// `output += input`.
+pub(super) fn add(output: &mut [f32], input: &[f32]) {
+    for (output, input) in output.iter_mut().zip(input) {
+        *output += input;
+    }
+}
+
+/// Cosine and sine of every angle at one position; `factors` divide the frequencies (Llama 3's `rope_freqs`).
+pub(super) fn rotation(rope: &Rope, factors: Option<&[f32]>, position: usize, angles: &mut Vec<(f32, f32)>) {
+    // As ggml: the angle shrinks by a constant ratio from pair to pair.
+    let ratio = rope.freq_base.powf(-2.0 / rope.dimensions as f32);
+    let mut angle = position as f32;
+    for pair in 0..rope.dimensions / 2 {
+        let factor = factors.map_or(1.0, |factors| factors[pair]);
+        let (sine, cosine) = (rope.position_scale * angle / factor).sin_cos();
+        angles.push((cosine, sine));
+        angle *= ratio;
+    }
+}
+
+/// Turns each head of one row by the angles of its position; dimensions beyond the angles stay.
+pub(super) fn rotate(heads: &mut [f32], head_size: usize, pairing: RopePairing, angles: &[(f32, f32)]) {
+    for head in heads.chunks_exact_mut(head_size) {
+        match pairing {
+            RopePairing::Interleaved => {
+                let (pairs, _) = head.as_chunks_mut::<2>();
+                for (pair, (cosine, sine)) in pairs.iter_mut().zip(angles) {
+                    let [first, second] = *pair;
+                    *pair = [first * cosine - second * sine, first * sine + second * cosine];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norm_gives_unit_mean_square() {
+        let mut output = [0.0; 4];
+        rms_norm(&[3.0, -3.0, 3.0, 3.0], &[1.0, 1.0, 2.0, 1.0], 0.0, &mut output);
+        assert_eq!(output, [1.0, -1.0, 2.0, 1.0]);
+    }
+
+    #[test]
+    fn rotation_keeps_length_and_depends_on_distance_only() {
+        let rope = Rope { dimensions: 4, freq_base: 100.0, position_scale: 1.0, pairing: RopePairing::Interleaved };
+        let turned = |position: usize, head: [f32; 4]| {
+            let (mut head, mut angles) = (head, Vec::new());
+            rotation(&rope, None, position, &mut angles);
+            rotate(&mut head, 4, rope.pairing, &angles);
+            head
+        };
+        let (query, key) = ([0.3, -0.7, 0.2, 0.9], [-0.5, 0.1, 0.8, 0.4]);
+        let product = |a: [f32; 4], b: [f32; 4]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        assert_eq!(turned(0, query), query);
+        let near = product(turned(5, query), turned(3, key));
+        let far = product(turned(105, query), turned(103, key));
+        assert!((near - far).abs() < 1e-4, "{near} {far}");
+        assert!((product(turned(7, query), turned(7, query)) - product(query, query)).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_gate_is_silu() {
+        let mut gate = [0.0, 1.0, -20.0];
+        swiglu(&mut gate, &[5.0, 2.0, 1.0]);
+        assert_eq!(gate[0], 0.0);
+        assert!((gate[1] - 1.462_117).abs() < 1e-5);
+        assert!(gate[2].abs() < 1e-6);
+    }
+}

@@ -1,0 +1,152 @@
+//! Turns requests into jobs the scheduler can run: template, tokens, checked options. Runs on a thread of its own, so
+//! that a long prompt delays nobody's tokens.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{Answer, Opening, StopTexts};
+use crate::chat::{ChatMessage, Tool};
+use crate::error::Error;
+use crate::event::Event;
+use crate::request::{GenerateOptions, Prompt};
+use crate::sampler::Sampler;
+use crate::template::ChatTemplate;
+use crate::tokenizer::Tokenizer;
+
+/// Where a generation's events go.
+pub(crate) type Events = mpsc::Sender<Result<Event, Error>>;
+
+/// A request on its way to the scheduler.
+pub(crate) struct Submission {
+    pub(crate) prompt: Prompt,
+    pub(crate) options: GenerateOptions,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) events: Events,
+    pub(crate) ticket: Ticket,
+}
+
+/// A request the scheduler can run.
+pub(crate) struct Job {
+    pub(crate) recipe: Recipe,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) events: Events,
+}
+
+/// What is to be generated.
+pub(crate) struct Recipe {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) truncated: usize,
+    pub(crate) max_tokens: usize,
+    pub(crate) sampler: Sampler,
+    pub(crate) answer: Answer,
+}
+
+/// A place in the queue, given back when dropped.
+pub(crate) struct Ticket(Arc<AtomicUsize>);
+
+impl Ticket {
+    /// A place, if fewer than `most` are taken.
+    pub(crate) fn take(waiting: &Arc<AtomicUsize>, most: usize) -> Option<Ticket> {
+        let taken =
+            waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1));
+        taken.ok().map(|_| Ticket(Arc::clone(waiting)))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What prompts are made with.
+pub(crate) struct PromptMaker {
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) template: Option<ChatTemplate>,
+    pub(crate) context_size: usize,
+}
+
+impl PromptMaker {
+    /// Prepares submissions until nobody can send any more.
+    pub(crate) fn run(&self, submissions: &Receiver<Submission>, jobs: &SyncSender<(Job, Ticket)>) {
+        while let Ok(submission) = submissions.recv() {
+            if submission.cancel.is_cancelled() && submission.events.is_closed() {
+                continue;
+            }
+            let Submission { prompt, options, cancel, events, ticket } = submission;
+            // The regular expressions of a tokenizer panic when a text makes them try too long.
+            let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(prompt, options)));
+            let prepared = prepared.unwrap_or_else(|_| {
+                Err(Error::Compute {
+                    problem: "the prompt cannot be cut into tokens; shorten its longest run of like characters"
+                        .to_owned(),
+                })
+            });
+            match prepared {
+                // The channel holds as many jobs as there are tickets, and the scheduler outlives this thread.
+                Ok(recipe) => {
+                    let _ = jobs.try_send((Job { recipe, cancel, events }, ticket));
+                }
+                // The channel is new and empty; a receiver that is gone does not want the error.
+                Err(error) => {
+                    let _ = events.try_send(Err(error));
+                }
+            }
+        }
+    }
+
+    fn prepare(&self, prompt: Prompt, options: GenerateOptions) -> Result<Recipe, Error> {
+        let sampler = Sampler::new(&options.sampling)?;
+        let stop = StopTexts::new(options.stop)?;
+        if options.max_tokens == Some(0) {
+            return Err(Error::InvalidOption {
+                name: "max_tokens",
+                value: "0".to_owned(),
+                expected: "1 or more".to_owned(),
+            });
+        }
+        let max_tokens = options.max_tokens.map_or(usize::MAX, |most| most as usize);
+        let has_tools = matches!(&prompt, Prompt::Chat { tools, .. } if !tools.is_empty());
+        let (text, opening) = match prompt {
+            Prompt::Raw(text) => (text, Opening::Text),
+            Prompt::Chat { messages, tools } => {
+                let text = self.render(&messages, &tools)?;
+                let opening = self.template.as_ref().map_or(Opening::Text, |template| template.opening(&text));
+                (text, opening)
+            }
+        };
+        let (tokens, truncated) = self.fit(&text, options.truncate, max_tokens)?;
+        Ok(Recipe { tokens, truncated, max_tokens, sampler, answer: Answer::new(stop, opening, has_tools) })
+    }
+
+    /// The text the model sees for a conversation.
+    pub(crate) fn render(&self, messages: &[ChatMessage], tools: &[Tool]) -> Result<String, Error> {
+        self.template.as_ref().ok_or(Error::NoChatTemplate)?.render(messages, tools)
+    }
+
+    /// The prompt's tokens, and how many were cut to make them fit.
+    fn fit(&self, text: &str, truncate: bool, max_tokens: usize) -> Result<(Vec<u32>, usize), Error> {
+        let mut tokens = self.tokenizer.prompt(text);
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if tokens.len() < self.context_size {
+            return Ok((tokens, 0));
+        }
+        if !truncate {
+            return Err(Error::ContextOverflow { prompt_tokens: tokens.len(), context_size: self.context_size });
+        }
+        // Room for the answer: what it may take, at most half of the context, a quarter when nobody said.
+        let asked = if max_tokens == usize::MAX { self.context_size / 4 } else { max_tokens };
+        let room = asked.clamp(1, (self.context_size / 2).max(1));
+        let excess = tokens.len() - (self.context_size - room).max(1);
+        let start = usize::from(self.tokenizer.begins_sequence(tokens[0]) && self.context_size - room > 1);
+        tokens.drain(start..start + excess);
+        Ok((tokens, excess))
+    }
+}

@@ -1,0 +1,210 @@
+//! The engine thread: advances all sequences together, one forward pass after another. Sequences join and leave at any
+//! pass; prompts are computed in chunks beside the tokens of others; a reader that does not keep up pauses only its own
+//! sequence. With nothing to do it sleeps.
+
+mod sequence;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use crate::decoder::{Decoder, KvCache, Row};
+use crate::error::Error;
+use crate::event::FinishReason;
+use crate::prepare::{Job, Ticket};
+use crate::tokenizer::Tokenizer;
+use sequence::Sequence;
+
+/// How often a thread whose readers are all behind looks whether one has caught up, or a request was cancelled.
+const READERS_POLL: Duration = Duration::from_millis(5);
+/// Sequences that wait for their readers give their turn to others, up to this many times `max_concurrent` in memory.
+const RESIDENTS_PER_TURN: usize = 4;
+/// Rows of a pass: as many as take about a tenth of a second at this many weights times rows a second (what two
+/// ordinary cores do), so that others' tokens and cancellation do not wait long. It depends on the model alone.
+const WEIGHTS_PER_PASS: u64 = 20_000_000_000;
+const ROWS_PER_PASS: std::ops::RangeInclusive<u64> = 32..=256;
+
+/// What a scheduler is made of.
+pub(crate) struct Scheduler {
+    decoder: Decoder,
+    cache: KvCache,
+    tokenizer: Arc<Tokenizer>,
+    steps: Arc<AtomicU64>,
+    limits: Limits,
+    waiting: VecDeque<(Job, Ticket)>,
+    sequences: Vec<Sequence>,
+}
+
+/// Bounds of the work a scheduler takes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Sequences that run at once.
+    pub(crate) max_concurrent: usize,
+    /// Tokens one sequence may hold.
+    pub(crate) context_size: usize,
+    /// Rows of one forward pass, as far as prompts fill it.
+    pub(crate) rows_per_pass: usize,
+}
+
+/// Rows of one pass for a model with so many weights.
+pub(crate) fn rows_per_pass(parameters: u64) -> usize {
+    (WEIGHTS_PER_PASS / parameters.max(1)).clamp(*ROWS_PER_PASS.start(), *ROWS_PER_PASS.end()) as usize
+}
+
+impl Scheduler {
+    pub(crate) fn new(decoder: Decoder, tokenizer: Arc<Tokenizer>, steps: Arc<AtomicU64>, limits: Limits) -> Scheduler {
+        let cache = KvCache::new(decoder.description(), limits.context_size);
+        Scheduler { decoder, cache, tokenizer, steps, limits, waiting: VecDeque::new(), sequences: Vec::new() }
+    }
+
+    /// Runs jobs until nobody can send any more and all are done.
+    pub(crate) fn run(mut self, jobs: &Receiver<(Job, Ticket)>) {
+        loop {
+            if self.sequences.is_empty() && self.waiting.is_empty() {
+                match jobs.recv() {
+                    Ok(job) => self.waiting.push_back(job),
+                    Err(_) => return,
+                }
+            }
+            self.take_in(jobs);
+            self.drop_cancelled();
+            self.admit();
+            if !self.step() && !self.sequences.is_empty() {
+                std::thread::park_timeout(READERS_POLL);
+            }
+        }
+    }
+
+    fn take_in(&mut self, jobs: &Receiver<(Job, Ticket)>) {
+        loop {
+            match jobs.try_recv() {
+                Ok(job) => self.waiting.push_back(job),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Ends what was cancelled or has lost its reader, and forgets what has ended and been read.
+    fn drop_cancelled(&mut self) {
+        self.waiting.retain(|(job, _)| {
+            let cancelled = job.cancel.is_cancelled();
+            if cancelled {
+                sequence::refuse_cancelled(job);
+            }
+            !cancelled
+        });
+        for sequence in &mut self.sequences {
+            if sequence.is_cancelled() {
+                sequence.finish(FinishReason::Cancelled);
+            }
+            sequence.deliver();
+            if let Some(id) = sequence.release() {
+                self.cache.close(id);
+            }
+        }
+        self.sequences.retain(|sequence| !sequence.is_over());
+    }
+
+    fn admit(&mut self) {
+        let most_resident = self.limits.max_concurrent.saturating_mul(RESIDENTS_PER_TURN);
+        let mut running = self.sequences.iter().filter(|sequence| sequence.is_ready()).count();
+        while running < self.limits.max_concurrent && self.sequences.len() < most_resident {
+            let Some((job, _)) = self.waiting.pop_front() else {
+                return;
+            };
+            let id = self.cache.open(job.recipe.tokens.len());
+            self.sequences.push(Sequence::new(job, id));
+            running += 1;
+        }
+    }
+
+    /// One forward pass over everything that is ready; false when nothing is.
+    fn step(&mut self) -> bool {
+        let rows = self.plan();
+        if rows.is_empty() {
+            return false;
+        }
+        let vocabulary = self.decoder.description().vocabulary;
+        let logits = self.decoder.forward(&rows, &mut self.cache);
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        match logits {
+            Ok(logits) => {
+                let mut logits = logits.chunks_exact(vocabulary);
+                for sequence in self.sequences.iter_mut().filter(|sequence| sequence.planned() > 0) {
+                    let completes = sequence.computed_planned();
+                    if let (true, Some(logits)) = (completes, logits.next()) {
+                        sequence.advance(logits, &self.tokenizer, self.limits.context_size);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a forward pass failed");
+                self.fail(&error);
+            }
+        }
+        true
+    }
+
+    /// The rows of the next pass, in the order of the sequences: one for each that generates, and what is left shared
+    /// evenly among the prompts.
+    fn plan(&mut self) -> Vec<Row> {
+        let pending: Vec<usize> = self.sequences.iter().map(Sequence::pending).collect();
+        let shares = shares(&pending, self.limits.rows_per_pass);
+        let mut rows = Vec::new();
+        for (sequence, share) in self.sequences.iter_mut().zip(shares) {
+            sequence.plan(share, &mut rows);
+        }
+        rows
+    }
+
+    /// A pass failed: everyone in it is told.
+    fn fail(&mut self, error: &Error) {
+        for sequence in self.sequences.iter_mut().filter(|sequence| sequence.planned() > 0) {
+            sequence.fail(error.clone());
+        }
+    }
+}
+
+/// How many of each sequence's pending rows go into the next pass. One row each is always granted; the rest of `most` is
+/// shared evenly among those with more, and what one leaves over goes to the others.
+fn shares(pending: &[usize], most: usize) -> Vec<usize> {
+    let mut shares: Vec<usize> = pending.iter().map(|pending| (*pending).min(1)).collect();
+    let mut left = most.saturating_sub(shares.iter().sum());
+    loop {
+        let hungry = shares.iter().zip(pending).filter(|(share, pending)| share < pending).count();
+        if hungry == 0 || left == 0 {
+            return shares;
+        }
+        let each = left.div_ceil(hungry);
+        for (share, pending) in shares.iter_mut().zip(pending) {
+            let more = (pending - *share).min(each).min(left);
+            *share += more;
+            left -= more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_is_shared_fairly() {
+        assert_eq!(shares(&[], 8), []);
+        assert_eq!(shares(&[1, 1, 0], 8), [1, 1, 0]);
+        assert_eq!(shares(&[1, 100], 8), [1, 7]);
+        assert_eq!(shares(&[100, 100], 8), [4, 4]);
+        assert_eq!(shares(&[2, 100, 100], 9), [2, 4, 3]);
+        assert_eq!(shares(&[1; 10], 4), [1; 10]);
+        assert_eq!(shares(&[3, 1000], 256), [3, 253]);
+    }
+
+    #[test]
+    fn larger_models_take_fewer_rows_a_pass() {
+        assert_eq!(rows_per_pass(5_000_000), 256);
+        assert_eq!(rows_per_pass(200_000_000), 100);
+        assert_eq!(rows_per_pass(8_000_000_000), 32);
+    }
+}

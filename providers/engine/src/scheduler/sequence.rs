@@ -1,0 +1,177 @@
+//! One generation inside the scheduler: its tokens, what has been computed of them, and events on their way out.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::decoder::{Row, SequenceId};
+use crate::error::Error;
+use crate::event::{Event, FinishReason, Usage};
+use crate::prepare::Job;
+use crate::tokenizer::{Detokenizer, Tokenizer};
+
+pub(super) struct Sequence {
+    job: Job,
+    /// Its place in the KV cache, until it has ended.
+    id: Option<SequenceId>,
+    prompt_tokens: usize,
+    /// Tokens whose keys and values are in the cache.
+    computed: usize,
+    /// Tokens that are in the pass under way.
+    planned: usize,
+    detokenizer: Detokenizer,
+    outbox: Outbox,
+    finished: bool,
+}
+
+/// Events the reader's channel has not taken yet.
+#[derive(Default)]
+struct Outbox(VecDeque<Result<Event, Error>>);
+
+impl Extend<Event> for Outbox {
+    fn extend<Events: IntoIterator<Item = Event>>(&mut self, events: Events) {
+        self.0.extend(events.into_iter().map(Ok));
+    }
+}
+
+/// Ends a job that was cancelled before it began.
+pub(super) fn refuse_cancelled(job: &Job) {
+    let usage = Usage { truncated_tokens: job.recipe.truncated as u32, ..Usage::default() };
+    // The channel is new and empty; a reader that is gone does not want them.
+    let _ = job.events.try_send(Ok(Event::Usage(usage)));
+    let _ = job.events.try_send(Ok(Event::Done(FinishReason::Cancelled)));
+}
+
+impl Sequence {
+    pub(super) fn new(job: Job, id: SequenceId) -> Sequence {
+        Sequence {
+            prompt_tokens: job.recipe.tokens.len(),
+            id: Some(id),
+            computed: 0,
+            planned: 0,
+            detokenizer: Detokenizer::default(),
+            outbox: Outbox::default(),
+            finished: false,
+            job,
+        }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.job.cancel.is_cancelled() || self.job.events.is_closed()
+    }
+
+    /// Whether it may be part of the next pass: it goes on, and its reader keeps up.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.finished && self.outbox.0.is_empty()
+    }
+
+    /// Whether it has ended and everything was read, or nobody reads.
+    pub(super) fn is_over(&self) -> bool {
+        self.finished && (self.outbox.0.is_empty() || self.job.events.is_closed())
+    }
+
+    /// Tokens that wait to be computed.
+    pub(super) fn pending(&self) -> usize {
+        if self.is_ready() { self.job.recipe.tokens.len() - self.computed } else { 0 }
+    }
+
+    /// Puts its next `share` tokens into a pass.
+    pub(super) fn plan(&mut self, share: usize, rows: &mut Vec<Row>) {
+        self.planned = 0;
+        let Some(sequence) = self.id else {
+            return;
+        };
+        self.planned = share;
+        let last = self.job.recipe.tokens.len() - 1;
+        let positions = self.computed..self.computed + share;
+        rows.extend(positions.map(|position| Row {
+            token: self.job.recipe.tokens[position],
+            sequence,
+            position,
+            wants_logits: position == last,
+        }));
+    }
+
+    pub(super) fn planned(&self) -> usize {
+        self.planned
+    }
+
+    /// Notes that the planned tokens have been computed; true when the next token can be chosen.
+    pub(super) fn computed_planned(&mut self) -> bool {
+        self.computed += self.planned;
+        self.computed == self.job.recipe.tokens.len()
+    }
+
+    /// Chooses the next token and says what it adds to the answer.
+    pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &Tokenizer, context_size: usize) {
+        let Some(token) = self.job.recipe.sampler.sample(logits, &self.job.recipe.tokens) else {
+            return self
+                .fail(Error::Compute { problem: "no logit is a number (is the model file damaged?)".to_owned() });
+        };
+        self.job.recipe.tokens.push(token);
+        if tokenizer.ends_generation(token) {
+            return self.finish(FinishReason::Stop);
+        }
+        let text = self.detokenizer.push(tokenizer.piece(token));
+        if self.job.recipe.answer.push(&text, &mut self.outbox) {
+            return self.finish(FinishReason::Stop);
+        }
+        if self.generated() >= self.job.recipe.max_tokens || self.job.recipe.tokens.len() >= context_size {
+            return self.finish(FinishReason::Length);
+        }
+        self.deliver();
+    }
+
+    fn generated(&self) -> usize {
+        self.job.recipe.tokens.len() - self.prompt_tokens
+    }
+
+    /// Ends it, once: lets go of held text, then usage and reason.
+    pub(super) fn finish(&mut self, reason: FinishReason) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        let rest = self.detokenizer.finish();
+        self.job.recipe.answer.push(&rest, &mut self.outbox);
+        self.job.recipe.answer.finish(&mut self.outbox);
+        let reason = match reason {
+            FinishReason::Stop if self.job.recipe.answer.called_tools() => FinishReason::ToolCalls,
+            reason => reason,
+        };
+        let usage = Usage {
+            prompt_tokens: self.prompt_tokens as u32,
+            completion_tokens: self.generated() as u32,
+            cached_tokens: 0,
+            truncated_tokens: self.job.recipe.truncated as u32,
+        };
+        self.outbox.extend([Event::Usage(usage), Event::Done(reason)]);
+        self.deliver();
+    }
+
+    /// Ends it with an error.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.finished = true;
+        self.outbox.0.push_back(Err(error));
+        self.deliver();
+    }
+
+    /// Its place in the cache, to be given back, once it has ended.
+    pub(super) fn release(&mut self) -> Option<SequenceId> {
+        if self.finished { self.id.take() } else { None }
+    }
+
+    /// Hands events over, as many as the reader's channel takes.
+    pub(super) fn deliver(&mut self) {
+        while let Some(event) = self.outbox.0.pop_front() {
+            match self.job.events.try_send(event) {
+                Ok(()) => {}
+                Err(TrySendError::Full(event)) => {
+                    self.outbox.0.push_front(event);
+                    return;
+                }
+                Err(TrySendError::Closed(_)) => self.outbox.0.clear(),
+            }
+        }
+    }
+}
