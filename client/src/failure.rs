@@ -30,10 +30,23 @@ impl Failure {
             Failure::OutputClosed => (141, None),
         };
         if let Some(error) = error {
-            eprintln!("error: {}", one_line(&format!("{error:#}")));
+            eprintln!("error: {}", one_line(&chain(&error)));
         }
         ExitCode::from(code)
     }
+}
+
+/// The error with its causes, without those that it quotes already.
+fn chain(error: &Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }
 
 fn one_line(text: &str) -> String {
@@ -43,6 +56,12 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = Error::msg("no such file").context("cannot read `a`: no such file").context("cannot start");
+        assert_eq!(chain(&error), "cannot start: cannot read `a`: no such file");
+    }
 
     #[test]
     fn an_error_is_one_line() {

@@ -19,7 +19,7 @@ mod session;
 mod source;
 mod table;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,7 +38,7 @@ use crate::session::Session;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log(arguments.global.verbose);
+    log(arguments.global.verbose, &arguments.command);
     let runtime = match Runtime::new().context("cannot start threads") {
         Ok(runtime) => runtime,
         Err(error) => return Failure::Refused(error).report(),
@@ -49,15 +49,18 @@ fn main() -> ExitCode {
     ended.unwrap_or_else(Failure::report)
 }
 
-fn log(verbose: u8) {
+/// What a kernel that stays has to say beside its replies is warnings; a command that ends says all it has to in its output.
+fn log(verbose: u8, command: &Command) {
     let level = match verbose {
-        0 => LevelFilter::WARN,
+        0 if matches!(command, Command::Kernel(Kernel::Start { .. })) => LevelFilter::WARN,
+        0 => LevelFilter::ERROR,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
     let filter =
         EnvFilter::builder().with_env_var("PERILUNE_LOG").with_default_directive(level.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    layer.with_ansi(io::stderr().is_terminal()).init();
 }
 
 async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, Failure> {

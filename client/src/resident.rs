@@ -10,7 +10,7 @@ use perilune_protocol::{
     WhichBackend,
 };
 use serde_json::json;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::arguments::Format;
@@ -134,9 +134,6 @@ async fn gone(path: &Path, connection: &ConnectionFile) {
 }
 
 async fn listens(connection: &ConnectionFile) -> bool {
-    if connection.transport == "ipc" {
-        return UnixStream::connect(format!("{}-{}", connection.ip, connection.shell_port)).await.is_ok();
-    }
     TcpStream::connect((connection.ip.as_str(), connection.shell_port)).await.is_ok()
 }
 

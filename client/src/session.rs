@@ -31,6 +31,8 @@ const GREETING_INTERVAL: Duration = Duration::from_millis(200);
 /// until a dead kernel is noticed.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(3);
+/// How often an interrupt is repeated: the first can come to the kernel before the request that it means, by another socket.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a request may take to end after it was interrupted.
 const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an embedded kernel, or what was sent last, may take to go.
@@ -172,7 +174,7 @@ impl Session {
             reply: None,
             idle: false,
             failure: None,
-            deadline: None,
+            stopping: None,
         };
         let sender = if via == Via::Shell { &self.ends.shell.sender } else { &self.ends.control.sender };
         let result = match exchange.send(sender, &message).await {
@@ -229,8 +231,17 @@ struct Exchange<'a> {
     idle: bool,
     /// What made us interrupt the request, unless it was the user.
     failure: Option<Failure>,
-    /// Until when an interrupted request may take to end.
-    deadline: Option<Instant>,
+    /// Set once the request was interrupted.
+    stopping: Option<Stopping>,
+}
+
+/// An interrupted request's time.
+#[derive(Clone, Copy)]
+struct Stopping {
+    /// When to interrupt it again.
+    again: Instant,
+    /// When to give up.
+    deadline: Instant,
 }
 
 type Reading = Pin<Box<dyn Future<Output = io::Result<InputReply>> + Send>>;
@@ -249,12 +260,12 @@ impl Exchange<'_> {
             // In this order, so that a line is asked for after what was printed before, and a flood of output cannot hide Ctrl-C.
             tokio::select! {
                 biased;
-                () = interrupts.wait(), if self.deadline.is_none() => {
+                () = interrupts.wait(), if self.stopping.is_none() => {
                     reading = None;
                     self.interrupt(&control.sender).await?;
                 }
                 frames = iopub.recv() => {
-                    if let Err(failure) = self.publication(frames)? && self.deadline.is_none() {
+                    if let Err(failure) = self.publication(frames)? && self.stopping.is_none() {
                         self.failure = Some(failure);
                         self.interrupt(&control.sender).await?;
                     }
@@ -262,7 +273,7 @@ impl Exchange<'_> {
                 frames = shell.receiver.recv() => self.reply(frames)?,
                 frames = control.receiver.recv() => self.reply(frames)?,
                 frames = stdin.receiver.recv() => {
-                    if let Some(request) = self.input_request(frames)? && self.deadline.is_none() {
+                    if let Some(request) = self.input_request(frames)? && self.stopping.is_none() {
                         reading = Some(Box::pin(input::read(request)));
                     }
                 }
@@ -277,7 +288,8 @@ impl Exchange<'_> {
                     }
                 }
                 () = &mut silence => return Err(self.lost("has died: it gives no sign of life any more")),
-                () = until(self.deadline) => {
+                () = until(self.stopping.map(|stopping| stopping.again)) => self.interrupt(&control.sender).await?,
+                () = until(self.stopping.map(|stopping| stopping.deadline)) => {
                     eprintln!("warning: {} did not stop in {} s and may still be busy", self.kernel, INTERRUPT_PATIENCE.as_secs());
                     return Err(self.failure.take().unwrap_or(Failure::Interrupted));
                 }
@@ -286,7 +298,9 @@ impl Exchange<'_> {
     }
 
     async fn interrupt(&mut self, control: &ChannelSender) -> Result<(), Failure> {
-        self.deadline = Some(Instant::now() + INTERRUPT_PATIENCE);
+        let now = Instant::now();
+        let deadline = self.stopping.map_or(now + INTERRUPT_PATIENCE, |stopping| stopping.deadline);
+        self.stopping = Some(Stopping { again: now + INTERRUPT_INTERVAL, deadline });
         let extension = InterruptExtension { request: self.request.msg_id.clone() };
         let request = Request::Interrupt(InterruptRequest { perilune: Some(extension) });
         self.send(control, &Message::new(self.session, request)).await
@@ -402,10 +416,7 @@ fn gone(kernel: &str) -> String {
 
 /// Where a kernel's shell listens.
 pub fn address(file: &ConnectionFile) -> String {
-    match file.transport.as_str() {
-        "tcp" => format!("{}:{}", file.ip, file.shell_port),
-        transport => format!("{transport}://{}-{}", file.ip, file.shell_port),
-    }
+    format!("{}:{}", file.ip, file.shell_port)
 }
 
 fn new_id() -> String {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::perilune::Home;
+use crate::perilune::{Home, until};
 
 const LOOPS: [&str; 3] = [
     "print('go') while true do end",
@@ -45,8 +45,9 @@ fn ctrl_c_ends_a_generation_and_a_question() {
 #[test]
 fn an_interrupted_run_says_so_in_json() {
     let home = Home::new();
-    let mut run = home.start(&["exec", "io.read() while true do end", "--output", "json"]);
-    run.type_line("").signal("INT");
+    let mut run = home.start(&["exec", "io.open('ready', 'w'):close() while true do end", "--output", "json"]);
+    until(|| home.path().join("ready").exists());
+    run.signal("INT");
     let report = run.finish().expect_code(130).json();
     assert_eq!((&report["status"], &report["exit_code"]), (&"error".into(), &130.into()));
 }
@@ -76,9 +77,7 @@ fn a_kernel_that_dies_is_noticed_within_five_seconds() {
         kernel.process().signal("KILL");
         let started = Instant::now();
         // Its input stays open: only the kernel's death can end it.
-        while run.is_running() {
-            std::thread::yield_now();
-        }
+        until(|| !run.is_running());
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
         run.finish().expect_error(3, &["kernel.json", "died"]);
         std::fs::remove_file(&kernel.connection_file).unwrap();

@@ -25,7 +25,7 @@ fn asking_works_here_and_elsewhere() {
 #[test]
 fn what_is_unknown_is_named() {
     let home = Home::new();
-    home.perilune(&["model", "info", "local/nothing@candle"]).expect_error(1, &["nothing", "moonlet"]);
+    home.perilune(&["model", "info", "local/moonlt@candle"]).expect_error(1, &["`moonlt`", "`moonlet`"]);
     home.perilune(&["model", "info", "moonlet@olama"]).expect_error(1, &["`olama`", "`candle`"]);
     home.perilune(&["model", "info", "m@"]).expect_error(1, &["`m@`"]);
     home.perilune(&["model", "list", "olama"]).expect_error(1, &["`olama`", "`candle`"]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -265,5 +265,14 @@ impl Kernel {
 
     pub fn connection(&self) -> serde_json::Value {
         serde_json::from_str(&fs::read_to_string(&self.connection_file).unwrap()).unwrap()
+    }
+}
+
+/// Waits for a condition that nothing announces.
+pub fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come true");
+        thread::yield_now();
     }
 }

@@ -220,8 +220,11 @@ fn json_is_one_object_at_the_end() {
 #[test]
 fn an_unknown_model_is_the_scripts_error_and_a_malformed_one_too() {
     let home = Home::new();
-    let run = both_ways(&home, &["exec", "LocalLLM.generate('x', { model = 'local/no-such-model@candle' })"]);
-    run.expect_code(1).expect_stderr_has("no-such-model").expect_stderr_has("moonlet");
+    let run = both_ways(&home, &["exec", "LocalLLM.generate('x', { model = 'local/moonlt@candle' })"]);
+    run.expect_code(1)
+        .expect_stderr_has("(command line):1: ")
+        .expect_stderr_has("`moonlt`")
+        .expect_stderr_has("moonlet");
     both_ways(&home, &["exec", "--model", "m@", "1"]).expect_code(1).expect_stderr_has("`m@`");
     both_ways(&home, &["exec", "--model", "local/x@olama", "LocalLLM.generate('x')"])
         .expect_code(1)
