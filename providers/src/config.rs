@@ -41,7 +41,7 @@ pub use sources::{ConfigSources, Overrides};
 /// model_directory = "~/models"            # `models` in the data folder; relative to this file
 /// device = "cpu"
 /// cpu_threads = 2                         # the processors this process may use
-/// context_size = 2048                     # tokens; what the model was trained on
+/// context_size = 2048                     # tokens; what the model was trained on, which is the most
 /// max_concurrent = 8                      # requests that run at once on one model
 /// ```
 ///

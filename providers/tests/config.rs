@@ -229,6 +229,7 @@ fn wrong_values_say_what_works() {
         ("cpu_threads = 0", "`cpu_threads` in [providers.candle] must be an integer from 1 to 1024, not `0`"),
         ("cpu_threads = -3", "`cpu_threads` in [providers.candle] must be an integer from 1 to 1024, not `-3`"),
         ("cpu_threads = \"2\"", "`cpu_threads` in [providers.candle] must be an integer from 1 to 1024, not a string"),
+        ("context_size = 1", "`context_size` in [providers.candle] must be an integer from 2 to 16777216, not `1`"),
         ("enabled = 1", "`enabled` in [providers.candle] must be `true` or `false`, not an integer"),
         (
             "timeout_seconds = 0",

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use perilune_engine::{Engine, EngineOptions};
+use perilune_engine::{Engine, EngineOptions, Error as EngineError};
 use tokio::sync::watch;
 
 use super::shelf::Found;
@@ -206,8 +206,7 @@ impl Loading {
         self.outcome = find().and_then(|found| {
             self.residency.loads.fetch_add(1, Ordering::Relaxed);
             let started = Instant::now();
-            let engine = Engine::load(&found.source(), &self.residency.options)
-                .map_err(|error| Error::engine(&self.name, error))?;
+            let engine = load(&found, &self.residency.options).map_err(|error| Error::engine(&self.name, error))?;
             let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(model = self.name, load_ms, "model loaded");
             Ok(Arc::new(Resident { name: self.name.clone(), location: found.location, engine, load_ms }))
@@ -216,6 +215,24 @@ impl Loading {
             tracing::warn!(model = self.name, %error, "model not loaded");
         }
     }
+}
+
+/// Loads a model with the options of its instance, which serve models of many sizes: their context
+/// size is a limit, so one above what this model was trained on means that.
+fn load(found: &Found, options: &EngineOptions) -> Result<Engine, EngineError> {
+    let loaded = match Engine::load(&found.source(), options) {
+        Err(EngineError::InvalidOption { name: "context_size", .. }) => {
+            Engine::load(&found.source(), &EngineOptions { context_size: None, ..options.clone() })
+        }
+        loaded => loaded,
+    };
+    // At this point a template is part of a file, not of a request.
+    loaded.map_err(|error| match error {
+        EngineError::Template { problem } => {
+            EngineError::InvalidFile { file: found.location.to_string(), problem: format!("chat template: {problem}") }
+        }
+        error => error,
+    })
 }
 
 impl Drop for Loading {

@@ -24,6 +24,8 @@ const KEYS: &[&str] = &[
 /// The most threads, requests and tokens that are taken for something other than a slip.
 const MOST_THREADS: usize = 1024;
 const MOST_CONCURRENT: usize = 1024;
+/// One token of a prompt and one of its answer.
+const LEAST_CONTEXT: usize = 2;
 const MOST_CONTEXT: usize = 16 * 1024 * 1024;
 
 /// How models run in this process.
@@ -36,8 +38,8 @@ pub struct CandleConfig {
     pub model_directory_chosen: bool,
     /// Threads that compute; `None`: the processors this process may use.
     pub cpu_threads: Option<usize>,
-    /// Tokens one request may hold, prompt and answer together; `None`: what the model was
-    /// trained on.
+    /// The most tokens one request may hold, prompt and answer together; never more than the model
+    /// was trained on, which is also what `None` means.
     pub context_size: Option<usize>,
     /// Requests that run at once on one model; the others wait.
     pub max_concurrent: usize,
@@ -64,10 +66,10 @@ impl CandleConfig {
         let config = CandleConfig {
             model_directory_chosen: model_directory.is_some(),
             model_directory: model_directory.or_else(|| sources.directories.models()),
-            cpu_threads: table.count("cpu_threads", MOST_THREADS)?,
-            context_size: table.count("context_size", MOST_CONTEXT)?,
+            cpu_threads: table.count("cpu_threads", 1..=MOST_THREADS)?,
+            context_size: table.count("context_size", LEAST_CONTEXT..=MOST_CONTEXT)?,
             max_concurrent: table
-                .count("max_concurrent", MOST_CONCURRENT)?
+                .count("max_concurrent", 1..=MOST_CONCURRENT)?
                 .unwrap_or(perilune_engine::EngineOptions::default().max_concurrent),
         };
         table.finish(KEYS)?;

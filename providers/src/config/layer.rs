@@ -2,6 +2,7 @@
 //! table that typed values are taken from, until what is left over are the unknown keys.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -251,14 +252,14 @@ impl Table {
         Ok(taken.map(|(value, _)| value))
     }
 
-    /// A whole number from 1 to `most`.
-    pub(super) fn count(&mut self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
-        let expected = format!("an integer from 1 to {most}");
+    /// A whole number in a range.
+    pub(super) fn count(&mut self, key: &str, range: RangeInclusive<usize>) -> Result<Option<usize>, ConfigError> {
+        let expected = format!("an integer from {} to {}", range.start(), range.end());
         let Some((number, origin)) = self.take(key, &expected, toml::Value::as_integer)? else {
             return Ok(None);
         };
         match usize::try_from(number) {
-            Ok(count) if (1..=most).contains(&count) => Ok(Some(count)),
+            Ok(count) if range.contains(&count) => Ok(Some(count)),
             _ => Err(self.refuse(key, origin, format!("must be {expected}, not `{number}`"))),
         }
     }
