@@ -144,9 +144,12 @@ impl Iopub {
                 },
                 Pending::Now(items) => {
                     for item in items {
+                        // Only text delays the next text, so that the first of an answer leaves at once.
+                        if text_of(&item.publication).is_some() {
+                            flushed = Instant::now();
+                        }
                         self.send_item(&publisher, item).await;
                     }
-                    flushed = Instant::now();
                 }
                 Pending::Closed => return,
             }
