@@ -5,6 +5,9 @@
 //! [`execute`], [`inquiry`], [`lifecycle`], [`output`], [`chat`], [`model`]), the enums that collect them per channel ([`request`],
 //! [`reply`], [`publication`], [`stdin`]), [`codec`], [`connection_file`], and [`transport`] with its two implementations.
 //!
+//! A kernel takes a [`KernelEnds`] from [`zmq::bind`] or [`in_process`], a client a [`ClientEnds`] from [`zmq::connect`] or the same
+//! [`in_process`]; each has a [`Codec`] of its own. [`Closer::close`] is how an end goes without losing what it just sent.
+//!
 //! It knows nothing of Lua, models or providers; it does not dispatch, and it has no opinion on what a message makes somebody do.
 //!
 //! The types are our own rather than those of `jupyter-protocol` 2.0.3, which drops `subshell_id` and the CURVE keys, fixes the header's

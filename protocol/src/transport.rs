@@ -199,7 +199,8 @@ impl ChannelReceiver {
 }
 
 impl PublishSender {
-    /// Publishes a message whose first frame is its topic. Without subscribers it is done at once.
+    /// Publishes a message whose first frame is its topic. Without subscribers it is done at once. It waits for a subscriber whose
+    /// queue is full: in process until it is read or dropped, over ZeroMQ only as long as that subscriber keeps reading.
     pub async fn publish(&self, frames: Frames) -> Result<(), Closed> {
         match &self.0 {
             Publishing::InProcess(publisher) => publisher.publish(frames).await,
