@@ -5,19 +5,25 @@
 //! [`is_complete`] and [`Completions`] serve an editor. This crate has never heard of Jupyter,
 //! of sockets or of a terminal.
 
+mod agents;
 mod cell;
 mod completeness;
 mod completion;
 mod console;
+mod convert;
 mod error;
+mod generation;
 mod host;
 mod input;
 mod interpreter;
 mod interrupt;
+mod json;
 mod lexer;
 mod locals;
+mod models;
 mod modules;
 mod operation;
+mod options;
 mod prelude;
 mod process;
 mod script_error;

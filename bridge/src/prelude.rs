@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Table};
 
 use crate::host::Host;
-use crate::{console, interrupt, modules, operation, process};
+use crate::{agents, console, interrupt, json, models, modules, operation, process};
 
 /// Where the registry holds the shared table.
 const TABLE: &str = "perilune";
@@ -15,7 +15,7 @@ const TABLE: &str = "perilune";
 const CHUNK: &str = "=[perilune]";
 
 /// In the order in which they build upon each other.
-const FILES: [&str; 10] = [
+const FILES: [&str; 9] = [
     include_str!("lua/interrupts.lua"),
     include_str!("lua/errors.lua"),
     include_str!("lua/operations.lua"),
@@ -25,10 +25,10 @@ const FILES: [&str; 10] = [
     include_str!("lua/locals.lua"),
     include_str!("lua/render.lua"),
     include_str!("lua/cells.lua"),
-    include_str!("lua/system.lua"),
 ];
 
-/// Loads the prelude into a new state.
+/// Loads the prelude and every global into a new state. `system.lua` comes last: it takes from
+/// `debug` what the others still use.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let table = lua.create_table()?;
     lua.set_named_registry_value(TABLE, &table)?;
@@ -40,7 +40,10 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     for file in FILES {
         load(lua, file)?;
     }
-    Ok(())
+    json::register(lua, host)?;
+    models::register(lua, host)?;
+    agents::register(lua, host)?;
+    load(lua, include_str!("lua/system.lua"))
 }
 
 /// Runs one more file of the prelude.

@@ -29,3 +29,12 @@ impl ScriptError {
         }
     }
 }
+
+impl From<perilune_providers::Error> for ScriptError {
+    fn from(error: perilune_providers::Error) -> ScriptError {
+        ScriptError {
+            kind: Cow::Borrowed(error.kind().as_str()),
+            message: error.to_string(),
+        }
+    }
+}

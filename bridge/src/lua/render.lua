@@ -120,6 +120,9 @@ function render(value, depth, path)
   elseif kind == "function" or kind == "thread" then
     return "<" .. kind .. ">"
   end
+  if value == host.null then
+    return "json.null"
+  end
   return tostring(value)
 end
 

@@ -1,0 +1,249 @@
+//! One generation for a script: which model, with which seed, and its answer as a whole or in
+//! pieces. It ends with the cell that started it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
+use mlua::{Lua, Table};
+use perilune_providers::{
+    ChatMessage, Event, EventStream, FinishReason, GenerateRequest, ModelSpecifier, Prompt,
+    Registry, ToolCall, Usage,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::convert;
+use crate::host::Host;
+use crate::options::Options;
+use crate::script_error::ScriptError;
+
+/// A generation that has yet to start.
+pub(crate) struct Planned {
+    registry: Arc<Registry>,
+    model: Option<ModelSpecifier>,
+    prompt: Prompt,
+    options: perilune_providers::GenerateOptions,
+    cancel: CancellationToken,
+}
+
+/// A generation under way; dropping it cancels it.
+pub(crate) struct Generation {
+    events: EventStream,
+    answer: Answer,
+    started: Instant,
+    _cancel: DropGuard,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    thinking: String,
+    pub(crate) tool_calls: Vec<ToolCall>,
+    usage: Usage,
+    finish_reason: FinishReason,
+    model: String,
+    duration_ms: u64,
+}
+
+/// Plans a generation of the running cell and gives it its seed.
+pub(crate) fn plan(host: &Host, prompt: Prompt, options: Options) -> Planned {
+    let mut generate = options.generate;
+    if generate.sampling.seed.is_none() {
+        let number = host.next_generation();
+        generate.sampling.seed = host.options.seed.map(|seed| seed.wrapping_add(number));
+    }
+    Planned {
+        registry: Arc::clone(&host.options.registry),
+        model: options.model.or_else(|| host.options.model.clone()),
+        prompt,
+        options: generate,
+        cancel: host.work().child_token(),
+    }
+}
+
+/// The prompt of a conversation with the instructions of `options` in front.
+pub(crate) fn conversation(
+    mut messages: Vec<ChatMessage>,
+    options: &Options,
+) -> Result<Prompt, ScriptError> {
+    if let Some(system) = &options.system {
+        if messages.first().is_some_and(|first| first.role == perilune_providers::Role::System) {
+            return Err(ScriptError::argument(
+                "the option `system` is given and the messages start with a system message; give one of them",
+            ));
+        }
+        messages.insert(0, ChatMessage::system(system.as_str()));
+    }
+    Ok(Prompt::Chat {
+        messages,
+        tools: Vec::new(),
+    })
+}
+
+impl Planned {
+    /// Finds the model and starts.
+    pub(crate) async fn start(self) -> Result<Generation, ScriptError> {
+        let started = Instant::now();
+        let cancel_on_drop = self.cancel.clone().drop_guard();
+        let resolved = self.registry.resolve_or_default(self.model.as_ref()).await?;
+        let request = GenerateRequest {
+            model: resolved.model,
+            prompt: self.prompt,
+            options: self.options,
+        };
+        Ok(Generation {
+            events: resolved.provider.generate(request, self.cancel),
+            answer: Answer {
+                text: String::new(),
+                thinking: String::new(),
+                tool_calls: Vec::new(),
+                usage: Usage::default(),
+                finish_reason: FinishReason::Stop,
+                model: resolved.specifier.to_string(),
+                duration_ms: 0,
+            },
+            started,
+            _cancel: cancel_on_drop,
+        })
+    }
+
+    /// The whole answer.
+    pub(crate) async fn answer(self) -> Result<Answer, ScriptError> {
+        let mut generation = self.start().await?;
+        while generation.next().await?.is_some() {}
+        Ok(generation.answer)
+    }
+}
+
+impl Generation {
+    /// The next piece of text; `None` once the answer is whole.
+    async fn next(&mut self) -> Result<Option<String>, ScriptError> {
+        while let Some(event) = self.events.next().await {
+            match event? {
+                Event::Text(text) => {
+                    self.answer.text.push_str(&text);
+                    return Ok(Some(text));
+                }
+                Event::Thinking(text) => self.answer.thinking.push_str(&text),
+                Event::ToolCall(call) => self.answer.tool_calls.push(call),
+                Event::Usage(usage) => self.answer.usage = usage,
+                Event::Done(FinishReason::Cancelled) => return Err(cancelled()),
+                Event::Done(reason) => {
+                    self.answer.finish_reason = reason;
+                    self.answer.duration_ms =
+                        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    return Ok(None);
+                }
+            }
+        }
+        Err(cancelled())
+    }
+}
+
+fn cancelled() -> ScriptError {
+    ScriptError {
+        kind: perilune_providers::ErrorKind::Cancelled.as_str().into(),
+        message: "the generation was cancelled; a stream ends with the cell that started it".to_owned(),
+    }
+}
+
+impl Answer {
+    /// `{text, usage, finish_reason, model, duration_ms, tool_calls}`.
+    pub(crate) fn into_table(self, lua: &Lua) -> mlua::Result<Table> {
+        let table = lua.create_table()?;
+        table.raw_set("text", self.text)?;
+        if !self.thinking.is_empty() {
+            table.raw_set("thinking", self.thinking)?;
+        }
+        let usage = serde(lua, &self.usage)?;
+        if let mlua::Value::Table(usage) = &usage {
+            usage.raw_set(
+                "total_tokens",
+                self.usage.prompt_tokens.saturating_add(self.usage.completion_tokens),
+            )?;
+        }
+        table.raw_set("usage", usage)?;
+        table.raw_set("finish_reason", serde(lua, &self.finish_reason)?)?;
+        table.raw_set("model", self.model)?;
+        table.raw_set("duration_ms", self.duration_ms)?;
+        table.raw_set("tool_calls", serde(lua, &self.tool_calls)?)?;
+        Ok(table)
+    }
+}
+
+impl mlua::IntoLua for Answer {
+    fn into_lua(self, lua: &Lua) -> mlua::Result<mlua::Value> {
+        self.into_table(lua).map(mlua::Value::Table)
+    }
+}
+
+/// A serialisable value as a Lua value.
+pub(crate) fn serde(lua: &Lua, value: &impl serde::Serialize) -> mlua::Result<mlua::Value> {
+    convert::to_lua(lua, &serde_json::to_value(value).map_err(mlua::Error::external)?)
+}
+
+/// An answer that a script reads piece by piece.
+#[derive(Clone)]
+pub(crate) struct Reading {
+    state: Rc<RefCell<State>>,
+    /// Told the whole answer.
+    whole: Rc<RefCell<Option<Listener>>>,
+}
+
+type Listener = Box<dyn FnOnce(&Answer)>;
+
+enum State {
+    Planned(Planned),
+    Running(Generation),
+    /// Another coroutine waits for its next piece, or the wait was cut short.
+    Taken,
+    Ended,
+}
+
+impl mlua::UserData for Reading {}
+
+impl Reading {
+    /// Nothing happens until the first piece is asked for. `whole` is told the answer if all of it
+    /// is read.
+    pub(crate) fn new(planned: Planned, whole: impl FnOnce(&Answer) + 'static) -> Reading {
+        Reading {
+            state: Rc::new(RefCell::new(State::Planned(planned))),
+            whole: Rc::new(RefCell::new(Some(Box::new(whole)))),
+        }
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(self) -> Result<Option<String>, ScriptError> {
+        let mut generation = match self.state.replace(State::Taken) {
+            State::Planned(planned) => planned.start().await?,
+            State::Running(generation) => generation,
+            State::Ended => {
+                self.state.replace(State::Ended);
+                return Ok(None);
+            }
+            State::Taken => {
+                return Err(ScriptError::argument(
+                    "this stream is over: reading it failed, or another coroutine reads it",
+                ));
+            }
+        };
+        let piece = generation.next().await?;
+        if piece.is_some() {
+            self.state.replace(State::Running(generation));
+            return Ok(piece);
+        }
+        self.state.replace(State::Ended);
+        if let Some(whole) = self.whole.take() {
+            whole(&generation.answer);
+        }
+        Ok(None)
+    }
+
+    /// Ends it at once; what was not read is not generated.
+    pub(crate) fn close(&self) {
+        self.state.replace(State::Ended);
+    }
+}

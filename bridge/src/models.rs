@@ -1,0 +1,238 @@
+//! The global `LocalLLM`: the models this workspace can reach, and answers of one of them.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mlua::{Lua, Table, UserDataRef, Value};
+use perilune_providers::{ModelSpecifier, Prompt, Registry};
+
+use crate::convert::described;
+use crate::generation::{self, Reading, serde};
+use crate::host::Host;
+use crate::operation::{immediate, starter, waiting};
+use crate::options::{self, Accepted, Options};
+use crate::prelude;
+use crate::script_error::ScriptError;
+
+const GENERATE: Accepted = Accepted {
+    function: "LocalLLM.generate",
+    more: &["system"],
+    raw: true,
+};
+const CHAT: Accepted = Accepted {
+    function: "LocalLLM.chat",
+    more: &["system"],
+    raw: false,
+};
+const STREAM: Accepted = Accepted {
+    function: "LocalLLM.stream",
+    more: &["system"],
+    raw: true,
+};
+
+/// Adds the global.
+pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
+    let table = prelude::table(lua)?;
+    let shared = Rc::clone(host);
+    table.set(
+        "open_stream",
+        immediate(lua, host, move |lua, (messages, options): (Value, Value)| {
+            let options = STREAM.read(&options, Options::default())?;
+            let prompt = prompt_of(lua, &messages, &options, &STREAM)?;
+            Ok(Reading::new(generation::plan(&shared, prompt, options), |_| ()))
+        })?,
+    )?;
+    table.set(
+        "next_piece",
+        starter(lua, host, |_, reading: UserDataRef<Reading>| Ok(reading.clone().next()))?,
+    )?;
+    table.set("close_stream", lua.create_function(|_, reading: UserDataRef<Reading>| {
+        reading.close();
+        Ok(())
+    })?)?;
+    prelude::load(lua, include_str!("lua/streams.lua"))?;
+
+    let models = lua.create_table()?;
+    register_answers(lua, host, &models)?;
+    register_registry(lua, host, &models)?;
+    models.set("stream", prelude::function(lua, "stream")?)?;
+    lua.globals().set("LocalLLM", models)
+}
+
+fn register_answers(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<()> {
+    let shared = Rc::clone(host);
+    models.set(
+        "generate",
+        waiting(lua, host, move |lua, (prompt, options): (Value, Value)| {
+            let options = GENERATE.read(&options, Options::default())?;
+            let text = options::prompt(&prompt, GENERATE.function)?;
+            let text = Value::String(lua.create_string(text).map_err(internal)?);
+            let prompt = prompt_of(lua, &text, &options, &GENERATE)?;
+            let planned = generation::plan(&shared, prompt, options);
+            Ok(async move { planned.answer().await.map(|answer| answer.text) })
+        })?,
+    )?;
+    let shared = Rc::clone(host);
+    models.set(
+        "chat",
+        waiting(lua, host, move |lua, (messages, options): (Value, Value)| {
+            let options = CHAT.read(&options, Options::default())?;
+            let prompt = prompt_of(lua, &messages, &options, &CHAT)?;
+            Ok(generation::plan(&shared, prompt, options).answer())
+        })?,
+    )
+}
+
+/// What the model is to continue: a conversation, or with `raw` a text as it is.
+fn prompt_of(
+    lua: &Lua,
+    value: &Value,
+    options: &Options,
+    accepted: &Accepted,
+) -> Result<Prompt, ScriptError> {
+    if !options.raw {
+        let messages = options::messages(lua, value, accepted.function)?;
+        return generation::conversation(messages, options);
+    }
+    if options.system.is_some() {
+        return Err(ScriptError::argument(
+            "the options `system` and `raw` exclude each other; put the instructions into the prompt",
+        ));
+    }
+    options::prompt(value, accepted.function).map(Prompt::Raw)
+}
+
+fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<()> {
+    models.set("status", asking(lua, host, "LocalLLM.status", optional_name, |registry, backend| async move {
+        let status = registry.status(backend.as_deref()).await?;
+        Ok(Answered(move |lua: &Lua| {
+            let list = lua.create_table()?;
+            for instance in &status {
+                let entry = lua.create_table()?;
+                entry.raw_set("backend", instance.instance.as_str())?;
+                entry.raw_set("type", instance.provider_type.as_str())?;
+                entry.raw_set("status", serde(lua, &instance.health.status)?)?;
+                entry.raw_set("detail", instance.health.detail.as_str())?;
+                entry.raw_set("loaded", serde(lua, &instance.loaded)?)?;
+                if backend.is_some() {
+                    return Ok(Value::Table(entry));
+                }
+                list.raw_push(entry)?;
+            }
+            Ok(Value::Table(list))
+        }))
+    })?)?;
+    models.set("list", asking(lua, host, "LocalLLM.list", optional_name, |registry, backend| async move {
+        let mut instances = Vec::new();
+        for listed in registry.list(backend.as_deref()).await? {
+            match listed.models {
+                Ok(models) => instances.push((listed.instance, models)),
+                // Asked for by name, a backend that cannot answer is an error; among others it has no models.
+                Err(error) if backend.is_some() => return Err(error.into()),
+                Err(error) => tracing::warn!(backend = listed.instance, %error, "a backend cannot list its models"),
+            }
+        }
+        Ok(Answered(move |lua: &Lua| {
+            let list = lua.create_table()?;
+            for (instance, models) in &instances {
+                for model in models {
+                    let entry = serde(lua, model)?;
+                    if let Value::Table(entry) = &entry {
+                        entry.raw_set("backend", instance.as_str())?;
+                        entry.raw_set("location", model.location.to_string())?;
+                        if let Ok(specifier) = ModelSpecifier::local(&model.name, instance) {
+                            entry.raw_set("specifier", specifier.to_string())?;
+                        }
+                    }
+                    list.raw_push(entry)?;
+                }
+            }
+            Ok(Value::Table(list))
+        }))
+    })?)?;
+    models.set("info", asking(lua, host, "LocalLLM.info", model_name, |registry, model| async move {
+        let resolved = registry.resolve_or_default(model.as_ref()).await?;
+        let info = resolved.local()?.info(&resolved.model).await?;
+        Ok(Answered(move |lua: &Lua| named(serde(lua, &info)?, &resolved.specifier)))
+    })?)?;
+    models.set("load", asking(lua, host, "LocalLLM.load", model_name, |registry, model| async move {
+        let resolved = registry.resolve_or_default(model.as_ref()).await?;
+        let loaded = resolved.local()?.load(&resolved.model).await?;
+        Ok(Answered(move |lua: &Lua| named(serde(lua, &loaded)?, &resolved.specifier)))
+    })?)?;
+    models.set("unload", asking(lua, host, "LocalLLM.unload", model_name, |registry, model| async move {
+        let resolved = registry.resolve_or_default(model.as_ref()).await?;
+        resolved.local()?.unload(&resolved.model).await?;
+        Ok(Answered(|_: &Lua| Ok(Value::Boolean(true))))
+    })?)
+}
+
+/// A table with the whole name of the model it is about.
+fn named(value: Value, specifier: &ModelSpecifier) -> mlua::Result<Value> {
+    if let Value::Table(table) = &value {
+        table.raw_set("specifier", specifier.to_string())?;
+    }
+    Ok(value)
+}
+
+/// A function of one argument that asks the registry.
+fn asking<A, Ask, F, T>(
+    lua: &Lua,
+    host: &Rc<Host>,
+    function: &'static str,
+    argument: impl Fn(&Host, &Value, &str) -> Result<A, ScriptError> + 'static,
+    ask: Ask,
+) -> mlua::Result<mlua::Function>
+where
+    Ask: Fn(Arc<Registry>, A) -> F + 'static,
+    F: Future<Output = Result<T, ScriptError>> + 'static,
+    T: mlua::IntoLuaMulti + 'static,
+{
+    let shared = Rc::clone(host);
+    waiting(lua, host, move |_, value: Value| {
+        let argument = argument(&shared, &value, function)?;
+        Ok(ask(Arc::clone(&shared.options.registry), argument))
+    })
+}
+
+/// A value that is made once it can be: on the interpreter thread.
+struct Answered<F>(F);
+
+impl<F: FnOnce(&Lua) -> mlua::Result<Value>> mlua::IntoLua for Answered<F> {
+    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
+        (self.0)(lua)
+    }
+}
+
+fn optional_name(_: &Host, value: &Value, function: &str) -> Result<Option<String>, ScriptError> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::String(name) => Ok(Some(name.to_string_lossy())),
+        other => Err(ScriptError::argument(format!(
+            "the backend of {function} is {}; expected a name like \"candle\", or nothing for all",
+            described(other)
+        ))),
+    }
+}
+
+fn model_name(host: &Host, value: &Value, function: &str) -> Result<Option<ModelSpecifier>, ScriptError> {
+    match value {
+        Value::Nil => Ok(host.options.model.clone()),
+        Value::String(name) => match name.to_string_lossy().parse::<ModelSpecifier>() {
+            Ok(specifier) => Ok(Some(specifier)),
+            Err(error) => Err(perilune_providers::Error::from(error).into()),
+        },
+        other => Err(ScriptError::argument(format!(
+            "the model of {function} is {}; expected a name like \"local/moonlet@candle\"",
+            described(other)
+        ))),
+    }
+}
+
+fn internal(error: mlua::Error) -> ScriptError {
+    ScriptError {
+        kind: "internal".into(),
+        message: error.to_string(),
+    }
+}

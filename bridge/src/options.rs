@@ -1,0 +1,341 @@
+//! The options that scripts pass to models and agents, and the messages: read by hand, so that a
+//! mistake is told with the option, the value and what was expected.
+
+use mlua::{Lua, Table, Value};
+use perilune_providers::{ChatMessage, GenerateOptions, ModelSpecifier, Role, ToolCall};
+
+use crate::convert::{self, described};
+use crate::script_error::ScriptError;
+
+/// The options that say how to generate, which every call takes.
+const GENERATION: [&str; 11] = [
+    "model",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repeat_penalty",
+    "max_tokens",
+    "seed",
+    "stop",
+    "truncate",
+    "raw",
+];
+
+/// Names this near to a known one are taken for a slip of it.
+const NEAR: f64 = 0.8;
+
+/// What a call asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) model: Option<ModelSpecifier>,
+    /// Instructions before the conversation: `system`, or an agent's `system_prompt`.
+    pub(crate) system: Option<String>,
+    /// Whether the prompt goes to the model as it is, without its chat template.
+    pub(crate) raw: bool,
+    /// An agent's `prompt`.
+    pub(crate) prompt: Option<String>,
+    pub(crate) generate: GenerateOptions,
+}
+
+/// Which options a function takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    /// The function, as errors name it.
+    pub(crate) function: &'static str,
+    /// What it takes beside those of every call.
+    pub(crate) more: &'static [&'static str],
+    /// Whether it takes `raw`.
+    pub(crate) raw: bool,
+}
+
+impl Accepted {
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        let raw = self.raw;
+        GENERATION
+            .into_iter()
+            .filter(move |name| raw || *name != "raw")
+            .chain(self.more.iter().copied())
+    }
+
+    /// Reads a table of options over `base`.
+    pub(crate) fn read(&self, value: &Value, base: Options) -> Result<Options, ScriptError> {
+        let table = match value {
+            Value::Nil => return Ok(base),
+            Value::Table(table) => table,
+            other => {
+                return Err(ScriptError::argument(format!(
+                    "the options of {} are {}; expected a table like {{temperature = 0.5}}",
+                    self.function,
+                    described(other)
+                )));
+            }
+        };
+        let mut options = base;
+        for pair in table.pairs::<Value, Value>() {
+            let (key, value) = pair.map_err(|error| ScriptError::argument(error.to_string()))?;
+            let Value::String(name) = &key else {
+                return Err(ScriptError::argument(format!(
+                    "the options of {} have the key {}; expected names of options",
+                    self.function,
+                    described(&key)
+                )));
+            };
+            let name = name.to_string_lossy();
+            let option = One {
+                function: self.function,
+                name: &name,
+                value: &value,
+            };
+            if !self.names().any(|known| known == name) {
+                return Err(self.unknown(&name));
+            }
+            option.set(&mut options)?;
+        }
+        Ok(options)
+    }
+
+    fn unknown(&self, name: &str) -> ScriptError {
+        let nearest = nearest(name, self.names())
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        let known: Vec<String> = self.names().map(|name| format!("`{name}`")).collect();
+        ScriptError::argument(format!(
+            "unknown option `{name}` of {}{nearest}{}known: {}",
+            self.function,
+            if nearest.is_empty() { "; " } else { " " },
+            known.join(", ")
+        ))
+    }
+}
+
+/// The known name that `name` is most likely a slip of.
+fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    known
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, known)| known)
+}
+
+/// One option as a script wrote it.
+struct One<'a> {
+    function: &'a str,
+    name: &'a str,
+    value: &'a Value,
+}
+
+impl One<'_> {
+    fn set(&self, options: &mut Options) -> Result<(), ScriptError> {
+        let generate = &mut options.generate;
+        match self.name {
+            "model" => options.model = Some(self.model()?),
+            "temperature" => generate.sampling.temperature = Some(self.number()?),
+            "top_k" => generate.sampling.top_k = Some(self.count(0)?),
+            "top_p" => generate.sampling.top_p = Some(self.number()?),
+            "min_p" => generate.sampling.min_p = Some(self.number()?),
+            "repeat_penalty" => generate.sampling.repeat_penalty = Some(self.number()?),
+            "max_tokens" => generate.max_tokens = Some(self.count(1)?),
+            "seed" => generate.sampling.seed = Some(self.seed()?),
+            "stop" => generate.stop = self.texts()?,
+            "truncate" => generate.truncate = self.truth()?,
+            "raw" => options.raw = self.truth()?,
+            "system" | "system_prompt" => options.system = Some(self.text()?),
+            _ => options.prompt = Some(self.text()?),
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, expected: &str) -> ScriptError {
+        ScriptError::argument(format!(
+            "option `{}` of {} is {}; expected {expected}",
+            self.name,
+            self.function,
+            described(self.value)
+        ))
+    }
+
+    fn model(&self) -> Result<ModelSpecifier, ScriptError> {
+        self.text()?.parse().map_err(|error: perilune_providers::SpecifierError| {
+            ScriptError::from(perilune_providers::Error::from(error))
+        })
+    }
+
+    fn number(&self) -> Result<f32, ScriptError> {
+        match self.value {
+            Value::Integer(number) => Ok(*number as f32),
+            Value::Number(number) if number.is_finite() => Ok(*number as f32),
+            _ => Err(self.wrong("a number")),
+        }
+    }
+
+    fn count(&self, least: u32) -> Result<u32, ScriptError> {
+        whole(self.value)
+            .and_then(|count| u32::try_from(count).ok())
+            .filter(|count| *count >= least)
+            .ok_or_else(|| self.wrong(&format!("a whole number from {least} to {}", u32::MAX)))
+    }
+
+    fn seed(&self) -> Result<u64, ScriptError> {
+        whole(self.value)
+            .and_then(|seed| u64::try_from(seed).ok())
+            .ok_or_else(|| self.wrong("a whole number from 0 on"))
+    }
+
+    fn truth(&self) -> Result<bool, ScriptError> {
+        match self.value {
+            Value::Boolean(truth) => Ok(*truth),
+            _ => Err(self.wrong("true or false")),
+        }
+    }
+
+    fn text(&self) -> Result<String, ScriptError> {
+        match self.value {
+            Value::String(text) => utf8(text).ok_or_else(|| self.wrong("UTF-8 text")),
+            _ => Err(self.wrong("a string")),
+        }
+    }
+
+    /// A string, or a list of them.
+    fn texts(&self) -> Result<Vec<String>, ScriptError> {
+        let expected = "a string or a list of strings";
+        match self.value {
+            Value::Table(table) => {
+                if table.pairs::<Value, Value>().count() != table.raw_len() {
+                    return Err(self.wrong(expected));
+                }
+                (1..=table.raw_len())
+                    .map(|index| match table.raw_get(index) {
+                        Ok(Value::String(text)) => utf8(&text).ok_or_else(|| self.wrong(expected)),
+                        _ => Err(self.wrong(expected)),
+                    })
+                    .collect()
+            }
+            Value::String(_) => Ok(vec![self.text()?]),
+            _ => Err(self.wrong(expected)),
+        }
+    }
+}
+
+fn whole(value: &Value) -> Option<i64> {
+    match value {
+        Value::Integer(number) => Some(*number),
+        Value::Number(number) if number.fract() == 0.0 && number.abs() < 2f64.powi(53) => {
+            Some(*number as i64)
+        }
+        _ => None,
+    }
+}
+
+fn utf8(text: &mlua::LuaString) -> Option<String> {
+    String::from_utf8(text.as_bytes().to_vec()).ok()
+}
+
+/// A prompt: a string.
+pub(crate) fn prompt(value: &Value, function: &str) -> Result<String, ScriptError> {
+    match value {
+        Value::String(text) => utf8(text).ok_or_else(|| {
+            ScriptError::argument(format!("the prompt of {function} is no UTF-8 text"))
+        }),
+        other => Err(ScriptError::argument(format!(
+            "the prompt of {function} is {}; expected a string",
+            described(other)
+        ))),
+    }
+}
+
+/// The messages of a conversation: a list of them, or a string for what the user says.
+pub(crate) fn messages(
+    lua: &Lua,
+    value: &Value,
+    function: &str,
+) -> Result<Vec<ChatMessage>, ScriptError> {
+    let table = match value {
+        Value::String(_) => return Ok(vec![ChatMessage::user(prompt(value, function)?)]),
+        Value::Table(table) => table,
+        other => {
+            return Err(ScriptError::argument(format!(
+                "the messages of {function} are {}; expected a string or a list like \
+                 {{{{role = \"user\", content = \"...\"}}}}",
+                described(other)
+            )));
+        }
+    };
+    let length = table.raw_len();
+    if length == 0 || table.pairs::<Value, Value>().count() != length {
+        return Err(ScriptError::argument(format!(
+            "the messages of {function} are no list of messages; expected one like \
+             {{{{role = \"user\", content = \"...\"}}}}"
+        )));
+    }
+    (1..=length)
+        .map(|index| match table.raw_get(index) {
+            Ok(Value::Table(message)) => message_of(lua, &message, index),
+            Ok(other) => Err(ScriptError::argument(format!(
+                "messages[{index}] is {}; expected a table with `role` and `content`",
+                described(&other)
+            ))),
+            Err(error) => Err(ScriptError::argument(error.to_string())),
+        })
+        .collect()
+}
+
+const MESSAGE_FIELDS: [&str; 5] = ["role", "content", "name", "tool_call_id", "tool_calls"];
+
+fn message_of(lua: &Lua, table: &Table, index: usize) -> Result<ChatMessage, ScriptError> {
+    let mut role = None;
+    let mut message = ChatMessage::user("");
+    let mut content = false;
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair.map_err(|error| ScriptError::argument(error.to_string()))?;
+        let name = match &key {
+            Value::String(name) => name.to_string_lossy(),
+            other => described(other),
+        };
+        let text = || match &value {
+            Value::String(text) => utf8(text),
+            _ => None,
+        };
+        let wrong = |expected: &str| {
+            ScriptError::argument(format!(
+                "messages[{index}].{name} is {}; expected {expected}",
+                described(&value)
+            ))
+        };
+        match name.as_str() {
+            "role" => {
+                let expected = "\"system\", \"user\", \"assistant\" or \"tool\"";
+                let named = text().ok_or_else(|| wrong(expected))?;
+                let roles = [Role::System, Role::User, Role::Assistant, Role::Tool];
+                let known = roles.into_iter().find(|role| role.as_str() == named);
+                role = Some(known.ok_or_else(|| wrong(expected))?);
+            }
+            "content" => {
+                message.content = text().ok_or_else(|| wrong("UTF-8 text"))?;
+                content = true;
+            }
+            "name" => message.name = Some(text().ok_or_else(|| wrong("a string"))?),
+            "tool_call_id" => message.tool_call_id = Some(text().ok_or_else(|| wrong("a string"))?),
+            "tool_calls" => {
+                let json = convert::to_json(lua, &value, &format!("messages[{index}].tool_calls"))?;
+                message.tool_calls = serde_json::from_value::<Vec<ToolCall>>(json)
+                    .map_err(|error| wrong(&format!("a list of {{id, name, arguments}} ({error})")))?;
+            }
+            _ => {
+                let near = nearest(&name, MESSAGE_FIELDS.into_iter())
+                    .map(|near| format!("; did you mean `{near}`?"))
+                    .unwrap_or_default();
+                return Err(ScriptError::argument(format!(
+                    "messages[{index}] has the unknown field `{name}`{near}"
+                )));
+            }
+        }
+    }
+    message.role = role.ok_or_else(|| {
+        ScriptError::argument(format!("messages[{index}] has no `role`; expected \"system\", \"user\", \"assistant\" or \"tool\""))
+    })?;
+    if !content && message.tool_calls.is_empty() {
+        return Err(ScriptError::argument(format!("messages[{index}] has no `content`; expected a string")));
+    }
+    Ok(message)
+}
