@@ -1,5 +1,6 @@
 //! Why a command did not end well: what stderr says and which code the process ends with.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Error;
@@ -30,10 +31,15 @@ impl Failure {
             Failure::OutputClosed => (141, None),
         };
         if let Some(error) = error {
-            eprintln!("error: {}", one_line(&chain(&error)));
+            tell(&format!("error: {}", one_line(&chain(&error))));
         }
         ExitCode::from(code)
     }
+}
+
+/// Prints a line to stderr; if nobody listens there, nobody is told.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// The error with its causes, without those that it quotes already.

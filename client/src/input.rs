@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
+use crate::failure::tell;
 use perilune_protocol::{InputReply, InputRequest};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -19,7 +20,7 @@ pub async fn read(request: InputRequest) -> io::Result<InputReply> {
     }
     let reply = tokio::task::spawn_blocking(|| line(&mut io::stdin().lock())).await.map_err(io::Error::other)??;
     if hidden.is_some() {
-        eprintln!();
+        tell("");
     }
     Ok(reply)
 }

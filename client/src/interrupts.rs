@@ -13,9 +13,9 @@ use crate::input;
 pub struct Interrupts(watch::Receiver<bool>);
 
 impl Interrupts {
-    /// Takes SIGINT, SIGTERM and SIGHUP over, for the rest of the process.
+    /// Takes SIGINT and SIGTERM over, for the rest of the process. SIGHUP keeps its meaning, so that `nohup` keeps its own.
     pub fn listen() -> io::Result<Interrupts> {
-        let mut signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
         for signal in &mut signals {
             if let Err(error) = signal {
                 return Err(io::Error::new(error.kind(), error.to_string()));

@@ -86,13 +86,13 @@ async fn program(program: Program, global: &Global) -> Result<ExitCode, Failure>
 }
 
 async fn kernel(command: Kernel, global: Global) -> Result<(), Failure> {
+    let takes_connect = matches!(command, Kernel::Status { .. } | Kernel::Stop { .. });
+    if global.connect.is_some() && !takes_connect {
+        let what = "`--connect` names a kernel that runs already; this command takes none";
+        return Err(Failure::Usage(anyhow!(what)));
+    }
     match command {
         Kernel::Start { connection_file, detach, detached } => {
-            if global.connect.is_some() {
-                return Err(Failure::Usage(anyhow!(
-                    "`kernel start` takes `--connection-file`; `--connect` is for a kernel that runs"
-                )));
-            }
             if detach {
                 detach::start(connection_file, global.output, &listen()?).await
             } else {

@@ -1,6 +1,6 @@
 //! What a command shows: a script's output as it comes, or one JSON object at the end.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use anyhow::{Context, Error};
 use perilune_protocol::{MimeBundle, Publication, StreamName};
@@ -66,9 +66,9 @@ impl Output {
         }
     }
 
-    /// Prints an error below what was printed so far.
+    /// Prints an error, on a terminal below what was printed so far.
     pub fn complain(&mut self, text: &str) -> Result<(), Failure> {
-        if self.line_is_open {
+        if self.line_is_open && io::stdout().is_terminal() {
             write(&mut io::stdout(), "\n")?;
         }
         write(&mut io::stderr(), text)

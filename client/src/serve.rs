@@ -63,7 +63,7 @@ async fn serve(
     let ending = tokio::spawn({
         let stop = stop.clone();
         async move {
-            let Signals { mut interrupt, mut terminate, mut hangup } = signals;
+            let Signals { mut interrupt, mut terminate } = signals;
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => match &interrupter {
@@ -72,7 +72,6 @@ async fn serve(
                         None => break,
                     },
                     _ = terminate.recv() => break,
-                    _ = hangup.recv() => break,
                     () = gone(launcher.as_ref()) => {
                         info!("the launcher is gone");
                         break;
@@ -214,18 +213,14 @@ async fn gone(launcher: Option<&Launcher>) {
     }
 }
 
+/// What ends a kernel in the foreground. SIGHUP keeps its meaning, so that `nohup` keeps its own.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 }

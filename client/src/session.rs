@@ -19,7 +19,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::input;
 use crate::interrupts::Interrupts;
 
@@ -73,6 +73,14 @@ impl Session {
 
     /// Opens a conversation with a kernel elsewhere, and returns what it says about itself.
     pub async fn connect(path: &Path, interrupts: &Interrupts) -> Result<(Session, KernelInfoReply), Failure> {
+        let mut interrupted = interrupts.clone();
+        tokio::select! {
+            session = Session::reach(path, interrupts) => session,
+            () = interrupted.wait() => Err(Failure::Interrupted),
+        }
+    }
+
+    async fn reach(path: &Path, interrupts: &Interrupts) -> Result<(Session, KernelInfoReply), Failure> {
         let file = ConnectionFile::read(path).map_err(|error| Failure::Connection(error.into()))?;
         let kernel = format!("the kernel of `{}`", path.display());
         let ends = zmq::connect(&file, GREETING_PATIENCE).await;
@@ -215,7 +223,7 @@ impl Session {
 pub fn open_kernel() -> Result<Kernel, Error> {
     let kernel = Kernel::open(&Settings::default())?;
     for warning in kernel.warnings() {
-        eprintln!("warning: {warning}");
+        tell(&format!("warning: {warning}"));
     }
     Ok(kernel)
 }
@@ -290,7 +298,7 @@ impl Exchange<'_> {
                 () = &mut silence => return Err(self.lost("has died: it gives no sign of life any more")),
                 () = until(self.stopping.map(|stopping| stopping.again)) => self.interrupt(&control.sender).await?,
                 () = until(self.stopping.map(|stopping| stopping.deadline)) => {
-                    eprintln!("warning: {} did not stop in {} s and may still be busy", self.kernel, INTERRUPT_PATIENCE.as_secs());
+                    tell(&format!("warning: {} did not stop in {} s and may still be busy", self.kernel, INTERRUPT_PATIENCE.as_secs()));
                     return Err(self.failure.take().unwrap_or(Failure::Interrupted));
                 }
             }

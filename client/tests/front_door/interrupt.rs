@@ -77,7 +77,7 @@ fn a_kernel_that_dies_is_noticed_within_five_seconds() {
         kernel.process().signal("KILL");
         let started = Instant::now();
         // Its input stays open: only the kernel's death can end it.
-        until(|| !run.is_running());
+        run.expect_end();
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
         run.finish().expect_error(3, &["kernel.json", "died"]);
         std::fs::remove_file(&kernel.connection_file).unwrap();

@@ -55,12 +55,6 @@ impl Home {
         Running::start(self.command(arguments))
     }
 
-    /// Runs `code` as a script.
-    pub fn script(&self, code: &str) -> Finished {
-        let file = self.file("script.lua", code);
-        self.perilune(&["run", &file])
-    }
-
     /// Starts a kernel with a connection file of this name.
     pub fn kernel(&self, name: &str) -> Kernel {
         Kernel::start(self, name)
@@ -137,6 +131,13 @@ impl Running {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until its output ends, while its input stays open.
+    pub fn expect_end(&mut self) -> &mut Running {
+        let rest = self.rest(true);
+        assert_eq!(rest, "");
+        self
     }
 
     /// Ends its input and waits for its end.
