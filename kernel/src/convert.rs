@@ -1,13 +1,13 @@
 //! Every translation between messages (`protocol`) and the types of `bridge` and `providers`. Nothing else knows both.
 
+use std::collections::BTreeMap;
+
 use perilune_bridge::{Completeness, CompletionKind, Completions, Failure};
 use perilune_protocol as wire;
 use perilune_protocol::MimeBundle;
 use perilune_providers as providers;
-use perilune_providers::{HealthStatus, ModelSpecifier, Prompt, Provider, Sampling};
+use perilune_providers::{ErrorKind, HealthStatus, ModelSpecifier, Prompt, Sampling};
 use serde_json::{Map, Value, json};
-
-use std::collections::BTreeMap;
 
 use crate::dispatch::refusal;
 
@@ -96,14 +96,6 @@ fn kind_word(kind: CompletionKind) -> &'static str {
 
 pub(crate) fn error_reply(error: &providers::Error) -> wire::ErrorReply {
     refusal("ModelError", &error.to_string(), error.kind().as_str())
-}
-
-pub(crate) fn backend_error(backend: &str, error: &providers::Error) -> wire::BackendError {
-    wire::BackendError {
-        backend: backend.to_owned(),
-        kind: error.kind().as_str().to_owned(),
-        message: error.to_string(),
-    }
 }
 
 // What is asked of a model
@@ -208,24 +200,36 @@ pub(crate) fn finish_reason(reason: providers::FinishReason) -> wire::FinishReas
 
 // What the registry knows
 
-/// Adds an instance's models; one that cannot be asked for is listed as an error.
-pub(crate) fn listed(reply: &mut wire::ListReply, backend: &str, models: Vec<providers::ModelEntry>) {
-    for entry in models {
-        if let Some(problem) = entry.problem {
-            reply.errors.push(wire::BackendError {
-                backend: backend.to_owned(),
-                kind: providers::ErrorKind::InvalidRequest.as_str().to_owned(),
-                message: format!("`{}`: {problem}", entry.name),
-            });
-            continue;
+/// A model that cannot be asked for, and an instance that cannot answer, are among the errors.
+pub(crate) fn list_reply(instances: Vec<providers::InstanceModels>) -> wire::ListReply {
+    let mut reply = wire::ListReply::default();
+    for providers::InstanceModels { instance: backend, models, .. } in instances {
+        match models {
+            Ok(models) => models.into_iter().for_each(|model| list_model(&mut reply, &backend, model)),
+            Err(error) => reply.errors.push(wire::BackendError {
+                kind: error.kind().as_str().to_owned(),
+                message: error.to_string(),
+                backend,
+            }),
         }
-        reply.models.push(wire::ListedModel {
+    }
+    reply
+}
+
+fn list_model(reply: &mut wire::ListReply, backend: &str, model: providers::ModelEntry) {
+    match model.problem {
+        None => reply.models.push(wire::ListedModel {
             backend: backend.to_owned(),
-            name: entry.name,
-            size_bytes: Some(entry.size_bytes),
-            loaded: entry.loaded,
-            location: Some(entry.location.to_string()),
-        });
+            name: model.name,
+            size_bytes: Some(model.size_bytes),
+            loaded: model.loaded,
+            location: Some(model.location.to_string()),
+        }),
+        Some(problem) => reply.errors.push(wire::BackendError {
+            backend: backend.to_owned(),
+            kind: ErrorKind::InvalidRequest.as_str().to_owned(),
+            message: format!("`{}`: {problem}", model.name),
+        }),
     }
 }
 
@@ -264,16 +268,13 @@ pub(crate) fn loaded_model(backend: &str, model: providers::LoadedModel) -> wire
     }
 }
 
-pub(crate) fn backend_status(
-    instance: &dyn Provider,
-    health: providers::Health,
-    loaded: Vec<providers::LoadedModel>,
-) -> wire::BackendStatus {
-    wire::BackendStatus {
-        backend: instance.name().to_owned(),
-        provider_type: instance.provider_type().to_string(),
-        healthy: health.status != HealthStatus::Unavailable,
-        message: Some(health.detail),
-        loaded: loaded.into_iter().map(|model| loaded_model(instance.name(), model)).collect(),
-    }
+pub(crate) fn status_reply(instances: Vec<providers::InstanceStatus>) -> wire::StatusReply {
+    let backends = instances.into_iter().map(|status| wire::BackendStatus {
+        provider_type: status.provider_type.to_string(),
+        healthy: status.health.status != HealthStatus::Unavailable,
+        message: Some(status.health.detail),
+        loaded: status.loaded.into_iter().map(|model| loaded_model(&status.instance, model)).collect(),
+        backend: status.instance,
+    });
+    wire::StatusReply { backends: backends.collect() }
 }

@@ -16,7 +16,7 @@ pub(crate) async fn run(context: &Arc<Context>, asker: &Asker, request: ExecuteR
     let run = request.perilune.clone().unwrap_or_default();
     let model = match run.model.as_deref().map(str::parse::<ModelSpecifier>).transpose() {
         Ok(model) => model,
-        Err(error) => return Some(models::failed(&asker.header.msg_type, &error.into())),
+        Err(error) => return Some(models::failed(asker, &error.into())),
     };
     let options = WorkspaceOptions {
         registry: context.registry.clone(),
