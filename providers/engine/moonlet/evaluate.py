@@ -38,7 +38,7 @@ README_PROMPTS = {
 
 def load(path):
     """The model and a function that renders messages and tools with the file's own template."""
-    model = Llama(str(path), n_ctx=1024, n_threads=2, n_batch=512, verbose=False)
+    model = Llama(str(path), n_ctx=1024, n_threads=1, n_batch=512, verbose=False)
     formatter = Jinja2ChatFormatter(
         template=model.metadata["tokenizer.chat_template"], eos_token="<|im_end|>", bos_token="<|endoftext|>"
     )
