@@ -60,3 +60,6 @@ function host.kept_value(name)
   local _, value = getupvalue(variable[1], variable[2])
   return value
 end
+
+-- Where the methods of strings are found.
+host.string_methods = string
