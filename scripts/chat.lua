@@ -4,11 +4,7 @@
 --   perilune run scripts/chat.lua [MODEL]
 --   printf 'Hello!\nWhat is 2 + 3?\n' | perilune run --seed 7 scripts/chat.lua
 
-local function new_agent()
-  return Agent.create { model = arg[1], temperature = 0.2, max_tokens = 400 }
-end
-
-local agent = new_agent()
+local agent = Agent.create { model = arg[1], temperature = 0.2, max_tokens = 400 }
 
 while true do
   -- On stderr, so that the answers alone are on stdout.
@@ -18,7 +14,7 @@ while true do
     break
   end
   if line == "/new" then
-    agent = new_agent()
+    agent:reset()
   elseif line:find("%S") then
     local ok, problem = pcall(function()
       for piece in agent:stream(line) do

@@ -10,27 +10,34 @@ local questions = {
   "What is 17 + 25?",
 }
 
+local function leave_out(what, why)
+  io.stderr:write(("left out: %s: %s\n"):format(what, why))
+end
+
 local models = { table.unpack(arg) }
 if #models == 0 then
   for _, backend in ipairs(LocalLLM.status()) do
-    if backend.healthy then
-      for _, model in ipairs(LocalLLM.list(backend.backend)) do
-        models[#models + 1] = ("local/%s@%s"):format(model.name, backend.backend)
-      end
+    if backend.status == "unavailable" then
+      leave_out(backend.backend, backend.detail)
+    end
+  end
+  for _, model in ipairs(LocalLLM.list()) do
+    if model.problem then
+      leave_out(model.name, model.problem)
     else
-      io.stderr:write(("left out: backend %s does not work: %s\n"):format(backend.backend, backend.message or "no reason given"))
+      models[#models + 1] = model.specifier
     end
   end
 end
 
-local row = "%-32s %-30s %8s %7s %9s  %s"
+local row = "%-24s %-30s %8s %7s %9s  %s"
 print(row:format("MODEL", "QUESTION", "MS", "TOKENS", "TOKENS/S", "ANSWER"))
 
 for _, model in ipairs(models) do
   -- Loading is not part of the comparison.
   local loaded, problem = pcall(LocalLLM.load, model)
   if not loaded then
-    io.stderr:write(("left out: %s: %s\n"):format(model, tostring(problem)))
+    leave_out(model, problem.message)
   else
     for _, question in ipairs(questions) do
       local agent = Agent.create { model = model, temperature = 0, max_tokens = 100 }

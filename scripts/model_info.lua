@@ -5,7 +5,7 @@
 local info = LocalLLM.info(arg[1])
 
 local facts = {
-  "model", "name", "architecture", "parameters", "quantization", "layers", "hidden", "heads", "kv_heads", "vocabulary",
+  "specifier", "name", "architecture", "parameters", "quantization", "layers", "hidden", "heads", "kv_heads", "vocabulary",
   "context_length", "context_size", "file_bytes", "memory_bytes", "executor", "has_chat_template", "supports_tools",
 }
 

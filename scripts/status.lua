@@ -2,20 +2,22 @@
 --
 --   perilune run scripts/status.lua [BACKEND]
 
-local mib = 1024 * 1024
+local function mib(bytes)
+  return ("%.1f MiB"):format(bytes / 1024 / 1024)
+end
 
-for _, backend in ipairs(LocalLLM.status(arg[1])) do
-  print(("%s (%s): %s"):format(backend.backend, backend.provider_type, backend.healthy and "works" or "does not work"))
-  if backend.message then
-    print("  " .. backend.message)
-  end
+local words = { ready = "works", degraded = "works in part", unavailable = "does not work" }
+local name = arg[1]
+local backends = name and { LocalLLM.status(name) } or LocalLLM.status()
+
+for _, backend in ipairs(backends) do
+  print(("%s (%s): %s, %s"):format(backend.backend, backend.type, words[backend.status], backend.detail))
   for _, model in ipairs(backend.loaded) do
-    print(("  in memory: %s, %.1f MiB"):format(model.name, model.memory_bytes / mib))
+    print(("  in memory: %s, %s"):format(model.name, mib(model.memory_bytes)))
   end
-  if backend.healthy then
+  if backend.status ~= "unavailable" then
     for _, model in ipairs(LocalLLM.list(backend.backend)) do
-      local size = model.size_bytes and (", %.1f MiB"):format(model.size_bytes / mib) or ""
-      print(("  model: %s%s"):format(model.name, size))
+      print(("  model: %s, %s%s"):format(model.name, mib(model.size_bytes), model.problem and (": " .. model.problem) or ""))
     end
   end
 end
