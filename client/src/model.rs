@@ -106,14 +106,14 @@ fn list(reply: &ListReply) -> String {
 
 fn status(reply: &StatusReply) -> String {
     let mut table = Table::new(["backend", "type", "state", "in memory", ""]);
-    for BackendStatus { backend, provider_type, healthy, message, loaded } in &reply.backends {
+    for BackendStatus { backend, provider_type, status, detail, loaded } in &reply.backends {
         let names: Vec<&str> = loaded.iter().map(|model| model.name.as_str()).collect();
         table.row([
             backend.clone(),
             provider_type.clone(),
-            if *healthy { "works" } else { "down" }.to_owned(),
+            status.as_str().to_owned(),
             if names.is_empty() { "-".to_owned() } else { names.join(", ") },
-            message.clone().unwrap_or_default(),
+            detail.clone(),
         ]);
     }
     if table.is_empty() { "no backends; the configuration disables them all\n".to_owned() } else { table.to_string() }
@@ -147,7 +147,7 @@ fn info(reply: &ModelInfoReply) -> String {
     let number = |number: Option<u64>| number.map(|number| number.to_string());
     let answer = |answer: Option<bool>| answer.map(|yes| if yes { "yes" } else { "no" }.to_owned());
     let facts = [
-        ("model", Some(reply.model.clone())),
+        ("specifier", Some(reply.specifier.clone())),
         ("name", reply.name.clone().filter(|name| !name.is_empty())),
         ("architecture", reply.architecture.clone()),
         ("parameters", reply.parameters.map(count)),
@@ -177,8 +177,7 @@ mod tests {
     fn a_backend_that_is_down_is_named_with_its_reason() {
         let errors = vec![BackendError { backend: "ollama".into(), kind: "network".into(), message: "refused".into() }];
         assert_eq!(list(&ListReply { models: Vec::new(), errors }), "no models\nleft out: ollama: refused\n");
-        let down =
-            BackendStatus { backend: "ollama".into(), message: Some("refused".into()), ..BackendStatus::default() };
+        let down = BackendStatus { backend: "ollama".into(), detail: "refused".into(), ..BackendStatus::default() };
         let text = status(&StatusReply { backends: vec![down] });
         assert!(text.contains("ollama") && text.contains("down") && text.contains("refused"), "{text}");
     }

@@ -236,7 +236,7 @@ fn list_model(reply: &mut wire::ListReply, backend: &str, model: providers::Mode
 pub(crate) fn model_info(specifier: &ModelSpecifier, info: providers::ModelInfo) -> wire::ModelInfoReply {
     let count = |number: usize| Some(number as u64);
     wire::ModelInfoReply {
-        model: specifier.to_string(),
+        specifier: specifier.to_string(),
         name: Some(info.name),
         architecture: Some(info.architecture),
         parameters: Some(info.parameters),
@@ -271,8 +271,12 @@ pub(crate) fn loaded_model(backend: &str, model: providers::LoadedModel) -> wire
 pub(crate) fn status_reply(instances: Vec<providers::InstanceStatus>) -> wire::StatusReply {
     let backends = instances.into_iter().map(|status| wire::BackendStatus {
         provider_type: status.provider_type.to_string(),
-        healthy: status.health.status != HealthStatus::Unavailable,
-        message: Some(status.health.detail),
+        status: match status.health.status {
+            HealthStatus::Ready => wire::BackendHealth::Ready,
+            HealthStatus::Degraded => wire::BackendHealth::Degraded,
+            HealthStatus::Unavailable => wire::BackendHealth::Unavailable,
+        },
+        detail: status.health.detail,
         loaded: status.loaded.into_iter().map(|model| loaded_model(&status.instance, model)).collect(),
         backend: status.instance,
     });

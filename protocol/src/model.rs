@@ -148,7 +148,7 @@ pub struct BackendError {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfoReply {
     /// The canonical specifier.
-    pub model: String,
+    pub specifier: String,
     /// The model's own name.
     #[serde(default)]
     pub name: Option<String>,
@@ -212,16 +212,44 @@ pub struct BackendStatus {
     /// The provider instance's name.
     pub backend: String,
     /// Its type, e.g. `candle`.
-    #[serde(default, deserialize_with = "null_default")]
+    #[serde(rename = "type", default, deserialize_with = "null_default")]
     pub provider_type: String,
-    /// Whether it answers requests.
-    pub healthy: bool,
-    /// What it has to say, e.g. why it does not answer.
-    #[serde(default)]
-    pub message: Option<String>,
+    /// How it is, in one word.
+    pub status: BackendHealth,
+    /// What it runs on, or what is wrong with it and what would help.
+    #[serde(default, deserialize_with = "null_default")]
+    pub detail: String,
     /// What it holds in memory.
     #[serde(default, deserialize_with = "null_default")]
     pub loaded: Vec<LoadedModel>,
+}
+
+/// How a backend is, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendHealth {
+    /// It answers.
+    Ready,
+    /// It answers, but something it was configured with is out of reach.
+    Degraded,
+    /// It does not answer.
+    #[default]
+    Unavailable,
+    /// A word that is not known here.
+    #[serde(other)]
+    Unknown,
+}
+
+impl BackendHealth {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BackendHealth::Ready => "ready",
+            BackendHealth::Degraded => "degraded",
+            BackendHealth::Unavailable => "unavailable",
+            BackendHealth::Unknown => "unknown",
+        }
+    }
 }
 
 /// A model in memory.
