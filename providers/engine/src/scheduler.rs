@@ -133,8 +133,9 @@ impl Scheduler {
             Ok(logits) => {
                 let mut logits = logits.chunks_exact(vocabulary);
                 for sequence in self.sequences.iter_mut().filter(|sequence| sequence.planned() > 0) {
-                    let completes = sequence.computed_planned();
-                    if let (true, Some(logits)) = (completes, logits.next()) {
+                    if sequence.computed_planned()
+                        && let Some(logits) = logits.next()
+                    {
                         sequence.advance(logits, &self.tokenizer, self.limits.context_size);
                     }
                 }
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_pass_is_shared_fairly() {
-        assert_eq!(shares(&[], 8), []);
+        assert!(shares(&[], 8).is_empty());
         assert_eq!(shares(&[1, 1, 0], 8), [1, 1, 0]);
         assert_eq!(shares(&[1, 100], 8), [1, 7]);
         assert_eq!(shares(&[100, 100], 8), [4, 4]);
