@@ -219,7 +219,7 @@ def test_a_folder_for_a_model_file(perilune: Run, home: Path) -> None:
         ("/moonlet", ["/moonlet"]),
         ("local/", ["local/"]),
         ("two words", ["two words"]),
-        ("../../etc/passwd", ["passwd"]),
+        ("../../etc/passwd", ["`..`", "candle"]),
     ],
 )
 def test_an_unknown_model_or_backend(perilune: Run, specifier: str, words: list[str]) -> None:

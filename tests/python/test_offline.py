@@ -100,7 +100,8 @@ def test_the_same_bytes_in_process_and_with_connect(
 
 
 def test_a_seed_makes_sampling_the_same_in_process_and_with_connect(perilune: Run, resident: Path) -> None:
-    code = "for i = 1, 3 do print(LocalLLM.generate('Write a haiku about the moon.', { temperature = 2, max_tokens = 40 })) end"
+    hot = "temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 40"
+    code = f"for i = 1, 3 do print(LocalLLM.generate('Hello', {{ {hot} }})) end"
     here = perilune("exec", "--seed", 11, code)
     there = perilune("--connect", resident, "exec", "--seed", 11, code)
     other = perilune("exec", "--seed", 12, code)
