@@ -35,7 +35,7 @@ def test_list_names_the_bundled_model(frontend: Frontend) -> None:
 def test_info_tells_the_models_facts(frontend: Frontend) -> None:
     reply = frontend.model("info", model=MOONLET).reply
     assert reply["status"] == "ok"
-    assert reply["model"] == MOONLET
+    assert reply["specifier"] == MOONLET
     assert reply["architecture"] == "llama"
     assert (reply["layers"], reply["hidden"], reply["heads"], reply["kv_heads"]) == (6, 256, 4, 2)
     assert reply["context_length"] == 1024
