@@ -179,13 +179,13 @@ mod tests {
         assert_eq!(list(&ListReply { models: Vec::new(), errors }), "no models\nleft out: ollama: refused\n");
         let down = BackendStatus { backend: "ollama".into(), detail: "refused".into(), ..BackendStatus::default() };
         let text = status(&StatusReply { backends: vec![down] });
-        assert!(text.contains("ollama") && text.contains("down") && text.contains("refused"), "{text}");
+        assert!(text.contains("ollama") && text.contains("unavailable") && text.contains("refused"), "{text}");
     }
 
     #[test]
     fn facts_that_are_not_known_are_left_out() {
         let reply =
-            ModelInfoReply { model: "local/m@b".into(), parameters: Some(4_900_000), ..ModelInfoReply::default() };
-        assert_eq!(info(&reply), "model            local/m@b\nparameters       4.9 million\n");
+            ModelInfoReply { specifier: "local/m@b".into(), parameters: Some(4_900_000), ..ModelInfoReply::default() };
+        assert_eq!(info(&reply), "specifier        local/m@b\nparameters       4.9 million\n");
     }
 }

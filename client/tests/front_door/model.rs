@@ -15,11 +15,12 @@ fn asking_works_here_and_elsewhere() {
         assert!(here.stdout.contains("moonlet"), "{here:?}");
         home.perilune(&kernel.arguments(arguments)).expect_ok();
     }
-    home.perilune(&["model", "status"]).expect_ok().expect_stderr_has("");
+    let status = home.perilune(&["model", "status"]);
+    assert!(status.expect_ok().stdout.contains("ready"), "{status:?}");
     let list = home.perilune(&["model", "list", "--output", "json"]).expect_ok().json();
     assert_eq!(list["models"][0]["backend"], "candle");
     let info = home.perilune(&kernel.arguments(&["--output", "json", "model", "info", "moonlet"])).expect_ok().json();
-    assert_eq!((&info["model"], &info["architecture"]), (&json!("local/moonlet@candle"), &json!("llama")));
+    assert_eq!((&info["specifier"], &info["architecture"]), (&json!("local/moonlet@candle"), &json!("llama")));
 }
 
 #[test]
