@@ -186,6 +186,7 @@ pub(crate) fn usage(usage: providers::Usage) -> wire::Usage {
         prompt_tokens: usage.prompt_tokens,
         completion_tokens: usage.completion_tokens,
         cached_tokens: usage.cached_tokens,
+        truncated_tokens: usage.truncated_tokens,
     }
 }
 

@@ -108,6 +108,9 @@ pub struct Usage {
     /// Tokens of the prompt that were known from an earlier request.
     #[serde(default, deserialize_with = "null_default")]
     pub cached_tokens: u32,
+    /// Tokens of the prompt that were cut because it did not fit and the request allowed that.
+    #[serde(default, deserialize_with = "null_default")]
+    pub truncated_tokens: u32,
 }
 
 /// Why a generation ended.
