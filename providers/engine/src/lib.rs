@@ -1,4 +1,15 @@
-//! GGUF files in, tokens out.
+//! GGUF files in, tokens out. In reading order:
+//!
+//! - `engine`: the handle callers hold; loads a model and starts its threads
+//! - `chat`, `request`, `event`, `info`, `error`: the words callers and engine share
+//! - `gguf`: the model file, every length checked before it is believed
+//! - `tokenizer`, `template`: text and conversations to tokens and back, from the file's metadata alone
+//! - `prepare`: requests to jobs, on a thread of its own
+//! - `scheduler`: the engine thread, which advances all sequences together
+//! - `description`, `decoder`, `threads`: what the model is, and its forward pass on the CPU
+//! - `sampler`, `answer`: logits to the next token, tokens to events
+//!
+//! It knows neither backends nor sessions, opens no socket, and computes nothing while nobody generates.
 
 mod answer;
 mod chat;

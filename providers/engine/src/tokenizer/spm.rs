@@ -11,7 +11,8 @@ use crate::gguf::Gguf;
 pub(super) struct Spm {
     ids: HashMap<String, u32>,
     scores: Vec<f32>,
-    byte_ids: [Option<u32>; 256],
+    /// The byte token of each byte.
+    byte_ids: Vec<Option<u32>>,
     add_space_prefix: bool,
 }
 
@@ -42,7 +43,7 @@ impl Spm {
                 vocabulary.len()
             )));
         }
-        let mut byte_ids = [None; 256];
+        let mut byte_ids = vec![None; 256];
         for id in 0..vocabulary.len() as u32 {
             if let (TokenKind::Byte, Some(byte)) = (vocabulary.kind(id), byte_token(vocabulary.text(id))) {
                 byte_ids[usize::from(byte)] = Some(id);
