@@ -61,7 +61,7 @@ def perilune(binary: Path) -> Run:
     """Runs the binary to its end: `perilune("run", script)`; its output is text."""
 
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        settings = {"capture_output": True, "text": True, "timeout": 60, "stdin": subprocess.DEVNULL}
+        settings = {"capture_output": True, "text": True, "timeout": 30, "stdin": subprocess.DEVNULL}
         if "input" in options:
             del settings["stdin"]
         return subprocess.run([binary, *map(str, arguments)], **(settings | options))  # type: ignore[call-overload]

@@ -142,6 +142,16 @@ def test_max_tokens_is_a_length_end(frontend: Frontend) -> None:
     assert reply["usage"]["completion_tokens"] == 2
 
 
+def test_a_truncated_prompt_is_answered_and_the_reply_says_what_was_cut(frontend: Frontend) -> None:
+    long = "word " * 3000
+    whole = frontend.model("complete", prompt="word " * 100, raw=True, options={"max_tokens": 1}).reply["usage"]
+    assert whole["truncated_tokens"] == 0
+    reply = frontend.model("complete", prompt=long, raw=True, options={"max_tokens": 1, "truncate": True}).reply
+    assert reply["status"] == "ok"
+    assert reply["usage"]["truncated_tokens"] > 1000
+    assert reply["usage"]["prompt_tokens"] <= 1024
+
+
 @pytest.mark.parametrize("canceller", ["the same client", "another client"])
 def test_cancel_stops_a_running_request(connect: Callable[[], Frontend], canceller: str) -> None:
     frontend = connect()

@@ -86,6 +86,7 @@ def resident(perilune: Run, home: Path) -> Iterator[Path]:
         ("model_info.lua", [], ""),
         ("model_info.lua", ["local/moonlet@candle"], ""),
     ],
+    ids=["hello", "chat", "chat with a model", "model_info", "model_info of a model"],
 )
 def test_the_same_bytes_in_process_and_with_connect(
     perilune: Run, resident: Path, script: str, arguments: list[str], stdin: str
