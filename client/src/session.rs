@@ -29,7 +29,7 @@ const GREETING_PATIENCE: Duration = Duration::from_secs(5);
 const GREETING_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a kernel that works for us is asked for a sign of life, and how long that sign may take. Together they bound the time
 /// until a dead kernel is noticed.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(3);
 /// How often an interrupt is repeated: the first can come to the kernel before the request that it means, by another socket.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
