@@ -17,16 +17,8 @@ use crate::options::{self, Accepted, Options};
 use crate::prelude;
 use crate::script_error::ScriptError;
 
-const CREATE: Accepted = Accepted {
-    function: "Agent.create",
-    more: &["system_prompt"],
-    raw: false,
-};
-const EXECUTE: Accepted = Accepted {
-    function: "agent:execute",
-    more: &["prompt"],
-    raw: false,
-};
+const CREATE: Accepted = Accepted { function: "Agent.create", more: &["system_prompt"], raw: false };
+const EXECUTE: Accepted = Accepted { function: "agent:execute", more: &["prompt"], raw: false };
 
 #[derive(Clone)]
 struct Agent(Rc<State>);
@@ -45,10 +37,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         "create_agent",
         immediate(lua, host, |_, options: Value| {
             let options = CREATE.read(&options, Options::default())?;
-            Ok(Agent(Rc::new(State {
-                options,
-                conversation: RefCell::default(),
-            })))
+            Ok(Agent(Rc::new(State { options, conversation: RefCell::default() })))
         })?,
     )?;
     let shared = Rc::clone(host);

@@ -36,9 +36,7 @@ pub fn is_complete(code: &str) -> Completeness {
     let statements = judge(&lua, code);
     match (expression, statements) {
         (Judgement::Compiles, _) | (_, Judgement::Compiles) => Completeness::Complete,
-        (Judgement::EndsEarly, _) | (_, Judgement::EndsEarly) => Completeness::Incomplete {
-            indent: indent(code),
-        },
+        (Judgement::EndsEarly, _) | (_, Judgement::EndsEarly) => Completeness::Incomplete { indent: indent(code) },
         (Judgement::Refused, Judgement::Refused) => Completeness::Invalid,
     }
 }
@@ -53,17 +51,11 @@ enum Judgement {
 
 fn judge(lua: &Lua, code: &str) -> Judgement {
     // More would come on a line of its own: a quoted string that is still open is closed by nothing.
-    let loaded = lua
-        .load(format!("{code}\n"))
-        .set_name("=cell")
-        .set_mode(ChunkMode::Text)
-        .into_function();
+    let loaded = lua.load(format!("{code}\n")).set_name("=cell").set_mode(ChunkMode::Text).into_function();
     match loaded {
         Ok(_) => Judgement::Compiles,
         // As Lua's own interpreter: the message of a syntax error ends with what it is near.
-        Err(mlua::Error::SyntaxError { message, .. }) if message.ends_with("<eof>") => {
-            Judgement::EndsEarly
-        }
+        Err(mlua::Error::SyntaxError { message, .. }) if message.ends_with("<eof>") => Judgement::EndsEarly,
         Err(_) => Judgement::Refused,
     }
 }
@@ -81,11 +73,8 @@ fn indent(code: &str) -> String {
     let line = &code[last..];
     let blank = line.len() - line.trim_start_matches([' ', '\t']).len();
     let mut indent = line[..blank].to_owned();
-    let depth = lexed
-        .tokens
-        .iter()
-        .filter(|token| token.start >= last)
-        .fold(0i32, |depth, token| (depth + step(token)).max(0));
+    let depth =
+        lexed.tokens.iter().filter(|token| token.start >= last).fold(0i32, |depth, token| (depth + step(token)).max(0));
     if depth > 0 {
         indent.push_str(match indent.starts_with('\t') {
             true => "\t",

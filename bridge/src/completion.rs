@@ -57,11 +57,7 @@ pub(crate) fn complete(lua: &Lua, code: &str, cursor: usize) -> Completions {
     };
     matches.sort_by(|left, right| left.text.cmp(&right.text));
     matches.dedup_by(|left, right| left.text == right.text);
-    Completions {
-        matches,
-        start: cursor - place.word.len(),
-        end: cursor,
-    }
+    Completions { matches, start: cursor - place.word.len(), end: cursor }
 }
 
 /// What precedes the cursor.
@@ -76,7 +72,10 @@ enum PlaceKind<'a> {
     Nothing,
     Global,
     /// After `a.b.` or `a.b:`; a path that starts with a string literal is `""`.
-    Field { path: Vec<&'a str>, method: bool },
+    Field {
+        path: Vec<&'a str>,
+        method: bool,
+    },
 }
 
 fn place(before: &str) -> Place<'_> {
@@ -90,23 +89,14 @@ fn place(before: &str) -> Place<'_> {
         word = last.text;
         tokens = &tokens[..tokens.len() - 1];
     }
-    let nothing = Place {
-        word,
-        kind: PlaceKind::Nothing,
-    };
-    let in_number = lexed
-        .tokens
-        .last()
-        .is_some_and(|last| last.kind == Kind::Number && last.end() == before.len());
+    let nothing = Place { word, kind: PlaceKind::Nothing };
+    let in_number = lexed.tokens.last().is_some_and(|last| last.kind == Kind::Number && last.end() == before.len());
     if lexed.open.is_some() || in_number {
         return nothing;
     }
     let dotted = |token: &Token<'_>| token.is(".") || token.is(":");
     let Some(separator) = tokens.last().filter(|token| dotted(token)) else {
-        return Place {
-            word,
-            kind: PlaceKind::Global,
-        };
+        return Place { word, kind: PlaceKind::Global };
     };
     let method = separator.is(":");
     let mut path = Vec::new();
@@ -132,20 +122,14 @@ fn place(before: &str) -> Place<'_> {
         }
     }
     path.reverse();
-    Place {
-        word,
-        kind: PlaceKind::Field { path, method },
-    }
+    Place { word, kind: PlaceKind::Field { path, method } }
 }
 
 fn globals(lua: &Lua, word: &str) -> mlua::Result<Vec<Completion>> {
     let mut found: Vec<Completion> = KEYWORDS
         .iter()
         .filter(|keyword| keyword.starts_with(word))
-        .map(|keyword| Completion {
-            text: (*keyword).to_owned(),
-            kind: CompletionKind::Keyword,
-        })
+        .map(|keyword| Completion { text: (*keyword).to_owned(), kind: CompletionKind::Keyword })
         .collect();
     let kept: Table = prelude::table(lua)?.get("kept")?;
     for pair in kept.pairs::<String, Value>() {

@@ -14,14 +14,9 @@ use crate::script_error::ScriptError;
 /// Adds `write_stdout`, `write_stderr`, `read` and `describe_userdata` to the prelude.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let table = prelude::table(lua)?;
-    for (name, stream) in [
-        ("write_stdout", Stream::Stdout),
-        ("write_stderr", Stream::Stderr),
-    ] {
+    for (name, stream) in [("write_stdout", Stream::Stdout), ("write_stderr", Stream::Stderr)] {
         let host = Rc::clone(host);
-        let write = lua.create_function(move |lua, text: LuaString| {
-            host.write(lua, stream, &text.as_bytes())
-        })?;
+        let write = lua.create_function(move |lua, text: LuaString| host.write(lua, stream, &text.as_bytes()))?;
         table.set(name, write)?;
     }
     let shared = Rc::clone(host);

@@ -61,14 +61,8 @@ pub(crate) fn to_lua(lua: &Lua, json: &Json) -> mlua::Result<Value> {
 
 /// A Lua value as a JSON value; `name` is what errors call it.
 pub(crate) fn to_json(lua: &Lua, value: &Value, name: &str) -> Result<Json, ScriptError> {
-    let mark = lua
-        .named_registry_value(LIST_MARK)
-        .map_err(|error| ScriptError::argument(error.to_string()))?;
-    let mut encoder = Encoder {
-        mark,
-        path: name.to_owned(),
-        above: Vec::new(),
-    };
+    let mark = lua.named_registry_value(LIST_MARK).map_err(|error| ScriptError::argument(error.to_string()))?;
+    let mut encoder = Encoder { mark, path: name.to_owned(), above: Vec::new() };
     encoder.value(value)
 }
 
@@ -87,12 +81,13 @@ impl Encoder {
             Value::LightUserData(LightUserData(pointer)) if pointer.is_null() => Ok(Json::Null),
             Value::Boolean(truth) => Ok(Json::Bool(*truth)),
             Value::Integer(integer) => Ok(Json::from(*integer)),
-            Value::Number(number) => match Number::from_f64(*number) {
-                Some(number) => Ok(Json::Number(number)),
-                None => Err(self.refuse(format!(
-                    "is {number}, which JSON cannot hold; use a finite number, a string or nil"
-                ))),
-            },
+            Value::Number(number) => {
+                match Number::from_f64(*number) {
+                    Some(number) => Ok(Json::Number(number)),
+                    None => Err(self
+                        .refuse(format!("is {number}, which JSON cannot hold; use a finite number, a string or nil"))),
+                }
+            }
             Value::String(text) => self.text(&text.as_bytes()).map(Json::String),
             Value::Table(table) => self.table(table),
             other => Err(self.refuse(format!(
@@ -155,13 +150,11 @@ impl Encoder {
         }
         let mut items = Vec::with_capacity(length);
         for index in 1..=length {
-            let item: Value = table
-                .raw_get(index)
-                .map_err(|error| self.refuse(error.to_string()))?;
+            let item: Value = table.raw_get(index).map_err(|error| self.refuse(error.to_string()))?;
             if item.is_nil() && entries < length {
-                return Err(self.refuse(format!(
-                    "is a list with a hole: [{index}] is nil; use json.null or close the gap"
-                )));
+                return Err(
+                    self.refuse(format!("is a list with a hole: [{index}] is nil; use json.null or close the gap"))
+                );
             }
             items.push(self.within(&format!("[{index}]"), &item)?);
         }
@@ -180,10 +173,7 @@ impl Encoder {
                     )));
                 }
                 key => {
-                    return Err(self.refuse(format!(
-                        "has the key {}; use string keys",
-                        described(&key)
-                    )));
+                    return Err(self.refuse(format!("has the key {}; use string keys", described(&key))));
                 }
             }
         }

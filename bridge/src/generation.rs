@@ -9,8 +9,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use mlua::{Lua, Table};
 use perilune_providers::{
-    ChatMessage, Event, EventStream, FinishReason, GenerateRequest, ModelSpecifier, Prompt,
-    Registry, ToolCall, Usage,
+    ChatMessage, Event, EventStream, FinishReason, GenerateRequest, ModelSpecifier, Prompt, Registry, ToolCall, Usage,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -33,7 +32,8 @@ pub(crate) struct Generation {
     events: EventStream,
     answer: Answer,
     started: Instant,
-    _cancel: DropGuard,
+    cancel: CancellationToken,
+    _cancel_on_drop: DropGuard,
 }
 
 /// What a model answered.
@@ -65,10 +65,7 @@ pub(crate) fn plan(host: &Host, prompt: Prompt, options: Options) -> Planned {
 }
 
 /// The prompt of a conversation with the instructions of `options` in front.
-pub(crate) fn conversation(
-    mut messages: Vec<ChatMessage>,
-    options: &Options,
-) -> Result<Prompt, ScriptError> {
+pub(crate) fn conversation(mut messages: Vec<ChatMessage>, options: &Options) -> Result<Prompt, ScriptError> {
     if let Some(system) = &options.system {
         if messages.first().is_some_and(|first| first.role == perilune_providers::Role::System) {
             return Err(ScriptError::argument(
@@ -77,10 +74,7 @@ pub(crate) fn conversation(
         }
         messages.insert(0, ChatMessage::system(system.as_str()));
     }
-    Ok(Prompt::Chat {
-        messages,
-        tools: Vec::new(),
-    })
+    Ok(Prompt::Chat { messages, tools: Vec::new() })
 }
 
 impl Planned {
@@ -89,13 +83,9 @@ impl Planned {
         let started = Instant::now();
         let cancel_on_drop = self.cancel.clone().drop_guard();
         let resolved = self.registry.resolve_or_default(self.model.as_ref()).await?;
-        let request = GenerateRequest {
-            model: resolved.model,
-            prompt: self.prompt,
-            options: self.options,
-        };
+        let request = GenerateRequest { model: resolved.model, prompt: self.prompt, options: self.options };
         Ok(Generation {
-            events: resolved.provider.generate(request, self.cancel),
+            events: resolved.provider.generate(request, self.cancel.clone()),
             answer: Answer {
                 text: String::new(),
                 thinking: String::new(),
@@ -106,7 +96,8 @@ impl Planned {
                 duration_ms: 0,
             },
             started,
-            _cancel: cancel_on_drop,
+            cancel: self.cancel,
+            _cancel_on_drop: cancel_on_drop,
         })
     }
 
@@ -121,7 +112,10 @@ impl Planned {
 impl Generation {
     /// The next piece of text; `None` once the answer is whole.
     async fn next(&mut self) -> Result<Option<String>, ScriptError> {
-        while let Some(event) = self.events.next().await {
+        // Pieces may still be on their way from before it was cancelled.
+        while !self.cancel.is_cancelled()
+            && let Some(event) = self.events.next().await
+        {
             match event? {
                 Event::Text(text) => {
                     self.answer.text.push_str(&text);
@@ -133,8 +127,7 @@ impl Generation {
                 Event::Done(FinishReason::Cancelled) => return Err(cancelled()),
                 Event::Done(reason) => {
                     self.answer.finish_reason = reason;
-                    self.answer.duration_ms =
-                        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    self.answer.duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
                     return Ok(None);
                 }
             }
@@ -160,10 +153,7 @@ impl Answer {
         }
         let usage = serde(lua, &self.usage)?;
         if let mlua::Value::Table(usage) = &usage {
-            usage.raw_set(
-                "total_tokens",
-                self.usage.prompt_tokens.saturating_add(self.usage.completion_tokens),
-            )?;
+            usage.raw_set("total_tokens", self.usage.prompt_tokens.saturating_add(self.usage.completion_tokens))?;
         }
         table.raw_set("usage", usage)?;
         table.raw_set("finish_reason", serde(lua, &self.finish_reason)?)?;

@@ -19,7 +19,7 @@ use crate::completion;
 use crate::input::Input;
 use crate::interrupt::{self, Stop};
 use crate::text::Decoder;
-use crate::workspace::{REQUEST_QUEUE, Request, WorkspaceOptions};
+use crate::workspace::{Complete, Execute, REQUEST_QUEUE, Request, WorkspaceOptions};
 
 /// Shared by everything on one interpreter thread.
 pub(crate) struct Host {
@@ -47,7 +47,7 @@ struct Running {
 
 struct Inbox {
     requests: mpsc::Receiver<Request>,
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<Execute>,
     closed: bool,
 }
 
@@ -61,19 +61,12 @@ pub(crate) enum Stream {
 impl Host {
     /// The host of the calling thread.
     pub(crate) fn new(options: WorkspaceOptions, requests: mpsc::Receiver<Request>) -> Host {
-        let parker = Arc::new(Parker {
-            thread: std::thread::current(),
-            woken: AtomicBool::new(false),
-        });
+        let parker = Arc::new(Parker { thread: std::thread::current(), woken: AtomicBool::new(false) });
         Host {
             options,
             stop: RefCell::new(None),
             running: RefCell::new(None),
-            inbox: RefCell::new(Inbox {
-                requests,
-                waiting: VecDeque::new(),
-                closed: false,
-            }),
+            inbox: RefCell::new(Inbox { requests, waiting: VecDeque::new(), closed: false }),
             waker: Waker::from(Arc::clone(&parker)),
             parker,
             wake_owed: Cell::new(false),
@@ -100,10 +93,7 @@ impl Host {
     pub(crate) fn end(&self) -> Option<Stop> {
         if let Some(mut running) = self.running.borrow_mut().take() {
             running.work.cancel();
-            let rest = [
-                Output::Stdout(running.stdout.finish()),
-                Output::Stderr(running.stderr.finish()),
-            ];
+            let rest = [Output::Stdout(running.stdout.finish()), Output::Stderr(running.stderr.finish())];
             for output in rest {
                 if !matches!(&output, Output::Stdout(text) | Output::Stderr(text) if text.is_empty()) {
                     let _ = running.io.write(output);
@@ -116,19 +106,13 @@ impl Host {
     /// Has this thread woken once the running cell is cancelled.
     fn watch(&self) {
         if let Some(running) = self.running.borrow_mut().as_mut() {
-            let _ = running
-                .cancelled
-                .as_mut()
-                .poll(&mut Context::from_waker(&self.waker));
+            let _ = running.cancelled.as_mut().poll(&mut Context::from_waker(&self.waker));
         }
     }
 
     /// Whether the running cell was cancelled.
     pub(crate) fn cancelled(&self) -> bool {
-        self.running
-            .borrow()
-            .as_ref()
-            .is_some_and(|running| running.cancel.is_cancelled())
+        self.running.borrow().as_ref().is_some_and(|running| running.cancel.is_cancelled())
     }
 
     /// Cancelled when the running cell is interrupted or ends.
@@ -191,22 +175,16 @@ impl Host {
                 }
             };
             match request {
-                Request::Complete {
-                    code,
-                    cursor,
-                    reply,
-                } => {
+                Request::Complete(Complete { code, cursor, reply }) => {
                     let _ = reply.send(completion::complete(lua, &code, cursor));
                 }
-                execute @ Request::Execute { .. } => {
-                    self.inbox.borrow_mut().waiting.push_back(execute);
-                }
+                Request::Execute(execute) => self.inbox.borrow_mut().waiting.push_back(execute),
             }
         }
     }
 
     /// The next cell to run.
-    pub(crate) fn next(&self) -> Option<Request> {
+    pub(crate) fn next(&self) -> Option<Execute> {
         self.inbox.borrow_mut().waiting.pop_front()
     }
 

@@ -112,10 +112,7 @@ impl Reader {
                 Ok(false)
             }
             Err(InputError::Interrupted) => Err(ScriptError::interrupted()),
-            Err(error) => Err(ScriptError {
-                kind: "input".into(),
-                message: error.to_string(),
-            }),
+            Err(error) => Err(ScriptError { kind: "input".into(), message: error.to_string() }),
         }
     }
 
@@ -172,7 +169,7 @@ impl Reader {
         Ok(self.input.borrow().bytes.get(position).copied())
     }
 
-    /// Reads as much as could be a numeral, as `l_str2d`'s reader in Lua's `liolib.c` does.
+    /// Reads as much as could be a numeral, as `read_number` of Lua's `liolib.c` does.
     async fn number(&mut self) -> Result<Item, ScriptError> {
         let mut start = 0;
         while self.peek(start).await?.is_some_and(|byte| byte.is_ascii_whitespace() || byte == 0x0b) {
@@ -184,16 +181,22 @@ impl Reader {
             length += 1;
         }
         let mut hexadecimal = false;
-        if self.peek(length).await? == Some(b'0') {
+        let zero = self.peek(length).await? == Some(b'0');
+        if zero {
             length += 1;
             if matches!(self.peek(length).await?, Some(b'x' | b'X')) {
                 hexadecimal = true;
                 length += 1;
             }
         }
-        length = self.digits(length, hexadecimal).await?;
+        let mut digits = usize::from(zero && !hexadecimal);
+        let integral = self.digits(length, hexadecimal).await?;
+        digits += integral - length;
+        length = integral;
         if self.peek(length).await? == Some(b'.') {
-            length = self.digits(length + 1, hexadecimal).await?;
+            let fraction = self.digits(length + 1, hexadecimal).await?;
+            digits += fraction - length - 1;
+            length = fraction;
         }
         let exponent = match self.peek(length).await? {
             Some(b'p' | b'P') => hexadecimal,
@@ -205,9 +208,14 @@ impl Reader {
             if matches!(self.peek(length).await?, Some(b'+' | b'-')) {
                 length += 1;
             }
-            length = self.digits(length, false).await?;
+            let power = self.digits(length, false).await?;
+            digits = if power == length { 0 } else { digits };
+            length = power;
         }
         let text = self.take(length);
+        if digits == 0 {
+            return Ok(Item::Nothing);
+        }
         Ok(Item::Numeral(String::from_utf8_lossy(&text).into_owned()))
     }
 
@@ -231,9 +239,8 @@ impl IntoLua for Item {
             Item::Nothing => Ok(Value::Nil),
             Item::Numeral(text) => {
                 let hexadecimal = text.contains(['x', 'X']);
-                let float = text.contains('.')
-                    || text.contains(['p', 'P'])
-                    || !hexadecimal && text.contains(['e', 'E']);
+                let float =
+                    text.contains('.') || text.contains(['p', 'P']) || !hexadecimal && text.contains(['e', 'E']);
                 let value = Value::String(lua.create_string(&text)?);
                 let integer = if float { None } else { lua.coerce_integer(value.clone())? };
                 Ok(match integer {

@@ -6,9 +6,7 @@ use std::rc::Rc;
 use std::sync::mpsc::SyncSender;
 
 use mlua::chunk::ChunkMode;
-use mlua::{
-    Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Thread, Value,
-};
+use mlua::{Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Thread, Value};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -17,7 +15,7 @@ use crate::host::Host;
 use crate::interrupt::{self, Stop};
 use crate::locals;
 use crate::prelude;
-use crate::workspace::{Request, WorkspaceOptions};
+use crate::workspace::{Execute, Request, WorkspaceOptions};
 
 /// Runs a workspace until its last handle is gone. Says on `ready` whether it came up.
 pub(crate) fn run(
@@ -39,17 +37,10 @@ pub(crate) fn run(
     loop {
         host.serve(&interpreter.lua);
         match host.next() {
-            Some(Request::Execute {
-                cell,
-                io,
-                cancel,
-                reply,
-            }) => {
+            Some(Execute { cell, io, cancel, reply }) => {
                 host.begin(io, cancel);
-                let outcome = interpreter.execute(&cell);
-                let _ = reply.send(outcome);
+                let _ = reply.send(interpreter.execute(&cell));
             }
-            Some(Request::Complete { .. }) => {}
             None if host.closed() => return,
             None => host.park(),
         }
@@ -79,12 +70,7 @@ impl Interpreter {
             arguments.raw_set(0, script.as_str())?;
             globals.raw_set("arg", arguments)?;
         }
-        Ok(Interpreter {
-            kept: table.get("kept")?,
-            run_cell: table.get("run_cell")?,
-            host,
-            lua,
-        })
+        Ok(Interpreter { kept: table.get("kept")?, run_cell: table.get("run_cell")?, host, lua })
     }
 
     fn execute(&self, cell: &Cell) -> Outcome {
@@ -105,10 +91,7 @@ impl Interpreter {
         match (stopped, outcome) {
             (Some(Stop::Exit(code)), _) => Outcome::Exit(code),
             (Some(Stop::Interrupted { traceback }), _) => Outcome::Error(interrupted(traceback)),
-            (None, Ok((result, expressions))) => Outcome::Ok {
-                result,
-                expressions,
-            },
+            (None, Ok((result, expressions))) => Outcome::Ok { result, expressions },
             (None, Err(failure)) => Outcome::Error(failure),
         }
     }
@@ -168,9 +151,7 @@ impl Interpreter {
         let wrapped = self.load(source, &cell.chunk_name).map_err(|mut failure| {
             // Lua's own words for a limit on upvalues, locals or registers.
             if failure.message.contains("too many") {
-                failure.message.push_str(
-                    "; the cell names too many locals of earlier cells: make some of them global",
-                );
+                failure.message.push_str("; the cell names too many locals of earlier cells: make some of them global");
             }
             failure
         })?;
@@ -182,20 +163,14 @@ impl Interpreter {
     }
 
     fn load(&self, code: &str, chunk_name: &str) -> Result<Function, Failure> {
-        self.lua
-            .load(code)
-            .set_name(chunk_name)
-            .set_mode(ChunkMode::Text)
-            .into_function()
-            .map_err(|error| match error {
-                mlua::Error::SyntaxError { message, .. } => Failure {
-                    name: "SyntaxError".to_owned(),
-                    message,
-                    traceback: Vec::new(),
-                    kind: None,
-                },
+        self.lua.load(code).set_name(chunk_name).set_mode(ChunkMode::Text).into_function().map_err(
+            |error| match error {
+                mlua::Error::SyntaxError { message, .. } => {
+                    Failure { name: "SyntaxError".to_owned(), message, traceback: Vec::new(), kind: None }
+                }
                 error => internal(&error),
-            })
+            },
+        )
     }
 
     /// The locals of earlier cells that the cell may see, and whether each is constant.
@@ -217,13 +192,9 @@ impl Interpreter {
         let results = self.drive(chunk).map_err(|error| internal(&error))?;
         let mut results = results.into_iter();
         match (results.next(), results.next()) {
-            (Some(Value::Boolean(true)), Some(Value::String(text))) => {
-                Ok(Some(text.to_string_lossy()))
-            }
+            (Some(Value::Boolean(true)), Some(Value::String(text))) => Ok(Some(text.to_string_lossy())),
             (Some(Value::Boolean(true)), _) => Ok(None),
-            (_, Some(Value::Table(failure))) => {
-                Err(described(&failure).unwrap_or_else(|error| internal(&error)))
-            }
+            (_, Some(Value::Table(failure))) => Err(described(&failure).unwrap_or_else(|error| internal(&error))),
             (_, problem) => Err(Failure {
                 name: "LuaError".to_owned(),
                 message: match problem {
@@ -257,11 +228,11 @@ impl Interpreter {
     }
 }
 
-/// Code without what Lua's own interpreter skips at the start of a file: a byte order mark and a
-/// first line that starts with `#`.
+/// Code without what no compiler reads at the start of a file: a byte order mark and a `#!` line.
+/// Lua's own interpreter skips every first line that starts with `#`; in a cell, `#t` is a length.
 fn script_text(code: &str) -> &str {
     let code = code.strip_prefix('\u{feff}').unwrap_or(code);
-    if !code.starts_with('#') {
+    if !code.starts_with("#!") {
         return code;
     }
     code.find('\n').map_or("", |end| &code[end..])
@@ -271,12 +242,8 @@ fn described(failure: &Table) -> mlua::Result<Failure> {
     Ok(Failure {
         name: failure.raw_get("name")?,
         message: failure.raw_get::<LuaString>("message")?.to_string_lossy(),
-        traceback: failure.raw_get::<Vec<LuaString>>("frames")?
-            .iter()
-            .map(LuaString::to_string_lossy)
-            .collect(),
-        kind: failure.raw_get::<Option<LuaString>>("kind")?
-            .map(|kind| kind.to_string_lossy()),
+        traceback: failure.raw_get::<Vec<LuaString>>("frames")?.iter().map(LuaString::to_string_lossy).collect(),
+        kind: failure.raw_get::<Option<LuaString>>("kind")?.map(|kind| kind.to_string_lossy()),
     })
 }
 
@@ -291,10 +258,5 @@ fn interrupted(traceback: Vec<String>) -> Failure {
 
 /// A failure of the interpreter itself, or one that left Lua no room to describe it.
 fn internal(error: &mlua::Error) -> Failure {
-    Failure {
-        name: "LuaError".to_owned(),
-        message: error.to_string(),
-        traceback: Vec::new(),
-        kind: None,
-    }
+    Failure { name: "LuaError".to_owned(), message: error.to_string(), traceback: Vec::new(), kind: None }
 }

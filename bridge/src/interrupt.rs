@@ -4,8 +4,12 @@
 //!
 //! A cell is stopped by an error that no `pcall` can hold: from the first one on the hook fires at
 //! every instruction and raises again, until the cell's own coroutine has unwound. Code that runs
-//! inside one call of a C function (`string.rep`, pattern matching) and finalizers (`__gc`) is
-//! beyond any hook's reach.
+//! inside one call of a C function (`string.rep`, pattern matching, reading from `io.popen`) and
+//! finalizers (`__gc`) is beyond any hook's reach.
+//!
+//! What the hook costs does not depend on how often it fires: with any count hook set, Lua's
+//! interpreter takes its slow path at every instruction. Measured on two cores: an empty arithmetic
+//! loop 2.3x, recursive calls 2.2x, code that makes tables 1.1x, strings not at all.
 
 use std::fmt;
 use std::rc::Rc;
@@ -27,9 +31,7 @@ pub(crate) enum Stop {
 impl Stop {
     /// A stop that has yet to learn where the cell is.
     pub(crate) fn interrupted() -> Stop {
-        Stop::Interrupted {
-            traceback: Vec::new(),
-        }
+        Stop::Interrupted { traceback: Vec::new() }
     }
 }
 
@@ -83,9 +85,7 @@ fn note(lua: &Lua, host: &Host, reason: Stop) {
         return;
     }
     let reason = match reason {
-        Stop::Interrupted { .. } => Stop::Interrupted {
-            traceback: traceback(lua),
-        },
+        Stop::Interrupted { .. } => Stop::Interrupted { traceback: traceback(lua) },
         exit @ Stop::Exit(_) => exit,
     };
     *host.stop.borrow_mut() = Some(reason);
@@ -93,9 +93,7 @@ fn note(lua: &Lua, host: &Host, reason: Stop) {
 
 /// The script frames of the running coroutine, innermost first.
 fn traceback(lua: &Lua) -> Vec<String> {
-    prelude::function(lua, "frames")
-        .and_then(|frames| frames.call::<Vec<String>>(()))
-        .unwrap_or_default()
+    prelude::function(lua, "frames").and_then(|frames| frames.call::<Vec<String>>(())).unwrap_or_default()
 }
 
 /// What unwinds a cell.

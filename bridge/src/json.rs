@@ -41,10 +41,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         "decode",
         immediate(lua, host, |lua, text: Value| {
             let Value::String(text) = text else {
-                return Err(ScriptError::argument(format!(
-                    "json.decode got {}; expected a string",
-                    described(&text)
-                )));
+                return Err(ScriptError::argument(format!("json.decode got {}; expected a string", described(&text))));
             };
             decode(lua, &text)
         })?,

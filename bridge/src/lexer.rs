@@ -41,14 +41,12 @@ pub(crate) struct Lexed<'a> {
 }
 
 pub(crate) const KEYWORDS: [&str; 22] = [
-    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
-    "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",
+    "not", "or", "repeat", "return", "then", "true", "until", "while",
 ];
 
 /// Longest first.
-const SYMBOLS: [&str; 10] = [
-    "...", "..", "==", "~=", "<=", ">=", "//", "::", "<<", ">>",
-];
+const SYMBOLS: [&str; 10] = ["...", "..", "==", "~=", "<=", ">=", "//", "::", "<<", ">>"];
 
 /// The tokens of `code`. Bytes that start no token are skipped: the compiler judges them.
 pub(crate) fn lex(code: &str) -> Lexed<'_> {
@@ -97,10 +95,7 @@ pub(crate) fn lex(code: &str) -> Lexed<'_> {
                 Kind::Number
             }
             b'_' | b'a'..=b'z' | b'A'..=b'Z' => {
-                while bytes
-                    .get(at)
-                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-                {
+                while bytes.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
                     at += 1;
                 }
                 match KEYWORDS.contains(&&code[start..at]) {
@@ -109,9 +104,7 @@ pub(crate) fn lex(code: &str) -> Lexed<'_> {
                 }
             }
             _ => {
-                let symbol = SYMBOLS
-                    .iter()
-                    .find(|symbol| bytes[at..].starts_with(symbol.as_bytes()));
+                let symbol = SYMBOLS.iter().find(|symbol| bytes[at..].starts_with(symbol.as_bytes()));
                 match symbol {
                     Some(symbol) => at += symbol.len(),
                     None => at += 1,
@@ -122,11 +115,7 @@ pub(crate) fn lex(code: &str) -> Lexed<'_> {
                 Kind::Symbol
             }
         };
-        tokens.push(Token {
-            kind,
-            text: &code[start..at],
-            start,
-        });
+        tokens.push(Token { kind, text: &code[start..at], start });
     }
     Lexed { tokens, open }
 }
@@ -154,9 +143,7 @@ fn long_bracket(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     closing[0] = b']';
     closing[level + 1] = b']';
     let content = at + level + 2;
-    let found = bytes[content..]
-        .windows(closing.len())
-        .position(|window| window == closing);
+    let found = bytes[content..].windows(closing.len()).position(|window| window == closing);
     Some(match found {
         Some(length) => (content + length + closing.len(), true),
         None => (bytes.len(), false),
@@ -171,16 +158,11 @@ fn quoted(bytes: &[u8], at: usize) -> (usize, bool) {
         match byte {
             b'\\' if bytes.get(position + 1) == Some(&b'z') => {
                 position += 2;
-                while bytes
-                    .get(position)
-                    .is_some_and(|byte| byte.is_ascii_whitespace() || *byte == 0x0b)
-                {
+                while bytes.get(position).is_some_and(|byte| byte.is_ascii_whitespace() || *byte == 0x0b) {
                     position += 1;
                 }
             }
-            b'\\' if bytes[position + 1..].starts_with(b"\r\n")
-                || bytes[position + 1..].starts_with(b"\n\r") =>
-            {
+            b'\\' if bytes[position + 1..].starts_with(b"\r\n") || bytes[position + 1..].starts_with(b"\n\r") => {
                 position += 3;
             }
             b'\\' => position += 2,
@@ -227,9 +209,15 @@ mod tests {
             ["local", "x", "<", "const", ">", "=", "a", ".", "b", "[", "1", "]", "..", "'s'", "+", "0x1p-3"]
         );
         assert_eq!(texts("a--[[ x\n]]b--[==[ ]] ]==]c"), ["a", "b", "c"]);
-        assert_eq!(texts(r#"'\'' "\\" '\z
+        assert_eq!(
+            texts(
+                r#"'\'' "\\" '\z
             x' "\
-" z"#).len(), 5);
+" z"#
+            )
+            .len(),
+            5
+        );
         assert_eq!(texts("[[a]b]] [=[ ]] ]=] t[ [[k]] ]"), ["[[a]b]]", "[=[ ]] ]=]", "t", "[", "[[k]]", "]"]);
         assert_eq!(texts("3..2"), ["3..2"]);
         assert_eq!(texts("a<<1>>2//3~=4::l::"), ["a", "<<", "1", ">>", "2", "//", "3", "~=", "4", "::", "l", "::"]);

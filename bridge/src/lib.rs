@@ -2,8 +2,12 @@
 //!
 //! In reading order: [`Workspace`] is the handle to an interpreter thread; [`Cell`] goes in,
 //! [`Outcome`] comes out, and what it prints or asks meanwhile goes through [`CellIo`];
-//! [`is_complete`] and [`Completions`] serve an editor. This crate has never heard of Jupyter,
-//! of sockets or of a terminal.
+//! `interpreter` runs cells as coroutines; `host` is what their globals share, `interrupt` the one
+//! hook, `operation` how Lua waits for Rust, `prelude` the part that is written in Lua; `locals`
+//! makes top-level locals last; then come the globals: `console`, `process`, `modules`, `json`
+//! (with `convert`), `models` and `agents` (with `options` and `generation`); [`is_complete`] and
+//! [`Completions`] serve an editor and rest on `lexer`. This crate has never heard of Jupyter, of
+//! sockets or of a terminal.
 
 mod agents;
 mod cell;

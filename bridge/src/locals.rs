@@ -97,11 +97,8 @@ impl Declaration<'_> {
     /// Calls `keep` with the names and a closure over their variables. A variable that is closed
     /// at the end of its cell ends there; `_ENV` is not one a later cell could be given.
     fn write_keep(&self, keep: &str, source: &mut String) {
-        let lasting: Vec<&(&str, Attribute)> = self
-            .names
-            .iter()
-            .filter(|(name, attribute)| *attribute != Attribute::Close && *name != "_ENV")
-            .collect();
+        let lasting: Vec<&(&str, Attribute)> =
+            self.names.iter().filter(|(name, attribute)| *attribute != Attribute::Close && *name != "_ENV").collect();
         if lasting.is_empty() {
             return;
         }
@@ -113,11 +110,7 @@ impl Declaration<'_> {
                 _ => (*name).to_owned(),
             })
             .collect();
-        source.push_str(&format!(
-            ";{keep}(\"{}\",function()return {} end);",
-            described.join(","),
-            names.join(",")
-        ));
+        source.push_str(&format!(";{keep}(\"{}\",function()return {} end);", described.join(","), names.join(",")));
     }
 }
 
@@ -142,7 +135,7 @@ fn declarations<'a>(tokens: &[Token<'a>]) -> Vec<Declaration<'a>> {
             depth = depth.saturating_sub(1);
         } else if depth == 0 && token.is("local") {
             let (declaration, next) = declaration(tokens, at);
-            found.extend(declaration);
+            found.push(declaration);
             at = next;
             continue;
         }
@@ -161,7 +154,7 @@ fn closes_block(token: &Token<'_>) -> bool {
 }
 
 /// The statement whose `local` is at `at`, and the index of the token after it.
-fn declaration<'a>(tokens: &[Token<'a>], at: usize) -> (Option<Declaration<'a>>, usize) {
+fn declaration<'a>(tokens: &[Token<'a>], at: usize) -> (Declaration<'a>, usize) {
     let mut cursor = Cursor { tokens, at: at + 1 };
     let mut names = Vec::new();
     if cursor.takes("function") {
@@ -170,10 +163,7 @@ fn declaration<'a>(tokens: &[Token<'a>], at: usize) -> (Option<Declaration<'a>>,
         }
         cursor.skip_block();
     } else {
-        loop {
-            let Some(token) = cursor.tokens.get(cursor.at) else {
-                break;
-            };
+        while let Some(token) = cursor.tokens.get(cursor.at) {
             cursor.at += 1;
             let mut attribute = Attribute::None;
             if cursor.takes("<") {
@@ -194,11 +184,8 @@ fn declaration<'a>(tokens: &[Token<'a>], at: usize) -> (Option<Declaration<'a>>,
             cursor.skip_expressions();
         }
     }
-    let end = tokens[..cursor.at.min(tokens.len())]
-        .last()
-        .map(Token::end)
-        .unwrap_or_default();
-    (Some(Declaration { names, end }), cursor.at)
+    let end = tokens[..cursor.at.min(tokens.len())].last().map(Token::end).unwrap_or_default();
+    (Declaration { names, end }, cursor.at)
 }
 
 struct Cursor<'t, 'a> {
@@ -263,9 +250,10 @@ impl Cursor<'_, '_> {
                 self.at += 1;
             }
             self.skip_operand();
-            let operator = self.tokens.get(self.at).is_some_and(|token| {
-                BINARY_OPERATORS.iter().any(|operator| token.is(operator))
-            });
+            let operator = self
+                .tokens
+                .get(self.at)
+                .is_some_and(|token| BINARY_OPERATORS.iter().any(|operator| token.is(operator)));
             if !operator {
                 return;
             }
@@ -311,8 +299,7 @@ impl Cursor<'_, '_> {
 }
 
 const BINARY_OPERATORS: [&str; 21] = [
-    "+", "-", "*", "/", "//", "%", "^", "..", "<", "<=", ">", ">=", "==", "~=", "and", "or", "&",
-    "|", "~", "<<", ">>",
+    "+", "-", "*", "/", "//", "%", "^", "..", "<", "<=", ">", ">=", "==", "~=", "and", "or", "&", "|", "~", "<<", ">>",
 ];
 
 #[cfg(test)]

@@ -15,21 +15,9 @@ use crate::options::{self, Accepted, Options};
 use crate::prelude;
 use crate::script_error::ScriptError;
 
-const GENERATE: Accepted = Accepted {
-    function: "LocalLLM.generate",
-    more: &["system"],
-    raw: true,
-};
-const CHAT: Accepted = Accepted {
-    function: "LocalLLM.chat",
-    more: &["system"],
-    raw: false,
-};
-const STREAM: Accepted = Accepted {
-    function: "LocalLLM.stream",
-    more: &["system"],
-    raw: true,
-};
+const GENERATE: Accepted = Accepted { function: "LocalLLM.generate", more: &["system"], raw: true };
+const CHAT: Accepted = Accepted { function: "LocalLLM.chat", more: &["system"], raw: false };
+const STREAM: Accepted = Accepted { function: "LocalLLM.stream", more: &["system"], raw: true };
 
 /// Adds the global.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
@@ -43,14 +31,14 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
             Ok(Reading::new(generation::plan(&shared, prompt, options), |_| ()))
         })?,
     )?;
+    table.set("next_piece", starter(lua, host, |_, reading: UserDataRef<Reading>| Ok(reading.clone().next()))?)?;
     table.set(
-        "next_piece",
-        starter(lua, host, |_, reading: UserDataRef<Reading>| Ok(reading.clone().next()))?,
+        "close_stream",
+        lua.create_function(|_, reading: UserDataRef<Reading>| {
+            reading.close();
+            Ok(())
+        })?,
     )?;
-    table.set("close_stream", lua.create_function(|_, reading: UserDataRef<Reading>| {
-        reading.close();
-        Ok(())
-    })?)?;
     prelude::load(lua, include_str!("lua/streams.lua"))?;
 
     let models = lua.create_table()?;
@@ -85,12 +73,7 @@ fn register_answers(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<
 }
 
 /// What the model is to continue: a conversation, or with `raw` a text as it is.
-fn prompt_of(
-    lua: &Lua,
-    value: &Value,
-    options: &Options,
-    accepted: &Accepted,
-) -> Result<Prompt, ScriptError> {
+fn prompt_of(lua: &Lua, value: &Value, options: &Options, accepted: &Accepted) -> Result<Prompt, ScriptError> {
     if !options.raw {
         let messages = options::messages(lua, value, accepted.function)?;
         return generation::conversation(messages, options);
@@ -104,68 +87,83 @@ fn prompt_of(
 }
 
 fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<()> {
-    models.set("status", asking(lua, host, "LocalLLM.status", optional_name, |registry, backend| async move {
-        let status = registry.status(backend.as_deref()).await?;
-        Ok(Answered(move |lua: &Lua| {
-            let list = lua.create_table()?;
-            for instance in &status {
-                let entry = lua.create_table()?;
-                entry.raw_set("backend", instance.instance.as_str())?;
-                entry.raw_set("type", instance.provider_type.as_str())?;
-                entry.raw_set("status", serde(lua, &instance.health.status)?)?;
-                entry.raw_set("detail", instance.health.detail.as_str())?;
-                entry.raw_set("loaded", serde(lua, &instance.loaded)?)?;
-                if backend.is_some() {
-                    return Ok(Value::Table(entry));
-                }
-                list.raw_push(entry)?;
-            }
-            Ok(Value::Table(list))
-        }))
-    })?)?;
-    models.set("list", asking(lua, host, "LocalLLM.list", optional_name, |registry, backend| async move {
-        let mut instances = Vec::new();
-        for listed in registry.list(backend.as_deref()).await? {
-            match listed.models {
-                Ok(models) => instances.push((listed.instance, models)),
-                // Asked for by name, a backend that cannot answer is an error; among others it has no models.
-                Err(error) if backend.is_some() => return Err(error.into()),
-                Err(error) => tracing::warn!(backend = listed.instance, %error, "a backend cannot list its models"),
-            }
-        }
-        Ok(Answered(move |lua: &Lua| {
-            let list = lua.create_table()?;
-            for (instance, models) in &instances {
-                for model in models {
-                    let entry = serde(lua, model)?;
-                    if let Value::Table(entry) = &entry {
-                        entry.raw_set("backend", instance.as_str())?;
-                        entry.raw_set("location", model.location.to_string())?;
-                        if let Ok(specifier) = ModelSpecifier::local(&model.name, instance) {
-                            entry.raw_set("specifier", specifier.to_string())?;
-                        }
+    models.set(
+        "status",
+        asking(lua, host, "LocalLLM.status", optional_name, |registry, backend| async move {
+            let status = registry.status(backend.as_deref()).await?;
+            Ok(Answered(move |lua: &Lua| {
+                let list = lua.create_table()?;
+                for instance in &status {
+                    let entry = lua.create_table()?;
+                    entry.raw_set("backend", instance.instance.as_str())?;
+                    entry.raw_set("type", instance.provider_type.as_str())?;
+                    entry.raw_set("status", serde(lua, &instance.health.status)?)?;
+                    entry.raw_set("detail", instance.health.detail.as_str())?;
+                    entry.raw_set("loaded", serde(lua, &instance.loaded)?)?;
+                    if backend.is_some() {
+                        return Ok(Value::Table(entry));
                     }
                     list.raw_push(entry)?;
                 }
+                Ok(Value::Table(list))
+            }))
+        })?,
+    )?;
+    models.set(
+        "list",
+        asking(lua, host, "LocalLLM.list", optional_name, |registry, backend| async move {
+            let mut instances = Vec::new();
+            for listed in registry.list(backend.as_deref()).await? {
+                match listed.models {
+                    Ok(models) => instances.push((listed.instance, models)),
+                    // Asked for by name, a backend that cannot answer is an error; among others it has no models.
+                    Err(error) if backend.is_some() => return Err(error.into()),
+                    Err(error) => tracing::warn!(backend = listed.instance, %error, "a backend cannot list its models"),
+                }
             }
-            Ok(Value::Table(list))
-        }))
-    })?)?;
-    models.set("info", asking(lua, host, "LocalLLM.info", model_name, |registry, model| async move {
-        let resolved = registry.resolve_or_default(model.as_ref()).await?;
-        let info = resolved.local()?.info(&resolved.model).await?;
-        Ok(Answered(move |lua: &Lua| named(serde(lua, &info)?, &resolved.specifier)))
-    })?)?;
-    models.set("load", asking(lua, host, "LocalLLM.load", model_name, |registry, model| async move {
-        let resolved = registry.resolve_or_default(model.as_ref()).await?;
-        let loaded = resolved.local()?.load(&resolved.model).await?;
-        Ok(Answered(move |lua: &Lua| named(serde(lua, &loaded)?, &resolved.specifier)))
-    })?)?;
-    models.set("unload", asking(lua, host, "LocalLLM.unload", model_name, |registry, model| async move {
-        let resolved = registry.resolve_or_default(model.as_ref()).await?;
-        resolved.local()?.unload(&resolved.model).await?;
-        Ok(Answered(|_: &Lua| Ok(Value::Boolean(true))))
-    })?)
+            Ok(Answered(move |lua: &Lua| {
+                let list = lua.create_table()?;
+                for (instance, models) in &instances {
+                    for model in models {
+                        let entry = serde(lua, model)?;
+                        if let Value::Table(entry) = &entry {
+                            entry.raw_set("backend", instance.as_str())?;
+                            entry.raw_set("location", model.location.to_string())?;
+                            if let Ok(specifier) = ModelSpecifier::local(&model.name, instance) {
+                                entry.raw_set("specifier", specifier.to_string())?;
+                            }
+                        }
+                        list.raw_push(entry)?;
+                    }
+                }
+                Ok(Value::Table(list))
+            }))
+        })?,
+    )?;
+    models.set(
+        "info",
+        asking(lua, host, "LocalLLM.info", model_name, |registry, model| async move {
+            let resolved = registry.resolve_or_default(model.as_ref()).await?;
+            let info = resolved.local()?.info(&resolved.model).await?;
+            Ok(Answered(move |lua: &Lua| named(serde(lua, &info)?, &resolved.specifier)))
+        })?,
+    )?;
+    models.set(
+        "load",
+        asking(lua, host, "LocalLLM.load", model_name, |registry, model| async move {
+            let resolved = registry.resolve_or_default(model.as_ref()).await?;
+            let loaded = resolved.local()?.load(&resolved.model).await?;
+            Ok(Answered(move |lua: &Lua| named(serde(lua, &loaded)?, &resolved.specifier)))
+        })?,
+    )?;
+    models.set(
+        "unload",
+        asking(lua, host, "LocalLLM.unload", model_name, |registry, model| async move {
+            let resolved = registry.resolve_or_default(model.as_ref()).await?;
+            resolved.local()?.unload(&resolved.model).await?;
+            Ok(Answered(|_: &Lua| Ok(Value::Boolean(true))))
+        })?,
+    )
 }
 
 /// A table with the whole name of the model it is about.
@@ -231,8 +229,5 @@ fn model_name(host: &Host, value: &Value, function: &str) -> Result<Option<Model
 }
 
 fn internal(error: mlua::Error) -> ScriptError {
-    ScriptError {
-        kind: "internal".into(),
-        message: error.to_string(),
-    }
+    ScriptError { kind: "internal".into(), message: error.to_string() }
 }

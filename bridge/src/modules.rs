@@ -19,10 +19,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         match modules.get(&name) {
             Some(source) => (source.as_str(), file_name(&name)).into_lua_multi(lua),
             None if modules.is_empty() => missing(lua, None),
-            None => missing(
-                lua,
-                Some(format!("no module '{name}' among those that travelled with the script")),
-            ),
+            None => missing(lua, Some(format!("no module '{name}' among those that travelled with the script"))),
         }
     })?;
     table.set("travelled_module", travelled)?;

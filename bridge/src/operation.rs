@@ -82,9 +82,7 @@ where
     S: Fn(&Lua, A) -> Result<T, ScriptError> + 'static,
     T: IntoLuaMulti + 'static,
 {
-    waiting(lua, host, move |lua, arguments: A| {
-        call(lua, arguments).map(|value| std::future::ready(Ok(value)))
-    })
+    waiting(lua, host, move |lua, arguments: A| call(lua, arguments).map(|value| std::future::ready(Ok(value))))
 }
 
 /// What the prelude waits with: `poll`, `block` and `park`.
@@ -119,10 +117,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         })?,
     )?;
     let shared = Rc::clone(host);
-    table.set(
-        "park",
-        lua.create_function(move |lua, ()| park(lua, &shared))?,
-    )
+    table.set("park", lua.create_function(move |lua, ()| park(lua, &shared))?)
 }
 
 /// Waits beneath a C function, where a coroutine cannot be suspended.
@@ -137,11 +132,7 @@ fn take(operation: &AnyUserData) -> mlua::Result<Option<Pin<Box<dyn Pending>>>> 
 }
 
 /// Polls a new future once: many are done at once.
-fn advance(
-    lua: &Lua,
-    host: &Rc<Host>,
-    mut pending: Pin<Box<dyn Pending>>,
-) -> mlua::Result<MultiValue> {
+fn advance(lua: &Lua, host: &Rc<Host>, mut pending: Pin<Box<dyn Pending>>) -> mlua::Result<MultiValue> {
     match poll(lua, host, &mut pending) {
         Poll::Ready(output) => settled(lua, host, output?),
         Poll::Pending => {
@@ -172,24 +163,20 @@ fn poll(
     host: &Rc<Host>,
     pending: &mut Pin<Box<dyn Pending>>,
 ) -> Poll<mlua::Result<Result<MultiValue, ScriptError>>> {
-    pending
-        .as_mut()
-        .poll_values(lua, &mut Context::from_waker(host.waker()))
+    pending.as_mut().poll_values(lua, &mut Context::from_waker(host.waker()))
 }
 
-fn settled(
-    lua: &Lua,
-    host: &Rc<Host>,
-    output: Result<MultiValue, ScriptError>,
-) -> mlua::Result<MultiValue> {
+fn settled(lua: &Lua, host: &Rc<Host>, output: Result<MultiValue, ScriptError>) -> mlua::Result<MultiValue> {
     match output {
         Ok(mut values) => {
             values.push_front(Value::Boolean(true));
             Ok(values)
         }
-        Err(error) if error == ScriptError::interrupted() => {
-            Err(interrupt::stop(lua, host, Stop::interrupted()))
+        Err(error) if error == ScriptError::interrupted() => Err(interrupt::stop(lua, host, Stop::interrupted())),
+        Err(error) => {
+            // What failed because the cell was cancelled meanwhile is no error of the script's.
+            interrupt::check(lua, host)?;
+            (false, error.kind.as_ref(), error.message).into_lua_multi(lua)
         }
-        Err(error) => (false, error.kind.as_ref(), error.message).into_lua_multi(lua),
     }
 }

@@ -52,10 +52,7 @@ pub(crate) struct Accepted {
 impl Accepted {
     fn names(&self) -> impl Iterator<Item = &'static str> {
         let raw = self.raw;
-        GENERATION
-            .into_iter()
-            .filter(move |name| raw || *name != "raw")
-            .chain(self.more.iter().copied())
+        GENERATION.into_iter().filter(move |name| raw || *name != "raw").chain(self.more.iter().copied())
     }
 
     /// Reads a table of options over `base`.
@@ -82,11 +79,7 @@ impl Accepted {
                 )));
             };
             let name = name.to_string_lossy();
-            let option = One {
-                function: self.function,
-                name: &name,
-                value: &value,
-            };
+            let option = One { function: self.function, name: &name, value: &value };
             if !self.names().any(|known| known == name) {
                 return Err(self.unknown(&name));
             }
@@ -96,9 +89,7 @@ impl Accepted {
     }
 
     fn unknown(&self, name: &str) -> ScriptError {
-        let nearest = nearest(name, self.names())
-            .map(|near| format!("; did you mean `{near}`?"))
-            .unwrap_or_default();
+        let nearest = nearest(name, self.names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let known: Vec<String> = self.names().map(|name| format!("`{name}`")).collect();
         ScriptError::argument(format!(
             "unknown option `{name}` of {}{nearest}{}known: {}",
@@ -220,9 +211,7 @@ impl One<'_> {
 fn whole(value: &Value) -> Option<i64> {
     match value {
         Value::Integer(number) => Some(*number),
-        Value::Number(number) if number.fract() == 0.0 && number.abs() < 2f64.powi(53) => {
-            Some(*number as i64)
-        }
+        Value::Number(number) if number.fract() == 0.0 && number.abs() < 2f64.powi(53) => Some(*number as i64),
         _ => None,
     }
 }
@@ -234,22 +223,17 @@ fn utf8(text: &mlua::LuaString) -> Option<String> {
 /// A prompt: a string.
 pub(crate) fn prompt(value: &Value, function: &str) -> Result<String, ScriptError> {
     match value {
-        Value::String(text) => utf8(text).ok_or_else(|| {
-            ScriptError::argument(format!("the prompt of {function} is no UTF-8 text"))
-        }),
-        other => Err(ScriptError::argument(format!(
-            "the prompt of {function} is {}; expected a string",
-            described(other)
-        ))),
+        Value::String(text) => {
+            utf8(text).ok_or_else(|| ScriptError::argument(format!("the prompt of {function} is no UTF-8 text")))
+        }
+        other => {
+            Err(ScriptError::argument(format!("the prompt of {function} is {}; expected a string", described(other))))
+        }
     }
 }
 
 /// The messages of a conversation: a list of them, or a string for what the user says.
-pub(crate) fn messages(
-    lua: &Lua,
-    value: &Value,
-    function: &str,
-) -> Result<Vec<ChatMessage>, ScriptError> {
+pub(crate) fn messages(lua: &Lua, value: &Value, function: &str) -> Result<Vec<ChatMessage>, ScriptError> {
     let table = match value {
         Value::String(_) => return Ok(vec![ChatMessage::user(prompt(value, function)?)]),
         Value::Table(table) => table,
@@ -297,10 +281,7 @@ fn message_of(lua: &Lua, table: &Table, index: usize) -> Result<ChatMessage, Scr
             _ => None,
         };
         let wrong = |expected: &str| {
-            ScriptError::argument(format!(
-                "messages[{index}].{name} is {}; expected {expected}",
-                described(&value)
-            ))
+            ScriptError::argument(format!("messages[{index}].{name} is {}; expected {expected}", described(&value)))
         };
         match name.as_str() {
             "role" => {
@@ -325,14 +306,14 @@ fn message_of(lua: &Lua, table: &Table, index: usize) -> Result<ChatMessage, Scr
                 let near = nearest(&name, MESSAGE_FIELDS.into_iter())
                     .map(|near| format!("; did you mean `{near}`?"))
                     .unwrap_or_default();
-                return Err(ScriptError::argument(format!(
-                    "messages[{index}] has the unknown field `{name}`{near}"
-                )));
+                return Err(ScriptError::argument(format!("messages[{index}] has the unknown field `{name}`{near}")));
             }
         }
     }
     message.role = role.ok_or_else(|| {
-        ScriptError::argument(format!("messages[{index}] has no `role`; expected \"system\", \"user\", \"assistant\" or \"tool\""))
+        ScriptError::argument(format!(
+            "messages[{index}] has no `role`; expected \"system\", \"user\", \"assistant\" or \"tool\""
+        ))
     })?;
     if !content && message.tool_calls.is_empty() {
         return Err(ScriptError::argument(format!("messages[{index}] has no `content`; expected a string")));

@@ -59,10 +59,8 @@ async fn execute(command: Vec<u8>, io: Arc<dyn CellIo>) -> Result<Option<ExitSta
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn();
-    let mut child = spawned.map_err(|error| ScriptError {
-        kind: "internal".into(),
-        message: format!("cannot run `sh`: {error}"),
-    })?;
+    let mut child = spawned
+        .map_err(|error| ScriptError { kind: "internal".into(), message: format!("cannot run `sh`: {error}") })?;
     let (pieces, mut received) = mpsc::channel(PIECES);
     if let Some(stdout) = child.stdout.take() {
         tokio::spawn(forward(stdout, Stream::Stdout, pieces.clone()));
@@ -95,11 +93,7 @@ async fn execute(command: Vec<u8>, io: Arc<dyn CellIo>) -> Result<Option<ExitSta
 
 /// Sends on what a pipe brings. Goes on reading when nobody listens any more, so that what runs in
 /// the background is not ended by a broken pipe.
-async fn forward(
-    mut pipe: impl AsyncRead + Unpin,
-    stream: Stream,
-    pieces: mpsc::Sender<(Stream, Vec<u8>)>,
-) {
+async fn forward(mut pipe: impl AsyncRead + Unpin, stream: Stream, pieces: mpsc::Sender<(Stream, Vec<u8>)>) {
     let mut buffer = vec![0; PIECE];
     while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
         let _ = pieces.send((stream, buffer[..count].to_vec())).await;
@@ -125,10 +119,7 @@ impl Drop for Group {
         let Some(mut child) = self.0.take() else {
             return;
         };
-        let group = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let Some(group) = group else { return };
         let _ = kill_process_group(group, Signal::TERM);
         tokio::spawn(async move {
@@ -147,11 +138,7 @@ fn ended(status: Option<ExitStatus>) -> Variadic<Ended> {
         Some((None, Some(signal))) => ("signal", signal),
         _ => ("exit", -1),
     };
-    Variadic::from_iter([
-        Ended::Success(how == "exit" && code == 0),
-        Ended::How(how),
-        Ended::Code(code),
-    ])
+    Variadic::from_iter([Ended::Success(how == "exit" && code == 0), Ended::How(how), Ended::Code(code)])
 }
 
 enum Ended {

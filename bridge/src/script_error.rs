@@ -15,26 +15,17 @@ pub(crate) struct ScriptError {
 impl ScriptError {
     /// An argument that a global cannot take.
     pub(crate) fn argument(message: impl Into<String>) -> ScriptError {
-        ScriptError {
-            kind: Cow::Borrowed("invalid_request"),
-            message: message.into(),
-        }
+        ScriptError { kind: Cow::Borrowed("invalid_request"), message: message.into() }
     }
 
     /// The cell was cancelled while it waited.
     pub(crate) fn interrupted() -> ScriptError {
-        ScriptError {
-            kind: Cow::Borrowed("interrupted"),
-            message: "interrupted".to_owned(),
-        }
+        ScriptError { kind: Cow::Borrowed("interrupted"), message: "interrupted".to_owned() }
     }
 }
 
 impl From<perilune_providers::Error> for ScriptError {
     fn from(error: perilune_providers::Error) -> ScriptError {
-        ScriptError {
-            kind: Cow::Borrowed(error.kind().as_str()),
-            message: error.to_string(),
-        }
+        ScriptError { kind: Cow::Borrowed(error.kind().as_str()), message: error.to_string() }
     }
 }

@@ -50,10 +50,23 @@ struct Interpreter {
 
 /// What the interpreter thread is asked.
 pub(crate) enum Request {
-    /// Run a cell.
-    Execute { cell: Cell, io: Arc<dyn CellIo>, cancel: CancellationToken, reply: oneshot::Sender<Outcome> },
-    /// Complete the word at `cursor`.
-    Complete { code: String, cursor: usize, reply: oneshot::Sender<Completions> },
+    Execute(Execute),
+    Complete(Complete),
+}
+
+/// Run a cell.
+pub(crate) struct Execute {
+    pub(crate) cell: Cell,
+    pub(crate) io: Arc<dyn CellIo>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) reply: oneshot::Sender<Outcome>,
+}
+
+/// Complete the word at the byte offset `cursor`.
+pub(crate) struct Complete {
+    pub(crate) code: String,
+    pub(crate) cursor: usize,
+    pub(crate) reply: oneshot::Sender<Completions>,
 }
 
 /// Requests that may wait for the interpreter thread before senders wait too.
@@ -80,14 +93,9 @@ impl Workspace {
                 interpreter::run(options, runtime, received, &ready);
             })
             .map_err(Error::Thread)?;
-        let interpreter = Interpreter {
-            requests: Some(requests),
-            thread: Mutex::new(Some((thread, ended))),
-        };
+        let interpreter = Interpreter { requests: Some(requests), thread: Mutex::new(Some((thread, ended))) };
         match started.recv() {
-            Ok(Ok(())) => Ok(Workspace {
-                interpreter: Arc::new(interpreter),
-            }),
+            Ok(Ok(())) => Ok(Workspace { interpreter: Arc::new(interpreter) }),
             Ok(Err(problem)) => Err(Error::Startup(problem)),
             Err(_) => Err(Error::Startup("the thread ended at once".to_owned())),
         }
@@ -99,15 +107,14 @@ impl Workspace {
         let cancel = cancel.child_token();
         let _interrupt_when_dropped = cancel.clone().drop_guard();
         let (reply, outcome) = oneshot::channel();
-        let request = Request::Execute { cell, io, cancel, reply };
-        self.send(request).await;
+        self.send(Request::Execute(Execute { cell, io, cancel, reply })).await;
         outcome.await.unwrap_or_else(|_| Outcome::Error(gone()))
     }
 
     /// What could stand at the byte offset `cursor` of `code`. Never runs user code.
     pub async fn complete(&self, code: String, cursor: usize) -> Completions {
         let (reply, completions) = oneshot::channel();
-        self.send(Request::Complete { code, cursor, reply }).await;
+        self.send(Request::Complete(Complete { code, cursor, reply })).await;
         completions.await.unwrap_or_default()
     }
 

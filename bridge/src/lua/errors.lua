@@ -5,8 +5,8 @@ local error, ipairs, pcall, rawequal, rawget = error, ipairs, pcall, rawequal, r
 local getmetatable, sub = debug.getmetatable, string.sub
 
 local PRELUDE = "=[perilune]"
--- A traceback longer than this keeps its first ten and last eleven frames, as Lua's own does.
-local FIRST, LAST = 10, 11
+-- A deeper stack is shown by its innermost and outermost levels alone, the prelude's among them.
+local MOST, FIRST, LAST = 60, 14, 14
 
 -- What a failed model call raises: fields `kind` and `message`, and `location` where a script made it.
 local Error = { __name = "perilune.Error" }
@@ -73,35 +73,53 @@ local function describe(info)
   return place .. " in function <" .. info.short_src .. ":" .. info.linedefined .. ">"
 end
 
+-- What is at a level of this coroutine, counted from the caller's caller, or of `co`.
+local function at(level, what, co)
+  local info
+  if co then
+    info = getinfo(co, level, what)
+  else
+    info = getinfo(level + 2, what)
+  end
+  return info
+end
+
+-- How many levels there are. Finding one costs time in proportion to its number, and a stack may be
+-- 200,000 levels deep: so by halves.
+local function depth(co)
+  local low, high = 0, 1
+  while at(high, "l", co) do
+    low, high = high, high * 2
+  end
+  while high - low > 1 do
+    local middle = (low + high) // 2
+    if at(middle, "l", co) then
+      low = middle
+    else
+      high = middle
+    end
+  end
+  return high
+end
+
 -- The script frames of this coroutine or of `co`, innermost first.
 local function frames(co)
-  local lines, level = {}, co and 0 or 2
-  while true do
-    local info
-    if co then
-      info = getinfo(co, level, "Slnf")
-    else
-      info = getinfo(level, "Slnf")
+  local lines = {}
+  local function add(first, last)
+    for level = first, last do
+      local info = at(level, "Slnf", co)
+      if info and is_script(info) then
+        lines[#lines + 1] = describe(info)
+      end
     end
-    if not info then
-      break
-    end
-    if is_script(info) then
-      lines[#lines + 1] = describe(info)
-    end
-    level = level + 1
   end
-  if #lines > FIRST + LAST + 1 then
-    local skipped = #lines - FIRST - LAST
-    local short = {}
-    for index = 1, FIRST do
-      short[index] = lines[index]
-    end
-    short[FIRST + 1] = "... (" .. skipped .. " more)"
-    for index = 1, LAST do
-      short[FIRST + 1 + index] = lines[#lines - LAST + index]
-    end
-    return short
+  local levels = depth(co)
+  if levels <= MOST then
+    add(0, levels)
+  else
+    add(0, FIRST)
+    lines[#lines + 1] = "... (" .. levels - FIRST - LAST .. " more)"
+    add(levels - LAST, levels)
   end
   return lines
 end
@@ -154,7 +172,8 @@ local raw_xpcall, signals = xpcall, host.signals
 host.xpcall = raw_xpcall
 function xpcall(body, handler, ...)
   if type(handler) ~= "function" then
-    return raw_xpcall(body, handler, ...)
+    local got = handler == nil and "no value" or type(handler)
+    return host.complain("bad argument #2 to 'xpcall' (function expected, got " .. got .. ")")
   end
   return raw_xpcall(body, function(object)
     if signals.stopped then

@@ -63,14 +63,20 @@ async fn constants_stay_constant_and_closed_variables_end() {
     notebook.run("made = 6").await.expect_error("cell 4:1: attempt to assign to const variable 'made'");
     notebook.run("local folded = 7").await;
     notebook.run("folded = folded + 1 return folded").await.expect_result("8");
-    notebook.run("local c <close> = setmetatable({}, {__close = function() closed = true end}) local d = 1").await.expect_nothing();
+    notebook
+        .run("local c <close> = setmetatable({}, {__close = function() closed = true end}) local d = 1")
+        .await
+        .expect_nothing();
     notebook.run("closed, c, d").await.expect_result("true\tnil\t1");
 }
 
 #[tokio::test]
 async fn messages_and_lines_are_those_of_the_code_as_written() {
     let mut notebook = Notebook::start();
-    notebook.run("local t = nil\n\nlocal u = t.x").await.expect_error("cell 1:3: attempt to index a nil value (local 't')");
+    notebook
+        .run("local t = nil\n\nlocal u = t.x")
+        .await
+        .expect_error("cell 1:3: attempt to index a nil value (local 't')");
     notebook.run("t.x").await.expect_error("cell 2:1: attempt to index a nil value (upvalue 't')");
     notebook.run("local x = \n = 2").await.expect_error("cell 3:2: unexpected symbol near '='");
     notebook.run("local x = 1 end").await.expect_error("cell 4:1: <eof> expected near 'end'");

@@ -1,8 +1,11 @@
 //! Cells through the public API: results, kept locals, console, processes, modules, interrupts.
 
+mod completion;
 mod console;
 mod errors;
 mod interrupts;
+mod json;
 mod locals;
+mod models;
 mod notebook;
 mod results;

@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use perilune_bridge::{
-    Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, Outcome, Output, Workspace,
-    WorkspaceOptions,
+    Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, Outcome, Output, Workspace, WorkspaceOptions,
 };
 use perilune_providers::{Config, Registry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long any cell of a test may take.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Notebook {
     pub workspace: Workspace,
@@ -90,20 +89,13 @@ impl Notebook {
     pub async fn interrupt_after(&mut self, code: &str, shown: &str) -> (Ran, Duration) {
         let cancel = CancellationToken::new();
         let cell = self.cell(code);
-        let mut output = self.client.output.subscribe();
         let interrupt = async {
-            output
-                .wait_for(|all| text_of(all, true).contains(shown))
-                .await
-                .expect("the client lives");
+            self.client.shown(shown).await;
             cancel.cancel();
             Instant::now()
         };
         let run = self.run_cell(cell, cancel.clone());
-        let (ran, interrupted) = tokio::join!(
-            async { (run.await, Instant::now()) },
-            interrupt
-        );
+        let (ran, interrupted) = tokio::join!(async { (run.await, Instant::now()) }, interrupt);
         (ran.0, ran.1.duration_since(interrupted))
     }
 
@@ -113,11 +105,7 @@ impl Notebook {
         let run = self.workspace.execute(cell, io, cancel);
         let outcome = tokio::time::timeout(LIMIT, run).await.expect("the cell ends");
         let all = self.client.output.borrow();
-        Ran {
-            outcome,
-            stdout: text_of(&all, true),
-            stderr: text_of(&all, false),
-        }
+        Ran { outcome, stdout: text_of(&all, true), stderr: text_of(&all, false) }
     }
 
     pub fn cell(&mut self, code: &str) -> Cell {
@@ -194,17 +182,21 @@ impl Ran {
     }
 }
 
+impl Client {
+    /// Waits until a cell has printed `text`.
+    pub async fn shown(&self, text: &str) {
+        let mut output = self.output.subscribe();
+        output.wait_for(|all| text_of(all, true).contains(text)).await.expect("the client lives");
+    }
+}
+
 impl CellIo for Client {
     fn write(&self, output: Output) -> Result<(), Interrupted> {
         self.output.send_modify(|all| all.push(output));
         Ok(())
     }
 
-    fn read_line(
-        &self,
-        _: String,
-        _: bool,
-    ) -> BoxFuture<'static, Result<Option<String>, InputError>> {
+    fn read_line(&self, _: String, _: bool) -> BoxFuture<'static, Result<Option<String>, InputError>> {
         let line = match self.allow_input {
             true => Ok(self.lines.lock().expect("the lines").pop_front().flatten()),
             false => Err(InputError::NotAllowed),

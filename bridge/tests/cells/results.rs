@@ -19,7 +19,10 @@ async fn an_expression_is_the_result() {
         ("local x = 1; return x + 1", "2"),
         ("'line\\nline'", "line\nline"),
         ("{}", "{}"),
-        ("{1, 'two', x = 'y', ['a b'] = {1.5}, [true] = false}", r#"{1, "two", ["a b"] = {1.5}, x = "y", [true] = false}"#),
+        (
+            "{1, 'two', x = 'y', ['a b'] = {1.5}, [true] = false}",
+            r#"{1, "two", ["a b"] = {1.5}, x = "y", [true] = false}"#,
+        ),
         ("{{{{{{{}}}}}}}", "{{{{{{...}}}}}}"),
         ("{1, nil, 3}", "{1, [3] = 3}"),
         ("{'a\\n\\0\"'}", r#"{"a\n\x00\""}"#),
@@ -33,9 +36,7 @@ async fn an_expression_is_the_result() {
     }
     notebook.run("t = {1}; t.self = t; return t").await.expect_result("{1, self = <cycle>}");
     let long = notebook.run("t = {} for i = 1, 1000 do t[i] = i end return t").await;
-    let Outcome::Ok { result: Some(text), .. } = &long.outcome else {
-        panic!("{:?}", long.outcome)
-    };
+    let Outcome::Ok { result: Some(text), .. } = &long.outcome else { panic!("{:?}", long.outcome) };
     assert!(text.ends_with("100,\n  ... (900 more)\n}"), "{text}");
     notebook
         .run("{first = ('x'):rep(30), second = ('y'):rep(30), third = {1, 2}}")
@@ -84,18 +85,23 @@ async fn modules_are_found_where_the_script_lies() {
     options.modules.insert("far.away".into(), "count = (count or 0) + 1".into());
     options.modules.insert("near2".into(), "return require('near').name .. '2'".into());
     let mut notebook = Notebook::with(options);
-    notebook.run("require('near').name, require 'near'.args, (require 'deep')").await
+    notebook
+        .run("require('near').name, require 'near'.args, (require 'deep')")
+        .await
         .expect_result("near\t{\"near\", \"near.lua\"}\tdeep");
-    notebook.run("require 'far.away', require 'far.away', count, (require 'near2')").await.expect_result("true\ttrue\t1\tnear2");
-    notebook.run("require 'broken'").await
+    notebook
+        .run("require 'far.away', require 'far.away', count, (require 'near2')")
+        .await
+        .expect_result("true\ttrue\t1\tnear2");
+    notebook
+        .run("require 'broken'")
+        .await
         .expect_error("cell 3:1: error loading module 'broken':\n\tbroken.lua:1: unexpected symbol near <eof>");
     let failing = notebook.run("require 'failing'").await;
     failing.expect_error("failing.lua:2: no luck");
     assert_eq!(failing.failure().traceback, ["failing.lua:2: in main chunk", "cell 4:1: in main chunk"]);
     let missing = notebook.run("pcall(require, 'missing')").await;
-    let Outcome::Ok { result: Some(text), .. } = &missing.outcome else {
-        panic!("{:?}", missing.outcome)
-    };
+    let Outcome::Ok { result: Some(text), .. } = &missing.outcome else { panic!("{:?}", missing.outcome) };
     for place in ["module 'missing' not found", "among those that travelled", "missing.lua'", "missing/init.lua'"] {
         assert!(text.contains(place), "{text}");
     }
