@@ -15,12 +15,13 @@ const TABLE: &str = "perilune";
 const CHUNK: &str = "=[perilune]";
 
 /// In the order in which they build upon each other.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     include_str!("lua/interrupts.lua"),
     include_str!("lua/errors.lua"),
     include_str!("lua/operations.lua"),
     include_str!("lua/coroutines.lua"),
     include_str!("lua/console.lua"),
+    include_str!("lua/chunks.lua"),
     include_str!("lua/modules.lua"),
     include_str!("lua/locals.lua"),
     include_str!("lua/render.lua"),

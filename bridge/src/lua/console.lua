@@ -193,14 +193,3 @@ function io.lines(name, ...)
   end
   return raw.lines(name, ...)
 end
-
--- Without a name these read the process's own standard input, which is not the client's.
-for _, name in pairs({ "dofile", "loadfile" }) do
-  local load_named = _G[name]
-  _G[name] = function(file, ...)
-    if file == nil then
-      return host.complain("bad argument #1 to '" .. name .. "' (a file name is needed)")
-    end
-    return load_named(file, ...)
-  end
-end

@@ -1,11 +1,18 @@
 -- require: modules that travelled with the script first, then the script's folder, then
 -- package.path. Written in Lua so that a module's own code can wait for a model.
 local host = ...
-local type, tostring, load = type, tostring, load
-local concat, loaded = table.concat, package.loaded
-local preload, search_path = package.searchers[1], package.searchers[2]
+local type, tostring, load, loadfile = type, tostring, load, loadfile
+local concat, loaded, searchpath = table.concat, package.loaded, package.searchpath
+local preload = package.searchers[1]
 
--- The source and chunk name of a module, or nil and where it was looked for.
+local function checked(name, chunk, problem, place)
+  if not chunk then
+    return host.complain("error loading module '" .. name .. "':\n\t" .. problem)
+  end
+  return chunk, place
+end
+
+-- A searcher over what `find` finds: source and chunk name, or nil and where it looked.
 local function from(find)
   return function(name)
     local source, place = find(name)
@@ -13,14 +20,23 @@ local function from(find)
       return place
     end
     local chunk, problem = load(source, "@" .. place, "t")
-    if not chunk then
-      return host.complain("error loading module '" .. name .. "':\n\t" .. problem)
-    end
-    return chunk, place
+    return checked(name, chunk, problem, place)
   end
 end
 
-package.searchers = { preload, from(host.travelled_module), from(host.folder_module), search_path }
+local function along_path(name)
+  if type(package.path) ~= "string" then
+    return host.complain("'package.path' must be a string")
+  end
+  local file, places = searchpath(name, package.path)
+  if not file then
+    return places
+  end
+  local chunk, problem = loadfile(file)
+  return checked(name, chunk, problem, file)
+end
+
+package.searchers = { preload, from(host.travelled_module), from(host.folder_module), along_path }
 
 function require(name)
   if type(name) ~= "string" and type(name) ~= "number" then

@@ -45,14 +45,46 @@ package.cpath = ""
 debug = {
   traceback = raw.traceback,
   getinfo = raw.getinfo,
-  getlocal = raw.getlocal,
   upvalueid = raw.upvalueid,
 }
 
+-- Whether something is the script's own, and neither C's nor the prelude's.
+local function is_script(info)
+  return info.what ~= "C" and info.source ~= "=[perilune]"
+end
+
 local function lua_function(name, value)
-  if type(value) ~= "function" or raw.getinfo(value, "S").what == "C" then
-    return host.complain("bad argument #1 to '" .. name .. "' (a Lua function expected)")
+  if type(value) ~= "function" or not is_script(raw.getinfo(value, "S")) then
+    return host.complain("bad argument #1 to '" .. name .. "' (a function of the script expected)")
   end
+end
+
+-- As Lua's: an optional coroutine, a level or a function, and the local's number.
+function debug.getlocal(co, level, index)
+  local other = type(co) == "thread"
+  if not other then
+    level, index = co, level
+  end
+  if type(level) == "function" then
+    return raw.getlocal(level, index)
+  end
+  local info
+  if other then
+    info = raw.getinfo(co, level, "S")
+  else
+    level = level + 1
+    info = raw.getinfo(level, "S")
+  end
+  if not info then
+    return host.complain("bad argument #1 to 'getlocal' (level out of range)")
+  elseif not is_script(info) then
+    return nil
+  end
+  if other then
+    return raw.getlocal(co, level, index)
+  end
+  local name, value = raw.getlocal(level, index)
+  return name, value
 end
 
 function debug.getupvalue(body, index)

@@ -157,17 +157,6 @@ async fn os_exit_ends_the_run_from_anywhere() {
         .expect_error("cell 19:1: bad argument #1 to 'exit' (an integer or a boolean expected, got string)");
 }
 
-#[tokio::test]
-async fn the_hook_belongs_to_the_interpreter() {
-    let mut notebook = Notebook::start();
-    assert!(notebook.run("debug.sethook()").await.failure().message.contains("not available"));
-    notebook
-        .run("debug.gethook(), debug.setlocal, debug.getregistry, package.loadlib")
-        .await
-        .expect_result("nil\tnil\tnil\tnil");
-    notebook.run("require('debug') == debug").await.expect_result("true");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_interrupted_cell_keeps_its_own_locals() {
     let mut notebook = Notebook::start();

@@ -9,3 +9,4 @@ mod locals;
 mod models;
 mod notebook;
 mod results;
+mod sandbox;
