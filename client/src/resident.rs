@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Error, anyhow};
+use anyhow::{Context, Error, anyhow};
 use perilune_protocol::{
     ConnectionFile, KernelInfoReply, LoadedModel, ModelReply, ModelRequest, Reply, Request, ShutdownRequest,
     WhichBackend,
@@ -18,7 +18,6 @@ use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::model::resident_file;
 use crate::output::{print, print_json};
-use crate::serve::lock_path;
 use crate::session::{Session, Via, address};
 
 /// How long a kernel may take to end after it agreed to; it gives what it computes a few seconds to notice.
@@ -68,6 +67,8 @@ pub async fn status(file: Option<PathBuf>, format: Format, interrupts: &Interrup
 pub async fn stop(file: Option<PathBuf>, format: Format, interrupts: &Interrupts) -> Result<(), Failure> {
     let path = existing(file)?;
     let connection = read(&path)?;
+    let file = File::open(&path).with_context(|| format!("cannot read `{}`", path.display()));
+    let file = file.map_err(Failure::Connection)?;
     let (mut session, _) = Session::connect(&path, interrupts).await?;
     let request = Request::Shutdown(ShutdownRequest { restart: false });
     match session.request(Via::Control, request, &mut |_| Ok(())).await {
@@ -78,7 +79,7 @@ pub async fn stop(file: Option<PathBuf>, format: Format, interrupts: &Interrupts
         Err(failure) => return Err(failure),
     }
     session.close().await;
-    if timeout(END_PATIENCE, gone(&path, &connection)).await.is_err() {
+    if timeout(END_PATIENCE, gone(&file, &connection)).await.is_err() {
         let seconds = END_PATIENCE.as_secs();
         return Err(Failure::Connection(anyhow!(
             "the kernel of `{}` agreed to end, but is still there after {seconds} s",
@@ -126,17 +127,13 @@ fn no_resident(path: &Path) -> Error {
     )
 }
 
-/// Waits until nobody listens where the kernel did and, for the resident one, until its process let go of its lock.
-async fn gone(path: &Path, connection: &ConnectionFile) {
-    while listens(connection).await || is_locked(path) {
+/// Waits until nobody listens where the kernel did and, if it wrote its connection file itself, until it has removed that.
+async fn gone(file: &File, connection: &ConnectionFile) {
+    while listens(connection).await || matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
         sleep(END_INTERVAL).await;
     }
 }
 
 async fn listens(connection: &ConnectionFile) -> bool {
     TcpStream::connect((connection.ip.as_str(), connection.shell_port)).await.is_ok()
-}
-
-fn is_locked(path: &Path) -> bool {
-    File::open(lock_path(path)).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }

@@ -32,7 +32,7 @@ pub async fn start(file: Option<PathBuf>, detached: bool, format: Format) -> Res
     if detached {
         setsid().context("cannot leave the terminal").map_err(Failure::Refused)?;
     }
-    let place = Place::find(file)?;
+    let mut place = Place::find(file)?;
     let launcher = place.launcher();
     let signals = Signals::listen().context("cannot listen for signals").map_err(Failure::Refused)?;
     let kernel = open_kernel().map_err(Failure::Usage)?;
@@ -113,6 +113,8 @@ struct Place {
     ours: bool,
     /// Held by the one resident kernel while it lives; the operating system lets go of it, however the kernel ends.
     lock: Option<File>,
+    /// The connection file we wrote, locked, so that `kernel stop` can wait for our last act: removing it.
+    written: Option<File>,
 }
 
 impl Place {
@@ -126,19 +128,25 @@ impl Place {
         };
         if path != resident && path.exists() {
             let connection = ConnectionFile::read(&path).map_err(|error| Failure::Connection(error.into()))?;
-            return Ok(Place { path, connection, ours: false, lock: None });
+            return Ok(Place { path, connection, ours: false, lock: None, written: None });
         }
         create_folder(&path).map_err(Failure::Usage)?;
         let lock = if path == resident { Some(lock(&path)?) } else { None };
-        Ok(Place { path, connection: ConnectionFile::local(), ours: true, lock })
+        Ok(Place { path, connection: ConnectionFile::local(), ours: true, lock, written: None })
     }
 
     fn launcher(&self) -> Option<Launcher> {
         if self.ours { None } else { Launcher::of_this_process() }
     }
 
-    fn write(&self, connection: &ConnectionFile) -> Result<(), Error> {
-        Ok(connection.write(&self.path)?)
+    fn write(&mut self, connection: &ConnectionFile) -> Result<(), Error> {
+        connection.write(&self.path)?;
+        if self.ours {
+            let written = File::open(&self.path)?;
+            written.lock()?;
+            self.written = Some(written);
+        }
+        Ok(())
     }
 
     /// Removes what we wrote.
@@ -148,7 +156,7 @@ impl Place {
         {
             warn!(%error, path = %self.path.display(), "the connection file could not be removed");
         }
-        drop(self.lock);
+        drop((self.lock, self.written));
     }
 }
 
@@ -163,7 +171,7 @@ pub fn create_folder(file: &Path) -> Result<(), Error> {
 }
 
 /// The file whose lock says that a resident kernel lives.
-pub fn lock_path(connection_file: &Path) -> PathBuf {
+fn lock_path(connection_file: &Path) -> PathBuf {
     connection_file.with_extension("lock")
 }
 
