@@ -61,6 +61,15 @@ impl Home {
     }
 }
 
+impl Drop for Home {
+    /// A test that failed half-way leaves no resident kernel behind.
+    fn drop(&mut self) {
+        if self.path().join("run/kernel.json").exists() {
+            let _ = self.command(&["kernel", "stop"]).output();
+        }
+    }
+}
+
 /// A command that runs.
 pub struct Running {
     child: Child,
