@@ -81,7 +81,9 @@ pub enum DecodeError {
         reason: String,
     },
     /// A proper message of a known type whose content cannot be right: its sender deserves an answer.
-    #[error("invalid content of `{}`: {source}", header.msg_type)]
+    ///
+    /// Its text says where, and not what: contents do not belong into logs. The source quotes the value, for the sender.
+    #[error("invalid content of `{}`: {}", header.msg_type, place(source))]
     InvalidContent {
         /// Whom to answer.
         identities: Vec<Bytes>,
@@ -214,12 +216,17 @@ impl std::fmt::Debug for Codec {
     }
 }
 
+/// What serde found, without the value that it found.
+fn place(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
+}
+
 fn malformed(reason: String) -> DecodeError {
     DecodeError::Malformed { reason }
 }
 
 fn parse<T: DeserializeOwned>(part: &str, frame: &[u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(frame).map_err(|source| malformed(format!("{part}: {source}")))
+    serde_json::from_slice(frame).map_err(|source| malformed(format!("{part}: {}", place(&source))))
 }
 
 fn json<T: Serialize>(part: &T) -> Result<Bytes, serde_json::Error> {

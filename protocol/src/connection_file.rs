@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -115,6 +116,20 @@ impl ConnectionFile {
             curve: None,
             other: Map::new(),
         }
+    }
+
+    /// The host as the system takes it: `*` is ZeroMQ's word for every address, and brackets are not part of one.
+    pub fn host(&self) -> &str {
+        match self.ip.as_str() {
+            "*" => "0.0.0.0",
+            host => host.trim_matches(['[', ']']),
+        }
+    }
+
+    /// Whether only this machine can reach it. A name other than `localhost` may be anybody's.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
     /// Reads a connection file.

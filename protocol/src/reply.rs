@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Content;
-use crate::execute::{ExecuteReply, ExecuteReplyExtension};
+use crate::execute::ExecuteReply;
 use crate::inquiry::{CommInfoReply, CompleteReply, IsCompleteReply};
 use crate::kernel_info::KernelInfoReply;
 use crate::lenient::null_default;
@@ -65,9 +65,6 @@ pub struct ErrorReply {
     /// In an `execute_reply`: the number of the execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_count: Option<u32>,
-    /// In an `execute_reply`: what only Perilune's own client reads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub perilune: Option<ExecuteReplyExtension>,
 }
 
 impl Reply {

@@ -20,6 +20,7 @@ use omq_tokio::proto::connection::{ConnectionConfig, Role};
 use omq_tokio::{Message, MonitorEvent, MonitorStream, Options, Socket, SocketType};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 pub use curve::generate_keys;
 use curve::{client_mechanism, server_mechanism};
@@ -102,8 +103,13 @@ pub async fn connect(file: &ConnectionFile, patience: Duration) -> Result<Client
     let options =
         Options::new().linger(LINGER).handshake_timeout(HANDSHAKE_TIMEOUT).max_message_size(MAX_MESSAGE_BYTES);
     let options = client_mechanism(options, file)?;
-    let requests =
-        options.clone().workload_profile(WorkloadProfile::Latency).send_hwm(PEER_MESSAGES).recv_hwm(PEER_MESSAGES);
+    // One identity for all three: a question on stdin is addressed to whoever sent the request on shell.
+    let requests = options
+        .clone()
+        .identity(Uuid::new_v4().to_string())
+        .workload_profile(WorkloadProfile::Latency)
+        .send_hwm(PEER_MESSAGES)
+        .recv_hwm(PEER_MESSAGES);
     let beats = options.clone().send_hwm(1).recv_hwm(PEER_MESSAGES);
     let iopub = options.recv_hwm(PUBLISHED_MESSAGES);
 
@@ -147,7 +153,7 @@ async fn listen(
 
 async fn listen_to_subscribers(file: &mut ConnectionFile) -> Result<TcpListener, TransportError> {
     let failed = |error| cannot_listen(Part::Iopub, file, &error);
-    let listener = TcpListener::bind((endpoint::host(file), file.iopub_port)).await.map_err(failed)?;
+    let listener = TcpListener::bind((file.host(), file.iopub_port)).await.map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
     set_port(file, Part::Iopub, port);
     Ok(listener)

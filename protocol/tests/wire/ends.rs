@@ -26,6 +26,16 @@ async fn requests_arrive_with_an_identity_that_brings_the_reply_back() {
 }
 
 #[tokio::test]
+async fn the_kernel_can_ask_on_stdin_whoever_it_heard_on_shell() {
+    for (mut kernel, mut client) in pairs().await {
+        client.shell.sender.send(frames(["run"])).await.unwrap();
+        let identity = soon(kernel.shell.receiver.recv()).await.unwrap().swap_remove(0);
+        kernel.stdin.sender.send(vec![identity, Bytes::from_static(b"name?")]).await.unwrap();
+        assert_eq!(soon(client.stdin.receiver.recv()).await.unwrap(), frames(["name?"]));
+    }
+}
+
+#[tokio::test]
 async fn a_reply_to_nobody_is_dropped() {
     for (mut kernel, mut client) in pairs().await {
         kernel.shell.sender.send(frames(["nobody", "lost"])).await.unwrap();

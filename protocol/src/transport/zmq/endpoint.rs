@@ -52,16 +52,8 @@ pub(super) fn set_port(file: &mut ConnectionFile, part: Part, port: u16) {
 
 /// E.g. `tcp://127.0.0.1:4711` or `tcp://[::1]:4711`.
 pub(super) fn address(file: &ConnectionFile, part: Part) -> String {
-    let (host, port) = (host(file), port(file, part));
+    let (host, port) = (file.host(), port(file, part));
     if host.contains(':') { format!("tcp://[{host}]:{port}") } else { format!("tcp://{host}:{port}") }
-}
-
-/// The host as the system takes it: `*` is ZeroMQ's word for every address, and brackets are not part of one.
-pub(super) fn host(file: &ConnectionFile) -> &str {
-    match file.ip.as_str() {
-        "*" => "0.0.0.0",
-        host => host.trim_matches(['[', ']']),
-    }
 }
 
 /// Knocks at the shell's port: ZeroMQ would try for ever, and never say that nobody is there.
@@ -69,7 +61,7 @@ pub(super) async fn try_to_reach(file: &ConnectionFile, patience: Duration) -> R
     if file.shell_port == 0 {
         return Ok(());
     }
-    let reason = match timeout(patience, TcpStream::connect((host(file), file.shell_port))).await {
+    let reason = match timeout(patience, TcpStream::connect((file.host(), file.shell_port))).await {
         Ok(Ok(_)) => return Ok(()),
         Ok(Err(error)) => format!("{error}; if its kernel has ended, its connection file is of no more use"),
         Err(_) => format!("no answer within {} s", patience.as_secs_f32()),
