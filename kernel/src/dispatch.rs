@@ -19,16 +19,11 @@ pub(crate) struct Asker {
     pub(crate) way_back: ChannelSender,
 }
 
-/// A request and who asked it.
-pub(crate) struct Asked {
-    pub(crate) asker: Asker,
-    pub(crate) request: Request,
-}
-
-impl Asked {
-    pub(crate) fn new(message: Message<Request>, way_back: ChannelSender) -> Asked {
-        let asker = Asker { identities: message.identities, header: Arc::new(message.header), way_back };
-        Asked { asker, request: message.content }
+impl Asker {
+    /// A received request and who sent it.
+    pub(crate) fn of(message: Message<Request>, way_back: &ChannelSender) -> (Asker, Request) {
+        let header = Arc::new(message.header);
+        (Asker { identities: message.identities, header, way_back: way_back.clone() }, message.content)
     }
 }
 

@@ -19,6 +19,14 @@ pub enum Error {
     /// A connection file.
     #[error(transparent)]
     Connection(#[from] perilune_protocol::ConnectionFileError),
+    /// An address that other machines reach, without encryption and authentication.
+    #[error(
+        "`{address}` is beyond this machine, and whoever reaches it could run code: listening there needs a `key` and CURVE keys in the connection file; without them use `127.0.0.1`"
+    )]
+    Exposed {
+        /// The address.
+        address: String,
+    },
     /// Neither `PERILUNE_HOME` nor an XDG directory nor `HOME` says where this user's files belong.
     #[error("no home directory: set `HOME` or `PERILUNE_HOME` to a directory of yours")]
     NoHome,

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use perilune_bridge::{Cell, CellIo, Failure, InputError, Interrupted, Outcome, Output, Workspace};
+use perilune_bridge::{Cell, CellIo, Failure, InputError, Interrupted, Outcome, Output, Workspace, WorkspaceOptions};
 use perilune_protocol::{
-    ErrorOutput, ExecuteInput, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExecuteResult, InputRequest, Reply,
+    ErrorOutput, ErrorReply, ExecuteInput, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExecuteResult,
+    InputRequest, Reply,
 };
 use perilune_protocol::{Publication, Stream, StreamName};
 use tokio_util::sync::CancellationToken;
 
 use crate::convert;
-use crate::dispatch::{Asker, refusal};
+use crate::dispatch::Asker;
 use crate::kernel::Context;
+use crate::running::Guard;
 
 /// Printed text travels in pieces of at most this many bytes, so that a long one keeps to the queue's bound.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -26,6 +28,14 @@ pub(crate) struct Numbering {
     pub(crate) notebook: bool,
 }
 
+/// Starts an interpreter without holding up the runtime's threads.
+pub(crate) async fn start_workspace(options: WorkspaceOptions) -> Result<Workspace, perilune_bridge::Error> {
+    match tokio::task::spawn_blocking(move || Workspace::start(options)).await {
+        Ok(started) => started,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
 /// Runs the request's code and returns the reply.
 pub(crate) async fn execute(
     context: &Arc<Context>,
@@ -33,8 +43,9 @@ pub(crate) async fn execute(
     workspace: &Workspace,
     request: ExecuteRequest,
     numbering: Numbering,
+    running: &Guard,
 ) -> Reply {
-    let running = context.running.enter(&asker.header.msg_id, numbering.notebook, &context.stop);
+    running.begin();
     let execution_count = numbering.count;
     if !request.silent {
         let input = ExecuteInput { code: request.code.clone(), execution_count };
@@ -83,7 +94,11 @@ pub(crate) async fn execute(
             let perilune = Some(ExecuteReplyExtension { exit_code: Some(code) });
             Reply::Execute(ExecuteReply { execution_count, perilune, ..ExecuteReply::default() })
         }
-        Outcome::Error(failure) => {
+        Outcome::Error(mut failure) => {
+            if context.stop.is_cancelled() && failure.kind.as_deref() == Some("interrupted") {
+                failure.message = "the kernel was stopped".to_owned();
+                failure.kind = Some("kernel_stopped".to_owned());
+            }
             publish(Publication::Error(error_output(&failure)));
             failed(&failure, execution_count)
         }
@@ -95,10 +110,13 @@ fn error_output(failure: &Failure) -> ErrorOutput {
 }
 
 fn failed(failure: &Failure, execution_count: u32) -> Reply {
-    let mut error = refusal(&failure.name, &failure.message, "");
-    error.traceback = convert::traceback(failure);
-    error.kind.clone_from(&failure.kind);
-    error.execution_count = Some(execution_count);
+    let error = ErrorReply {
+        ename: failure.name.clone(),
+        evalue: failure.message.clone(),
+        traceback: convert::traceback(failure),
+        kind: failure.kind.clone(),
+        execution_count: Some(execution_count),
+    };
     Reply::error("execute_request", error)
 }
 
@@ -130,7 +148,7 @@ impl CellIo for RequestIo {
             return async { Err(InputError::NotAllowed) }.boxed();
         }
         let (context, asker, cancel) = (self.context.clone(), self.asker.clone(), self.cancel.clone());
-        async move { context.stdin.ask(&asker, InputRequest { prompt, password }, &cancel).await }.boxed()
+        async move { context.stdin.ask(&context, &asker, InputRequest { prompt, password }, &cancel).await }.boxed()
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use perilune_protocol::{
-    Codec, Content, Header, IopubWelcome, Message, ModelEvent, Publication, PublishSender, Subscriptions,
+    Codec, Content, Frames, Header, IopubWelcome, Message, ModelEvent, Publication, PublishSender, Stream, StreamName,
+    Subscriptions,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -42,15 +43,28 @@ pub(crate) struct Iopub {
 #[derive(Default)]
 struct Queue {
     items: VecDeque<Item>,
+    /// What waits or is being sent.
     bytes: usize,
-    /// Something waits that is not mergeable text.
+    /// Items queued since the start, and items sent since then.
+    queued: u64,
+    sent: u64,
+    /// Something waits that shall leave at once.
     urgent: bool,
     closed: bool,
 }
 
-struct Item {
-    parent: Option<Arc<Header>>,
-    publication: Publication,
+enum Item {
+    /// Text that grows while it waits.
+    Text { parent: Option<Arc<Header>>, kind: TextKind, text: String },
+    /// Anything else.
+    Frames(Frames),
+}
+
+/// Text of one kind and one request goes out together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TextKind {
+    Stream(StreamName),
+    Model,
 }
 
 /// The request was cancelled, or the kernel is ending, while a publication waited for room.
@@ -71,7 +85,8 @@ impl Iopub {
 
     /// Publishes without waiting: for status, results and errors, of which a request has few.
     pub(crate) fn publish(&self, parent: Option<&Arc<Header>>, publication: Publication) {
-        self.push(&mut self.lock(), parent, publication);
+        let Some(item) = self.item(parent, publication) else { return };
+        self.push(&mut self.lock(), item);
     }
 
     /// Publishes from an interpreter thread, blocking it while the queue is full.
@@ -81,6 +96,7 @@ impl Iopub {
         publication: Publication,
         cancel: &CancellationToken,
     ) -> Result<(), Closed> {
+        let Some(item) = self.item(Some(parent), publication) else { return Ok(()) };
         let mut queue = self.lock();
         while queue.bytes >= QUEUE_BYTES && !queue.closed {
             if cancel.is_cancelled() {
@@ -91,43 +107,76 @@ impl Iopub {
         if cancel.is_cancelled() || queue.closed {
             return Err(Closed);
         }
-        self.push(&mut queue, Some(parent), publication);
+        self.push(&mut queue, item);
         Ok(())
     }
 
     /// Publishes from a task, waiting while the queue is full.
     pub(crate) async fn send(&self, parent: &Arc<Header>, publication: Publication) -> Result<(), Closed> {
+        self.until(|queue| queue.bytes < QUEUE_BYTES).await?;
+        self.publish(Some(parent), publication);
+        Ok(())
+    }
+
+    /// Waits while the queue is full: for those who publish on behalf of a client that does not wait.
+    pub(crate) async fn has_room(&self) {
+        // One that is closed takes nothing, so nobody has to wait for it.
+        let _ = self.until(|queue| queue.bytes < QUEUE_BYTES).await;
+    }
+
+    /// Waits until what is published so far has left.
+    pub(crate) async fn flush(&self) {
+        let published = {
+            let mut queue = self.lock();
+            queue.urgent = !queue.items.is_empty();
+            queue.queued
+        };
+        self.filled.notify_one();
+        let _ = self.until(|queue| queue.sent >= published).await;
+    }
+
+    async fn until(&self, condition: impl Fn(&Queue) -> bool) -> Result<(), Closed> {
         loop {
             let drained = self.drained.notified();
             {
-                let mut queue = self.lock();
+                let queue = self.lock();
+                if condition(&queue) {
+                    return Ok(());
+                }
                 if queue.closed {
                     return Err(Closed);
-                }
-                if queue.bytes < QUEUE_BYTES {
-                    self.push(&mut queue, Some(parent), publication);
-                    return Ok(());
                 }
             }
             drained.await;
         }
     }
 
-    fn push(&self, queue: &mut Queue, parent: Option<&Arc<Header>>, publication: Publication) {
+    fn item(&self, parent: Option<&Arc<Header>>, publication: Publication) -> Option<Item> {
+        let parent = parent.cloned();
+        match publication {
+            Publication::Stream(Stream { name, text }) => {
+                Some(Item::Text { parent, kind: TextKind::Stream(name), text })
+            }
+            Publication::ModelEvent(ModelEvent::Text { text }) => {
+                Some(Item::Text { parent, kind: TextKind::Model, text })
+            }
+            publication => self.encode(parent, publication).map(Item::Frames),
+        }
+    }
+
+    fn push(&self, queue: &mut Queue, item: Item) {
         if queue.closed {
             return;
         }
-        let text = text_of(&publication).map(str::len);
-        queue.bytes += text.unwrap_or(0);
-        let Some(publication) = merge(queue.items.back_mut(), parent, publication) else {
-            if queue.bytes >= FLUSH_BYTES {
-                self.filled.notify_one();
-            }
-            return;
-        };
-        queue.items.push_back(Item { parent: parent.cloned(), publication });
-        queue.urgent |= text.is_none();
-        self.filled.notify_one();
+        queue.bytes += item.bytes();
+        if let Some(item) = merge(queue.items.back_mut(), item) {
+            queue.urgent |= matches!(item, Item::Frames(_));
+            queue.items.push_back(item);
+            queue.queued += 1;
+            self.filled.notify_one();
+        } else if queue.bytes >= FLUSH_BYTES {
+            self.filled.notify_one();
+        }
     }
 
     /// Sends what is published until [`Iopub::close`] was called and the queue is empty.
@@ -145,7 +194,7 @@ impl Iopub {
                 Pending::Now(items) => {
                     for item in items {
                         // Only text delays the next text, so that the first of an answer leaves at once.
-                        if text_of(&item.publication).is_some() {
+                        if matches!(item, Item::Text { .. }) {
                             flushed = Instant::now();
                         }
                         self.send_item(&publisher, item).await;
@@ -169,24 +218,33 @@ impl Iopub {
     }
 
     async fn send_item(&self, publisher: &PublishSender, item: Item) {
-        let text = text_of(&item.publication).map_or(0, str::len);
-        let topic = Bytes::copy_from_slice(item.publication.msg_type().as_bytes());
-        let mut message = Message::new(&self.session, item.publication);
-        message.identities = vec![topic];
-        message.parent_header = item.parent.map(Arc::unwrap_or_clone);
-        match self.codec.encode(&message) {
-            Ok(frames) => {
-                if publisher.publish(frames).await.is_err() {
-                    tracing::warn!("the iopub socket is closed; a publication was lost");
-                }
-            }
-            Err(error) => tracing::error!(%error, "a publication could not be encoded"),
+        let bytes = item.bytes();
+        let frames = match item {
+            Item::Text { parent, kind, text } => self.encode(parent, kind.publication(text)),
+            Item::Frames(frames) => Some(frames),
+        };
+        if let Some(frames) = frames
+            && publisher.publish(frames).await.is_err()
+        {
+            tracing::warn!("the iopub socket is closed; a publication was lost");
         }
-        if text > 0 {
-            self.lock().bytes -= text;
-            self.room.notify_all();
-            self.drained.notify_waiters();
+        {
+            let mut queue = self.lock();
+            queue.bytes -= bytes;
+            queue.sent += 1;
         }
+        self.room.notify_all();
+        self.drained.notify_waiters();
+    }
+
+    fn encode(&self, parent: Option<Arc<Header>>, publication: Publication) -> Option<Frames> {
+        let topic = Bytes::copy_from_slice(publication.msg_type().as_bytes());
+        let mut message = Message::new(&self.session, publication).with_identities(vec![topic]);
+        message.parent_header = parent.map(Arc::unwrap_or_clone);
+        self.codec
+            .encode(&message)
+            .inspect_err(|error| tracing::error!(%error, "a publication could not be encoded"))
+            .ok()
     }
 
     /// Lets the task end once all is sent; what is published afterwards is dropped.
@@ -199,6 +257,16 @@ impl Iopub {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Item {
+    /// By which it counts against the queue's bound.
+    fn bytes(&self) -> usize {
+        match self {
+            Item::Text { text, .. } => text.len(),
+            Item::Frames(frames) => frames.iter().map(Bytes::len).sum(),
+        }
     }
 }
 
@@ -222,39 +290,25 @@ enum Pending {
     Closed,
 }
 
-/// The text by which a publication counts against the queue's bound.
-fn text_of(publication: &Publication) -> Option<&str> {
-    match publication {
-        Publication::Stream(stream) => Some(&stream.text),
-        Publication::ModelEvent(ModelEvent::Text { text }) => Some(text),
-        _ => None,
+impl TextKind {
+    fn publication(self, text: String) -> Publication {
+        match self {
+            TextKind::Stream(name) => Publication::Stream(Stream { name, text }),
+            TextKind::Model => Publication::ModelEvent(ModelEvent::Text { text }),
+        }
     }
 }
 
-/// Appends text to the last item when it continues it; else gives the publication back.
-fn merge(last: Option<&mut Item>, parent: Option<&Arc<Header>>, publication: Publication) -> Option<Publication> {
-    let Some(last) = last else { return Some(publication) };
-    let same_request = match (&last.parent, parent) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        _ => false,
-    };
-    if !same_request {
-        return Some(publication);
-    }
-    match (&mut last.publication, publication) {
-        (Publication::Stream(before), Publication::Stream(next))
-            if before.name == next.name && before.text.len() < FLUSH_BYTES =>
-        {
-            before.text.push_str(&next.text);
-            None
-        }
+/// Appends text to the last item when it continues it; else gives the item back.
+fn merge(last: Option<&mut Item>, item: Item) -> Option<Item> {
+    match (last, &item) {
         (
-            Publication::ModelEvent(ModelEvent::Text { text }),
-            Publication::ModelEvent(ModelEvent::Text { text: next }),
-        ) if text.len() < FLUSH_BYTES => {
-            text.push_str(&next);
+            Some(Item::Text { parent: Some(last_parent), kind: last_kind, text: last }),
+            Item::Text { parent: Some(parent), kind, text },
+        ) if Arc::ptr_eq(last_parent, parent) && last_kind == kind && last.len() < FLUSH_BYTES => {
+            last.push_str(text);
             None
         }
-        (_, publication) => Some(publication),
+        _ => Some(item),
     }
 }

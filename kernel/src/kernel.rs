@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use perilune_bridge::{Workspace, WorkspaceOptions};
+use perilune_bridge::WorkspaceOptions;
 use perilune_protocol::{
     ClientEnds, Codec, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq,
 };
-use perilune_providers::{Config, ConfigSources, Overrides, Registry};
-use tokio::sync::mpsc;
+use perilune_providers::{Config, ConfigSources, Registry};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,17 +20,10 @@ use crate::iopub::Iopub;
 use crate::running::Running;
 use crate::shell::Lane;
 use crate::stdin::Stdin;
-use crate::{iopub, notebook, shell};
+use crate::{execute, iopub, notebook, shell};
 
 /// How long an ending kernel waits for the requests under way to notice, and then for its last publications to leave.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
-
-/// What a caller fixes above the configuration files and the environment.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// The model of requests that name none, as a specifier.
-    pub default_model: Option<String>,
-}
 
 /// A kernel that is ready to be served. It has loaded no model yet.
 pub struct Kernel {
@@ -61,6 +54,9 @@ pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     /// Requests that run beside the notebook's cells.
     pub(crate) tasks: TaskTracker,
+    /// Places for requests that may take long, and for those that do not.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) quick_places: Arc<Semaphore>,
     /// Ends the kernel, and with it everything under way.
     pub(crate) stop: CancellationToken,
     pub(crate) shutdown: OnceLock<Shutdown>,
@@ -68,10 +64,8 @@ pub(crate) struct Context {
 
 impl Kernel {
     /// Reads the configuration and opens the registry.
-    pub fn open(settings: &Settings) -> Result<Kernel, Error> {
-        let mut sources = ConfigSources::from_process();
-        sources.flags = Overrides { model: settings.default_model.clone(), backend: None };
-        let config = Config::load(&sources).map_err(perilune_providers::Error::from)?;
+    pub fn open() -> Result<Kernel, Error> {
+        let config = Config::load(&ConfigSources::from_process()).map_err(perilune_providers::Error::from)?;
         let warnings = config.warnings.iter().map(ToString::to_string).collect();
         Ok(Kernel { registry: Arc::new(Registry::new(&config)?), warnings })
     }
@@ -82,25 +76,30 @@ impl Kernel {
     }
 
     /// Serves an in-process client from a task of the current runtime. The kernel ends when the client's ends drop.
-    pub fn embed(self) -> Result<Embedded, Error> {
+    pub fn embed(self) -> Embedded {
         let key = Uuid::new_v4().to_string();
         let (kernel_ends, ends) = in_process();
-        let codec = Codec::new(&key);
-        let task = tokio::spawn(async move { self.serve(kernel_ends, codec, CancellationToken::new()).await });
-        Ok(Embedded { ends, codec: Codec::new(&key), task })
+        let serving = self.serve(kernel_ends, Codec::new(&key), CancellationToken::new(), Running::default());
+        Embedded { ends, codec: Codec::new(&key), task: tokio::spawn(serving) }
     }
 
     /// Opens the sockets that a connection file names; a port of 0 becomes a free one.
-    pub async fn bind(self, connection: &ConnectionFile) -> Result<Bound, Error> {
+    ///
+    /// An address beyond loopback needs CURVE keys and a signing key. Only a file that a Jupyter launcher handed over
+    /// (`launched`) is obeyed without them, and warned about.
+    pub async fn bind(self, connection: &ConnectionFile, launched: bool) -> Result<Bound, Error> {
+        if !connection.is_loopback() && (connection.curve.is_none() || connection.key.is_empty()) {
+            let exposed = Error::Exposed { address: connection.ip.clone() };
+            if !launched {
+                return Err(exposed);
+            }
+            tracing::warn!("obeying the launcher's connection file although {exposed}");
+        }
         let (ends, connection) = zmq::bind(connection).await?;
         Ok(Bound { kernel: self, ends, connection, interrupter: Interrupter(Running::default()) })
     }
 
-    async fn serve(self, ends: KernelEnds, codec: Codec, stop: CancellationToken) -> Result<Shutdown, Error> {
-        self.serve_with(ends, codec, stop, Running::default()).await
-    }
-
-    async fn serve_with(
+    async fn serve(
         self,
         ends: KernelEnds,
         codec: Codec,
@@ -111,7 +110,7 @@ impl Kernel {
         let session = Uuid::new_v4().to_string();
         let iopub = Iopub::new(codec.clone(), session.clone());
         let (stdin, stdin_replies) = Stdin::new(ends.stdin, codec.clone(), session.clone());
-        let workspace = Workspace::start(notebook_options(self.registry.clone()))?;
+        let workspace = execute::start_workspace(notebook_options(self.registry.clone())).await?;
         let context = Arc::new(Context {
             codec,
             session,
@@ -120,6 +119,8 @@ impl Kernel {
             running,
             registry: self.registry,
             tasks: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
+            quick_places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
             stop,
             shutdown: OnceLock::new(),
         });
@@ -201,7 +202,7 @@ impl Bound {
     /// Serves until a client sends `shutdown_request` or `stop` is cancelled; everything it started has ended then.
     pub async fn serve(self, stop: CancellationToken) -> Result<Shutdown, Error> {
         let codec = Codec::new(&self.connection.key);
-        self.kernel.serve_with(self.ends, codec, stop, self.interrupter.0).await
+        self.kernel.serve(self.ends, codec, stop, self.interrupter.0).await
     }
 }
 

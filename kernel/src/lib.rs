@@ -1,9 +1,9 @@
 //! The kernel: sockets, dispatch, workspaces, and the place where messages and the types of `providers` and `bridge` meet.
 //!
-//! In reading order: [`kernel`] opens a kernel and puts it behind a transport; [`shell`] receives requests, [`dispatch`] wraps
-//! each one in busy, handler, reply, idle; [`notebook`] runs cells in order, [`script`] gives a run a workspace of its own,
-//! both by way of [`execute`];
-//! [`models`] answers `model_request`; [`iopub`] and [`stdin`] own the two channels that go the other way; [`convert`] holds
+//! In reading order: `kernel` opens a kernel and puts it behind a transport; `shell` receives requests, `dispatch` wraps
+//! each one in busy, handler, reply, idle; `notebook` runs cells in order, `script` gives a run a workspace of its own,
+//! both by way of `execute`;
+//! `models` answers `model_request`; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
 //! every translation between crates; [`kernelspec`] and [`resident`] know where things lie on disk.
 //!
 //! It knows nothing of Lua's insides, of HTTP or of GGUF, and prints nothing to a terminal.
@@ -24,4 +24,4 @@ mod shell;
 mod stdin;
 
 pub use error::Error;
-pub use kernel::{Bound, Embedded, Interrupter, Kernel, Settings, Shutdown};
+pub use kernel::{Bound, Embedded, Interrupter, Kernel, Shutdown};

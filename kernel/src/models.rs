@@ -13,13 +13,28 @@ use tokio_util::sync::CancellationToken;
 use crate::convert;
 use crate::dispatch::{Asker, refusal};
 use crate::kernel::Context;
+use crate::running::Guard;
 
 /// How long a cancelled generation may take to say what it did.
 const CANCEL_GRACE: Duration = Duration::from_millis(500);
 
-/// Answers a model request. Cancelling it, by `cancel` or by an interrupt that names it, ends whatever it does.
-pub(crate) async fn handle(context: &Arc<Context>, asker: &Asker, request: ModelRequest) -> Option<Reply> {
-    let running = context.running.enter(&asker.header.msg_id, false, &context.stop);
+/// Whether a request may take as long as a generation or a load.
+pub(crate) fn takes_long(request: &ModelRequest) -> bool {
+    match request {
+        ModelRequest::Load(_) | ModelRequest::Info(_) | ModelRequest::Chat(_) | ModelRequest::Complete(_) => true,
+        ModelRequest::List(_) | ModelRequest::Status(_) | ModelRequest::Unload(_) | ModelRequest::Cancel(_) => false,
+    }
+}
+
+/// Answers a model request. Cancelling it, by `cancel` or by an interrupt that names it, ends a generation; a load or an unload
+/// goes on, and is only no longer waited for.
+pub(crate) async fn handle(
+    context: &Arc<Context>,
+    asker: &Asker,
+    running: &Guard,
+    request: ModelRequest,
+) -> Option<Reply> {
+    let goes_on = matches!(request, ModelRequest::Load(_) | ModelRequest::Unload(_) | ModelRequest::Info(_));
     let asked = Asked { context, asker, cancel: running.token.clone() };
     Some(tokio::select! {
         biased;
@@ -27,7 +42,7 @@ pub(crate) async fn handle(context: &Arc<Context>, asker: &Asker, request: Model
             Ok(reply) => Reply::Model(reply),
             Err(error) => failed(asker, &error),
         },
-        () = asked.outlasted() => Reply::error(&asker.header.msg_type, cancelled()),
+        () = asked.outlasted() => Reply::error(&asker.header.msg_type, cancelled(goes_on)),
     })
 }
 
@@ -36,8 +51,12 @@ pub(crate) fn failed(asker: &Asker, error: &Error) -> Reply {
     Reply::error(&asker.header.msg_type, convert::error_reply(error))
 }
 
-fn cancelled() -> ErrorReply {
-    refusal("Cancelled", "the request was cancelled", "cancelled")
+fn cancelled(goes_on: bool) -> ErrorReply {
+    let message = match goes_on {
+        true => "the request was cancelled and is no longer waited for; what it began goes on",
+        false => "the request was cancelled",
+    };
+    refusal("Cancelled", message, "cancelled")
 }
 
 struct Asked<'a> {

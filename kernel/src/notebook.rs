@@ -8,30 +8,38 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::convert;
-use crate::dispatch::{self, Asked, Asker, refusal};
+use crate::dispatch::{self, Asker, refusal};
 use crate::execute::{self, Numbering};
 use crate::kernel::Context;
+use crate::running::Guard;
 
 /// Requests that may wait for the running cell; one more is refused.
 pub(crate) const QUEUE: usize = 1024;
 
+/// A request that waits for its turn.
+pub(crate) struct Job {
+    pub(crate) asker: Asker,
+    pub(crate) request: Request,
+    pub(crate) guard: Guard,
+}
+
 /// Answers the notebook's requests one after the other until the kernel stops.
-pub(crate) async fn run(context: Arc<Context>, mut queued: mpsc::Receiver<Asked>, workspace: Workspace) {
+pub(crate) async fn run(context: Arc<Context>, mut queued: mpsc::Receiver<Job>, workspace: Workspace) {
     let mut notebook = Notebook { context: context.clone(), workspace, execution_count: 0 };
     loop {
-        let asked = tokio::select! {
-            asked = queued.recv() => asked,
+        let job = tokio::select! {
+            job = queued.recv() => job,
             () = context.stop.cancelled() => None,
         };
-        let Some(Asked { asker, request }) = asked else { break };
+        let Some(Job { asker, request, guard }) = job else { break };
         let stop_on_error = matches!(&request, Request::Execute(execute) if execute.stop_on_error && !execute.silent);
-        let good = dispatch::answer(&context, &asker, notebook.handle(&asker, request)).await;
+        let good = dispatch::answer(&context, &asker, notebook.handle(&asker, request, &guard)).await;
         if stop_on_error && !good {
             notebook.abort_queued(&mut queued).await;
         }
     }
     // Joining the interpreter's thread may take as long as the C function it is in.
-    tokio::task::spawn_blocking(move || drop(notebook.workspace));
+    context.tasks.spawn_blocking(move || drop(notebook.workspace));
 }
 
 struct Notebook {
@@ -41,14 +49,14 @@ struct Notebook {
 }
 
 impl Notebook {
-    async fn handle(&mut self, asker: &Asker, request: Request) -> Option<Reply> {
+    async fn handle(&mut self, asker: &Asker, request: Request, guard: &Guard) -> Option<Reply> {
         match request {
             Request::Execute(execute) => {
                 if execute.store_history && !execute.silent {
                     self.execution_count += 1;
                 }
                 let numbering = Numbering { count: self.execution_count, notebook: true };
-                Some(execute::execute(&self.context, asker, &self.workspace, execute, numbering).await)
+                Some(execute::execute(&self.context, asker, &self.workspace, execute, numbering, guard).await)
             }
             Request::Complete(complete) => {
                 let completions = self.workspace.complete(complete.code.clone(), complete.cursor_bytes()).await;
@@ -59,9 +67,9 @@ impl Notebook {
     }
 
     /// Refuses the cells that were sent before the failure of the one they follow was known.
-    async fn abort_queued(&mut self, queued: &mut mpsc::Receiver<Asked>) {
+    async fn abort_queued(&mut self, queued: &mut mpsc::Receiver<Job>) {
         for _ in 0..queued.len() {
-            let Ok(Asked { asker, request }) = queued.try_recv() else { return };
+            let Ok(Job { asker, request, guard }) = queued.try_recv() else { return };
             if let Request::Execute(_) = request {
                 let mut error = refusal("Aborted", "an earlier cell failed; run this one again", "aborted");
                 error.execution_count = Some(self.execution_count);
@@ -69,7 +77,7 @@ impl Notebook {
                 dispatch::answer(&self.context, &asker, async { Some(reply) }).await;
             } else {
                 let context = self.context.clone();
-                dispatch::answer(&context, &asker, self.handle(&asker, request)).await;
+                dispatch::answer(&context, &asker, self.handle(&asker, request, &guard)).await;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perilune_bridge::{Workspace, WorkspaceOptions};
+use perilune_bridge::WorkspaceOptions;
 use perilune_protocol::{ExecuteRequest, Reply};
 use perilune_providers::ModelSpecifier;
 
@@ -10,9 +10,15 @@ use crate::dispatch::{Asker, internal};
 use crate::execute::{self, Numbering};
 use crate::kernel::Context;
 use crate::models;
+use crate::running::Guard;
 
 /// Runs the request's code in a fresh workspace. No other request waits for it.
-pub(crate) async fn run(context: &Arc<Context>, asker: &Asker, request: ExecuteRequest) -> Option<Reply> {
+pub(crate) async fn run(
+    context: &Arc<Context>,
+    asker: &Asker,
+    running: &Guard,
+    request: ExecuteRequest,
+) -> Option<Reply> {
     let run = request.perilune.clone().unwrap_or_default();
     let model = match run.model.as_deref().map(str::parse::<ModelSpecifier>).transpose() {
         Ok(model) => model,
@@ -27,12 +33,13 @@ pub(crate) async fn run(context: &Arc<Context>, asker: &Asker, request: ExecuteR
         modules: run.modules,
         module_directory: None,
     };
-    let workspace = match Workspace::start(options) {
+    let workspace = match execute::start_workspace(options).await {
         Ok(workspace) => workspace,
         Err(error) => return Some(Reply::error(&asker.header.msg_type, internal(&error.to_string()))),
     };
-    let reply = execute::execute(context, asker, &workspace, request, Numbering { count: 1, notebook: false }).await;
+    let numbering = Numbering { count: 1, notebook: false };
+    let reply = execute::execute(context, asker, &workspace, request, numbering, running).await;
     // Joining the interpreter's thread may take as long as the C function it is in.
-    tokio::task::spawn_blocking(move || drop(workspace));
+    context.tasks.spawn_blocking(move || drop(workspace));
     Some(reply)
 }

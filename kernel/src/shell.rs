@@ -3,16 +3,21 @@
 //! delays none of them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use perilune_protocol::{Channel, ChannelSender, DecodeError, Frames, Reply, Request, ShutdownReply};
-use tokio::sync::mpsc;
+use perilune_protocol::{
+    CancelReply, Channel, DecodeError, ErrorReply, ModelReply, ModelRequest, Reply, Request, ShutdownReply,
+};
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::dispatch::{self, Asked, Asker, refusal};
+use crate::dispatch::{self, Asker, refusal};
 use crate::kernel::{Context, Shutdown};
+use crate::notebook::Job;
+use crate::running::Guard;
 use crate::{models, notebook, script};
 
-/// Runs and model requests that may be under way at once; one more is refused.
-const CONCURRENT_REQUESTS: usize = 256;
+/// Runs and generations that may be under way at once, and as many quick requests beside them; one more is refused.
+pub(crate) const CONCURRENT_REQUESTS: usize = 256;
 
 /// Which of the two channels requests come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +26,16 @@ pub(crate) enum Lane {
     Control,
 }
 
+/// How often dropped messages are told of: whoever sends them need not be anybody we know.
+const DROPPED_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Receives until the kernel stops; stops the kernel when the transport ends.
-pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: Lane, jobs: mpsc::Sender<Asked>) {
+pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: Lane, jobs: mpsc::Sender<Job>) {
+    let mut told: Option<Instant> = None;
     loop {
+        if lane == Lane::Shell {
+            context.iopub.has_room().await;
+        }
         let frames = tokio::select! {
             frames = channel.receiver.recv() => frames,
             () = context.stop.cancelled() => return,
@@ -32,43 +44,40 @@ pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: L
             context.stop.cancel();
             return;
         };
-        let Some(asked) = decode(&context, frames, &channel.sender).await else { continue };
-        route(&context, asked, lane, &jobs).await;
-    }
-}
-
-async fn decode(context: &Arc<Context>, frames: Frames, way_back: &ChannelSender) -> Option<Asked> {
-    match context.codec.decode::<Request>(frames) {
-        Ok(message) => Some(Asked::new(message, way_back.clone())),
-        Err(DecodeError::InvalidContent { identities, header, source }) => {
-            let msg_type = header.msg_type.clone();
-            let asker = Asker { identities, header: Arc::new(*header), way_back: way_back.clone() };
-            let problem = format!("invalid content of `{msg_type}`: {source}");
-            let error = Reply::error(&msg_type, refusal("InvalidRequest", &problem, "invalid_request"));
-            dispatch::answer(context, &asker, async { Some(error) }).await;
-            None
-        }
-        Err(error) => {
-            tracing::warn!(%error, dropped = ?context.codec.dropped(), "a message was dropped");
-            None
+        match context.codec.decode::<Request>(frames) {
+            Ok(message) => {
+                let (asker, request) = Asker::of(message, &channel.sender);
+                route(&context, asker, request, lane, &jobs).await;
+            }
+            Err(DecodeError::InvalidContent { identities, header, source }) => {
+                let asker = Asker { identities, header: Arc::new(*header), way_back: channel.sender.clone() };
+                let problem = format!("invalid content of `{}`: {source}", asker.header.msg_type);
+                refuse(&context, &asker, refusal("InvalidRequest", &problem, "invalid_request")).await;
+            }
+            Err(error) if told.is_none_or(|told| told.elapsed() >= DROPPED_INTERVAL) => {
+                told = Some(Instant::now());
+                tracing::warn!(%error, so_far = ?context.codec.dropped(), "a message was dropped");
+            }
+            Err(_) => {}
         }
     }
 }
 
-async fn route(context: &Arc<Context>, asked: Asked, lane: Lane, jobs: &mpsc::Sender<Asked>) {
-    let Asked { asker, request } = asked;
+async fn route(context: &Arc<Context>, asker: Asker, request: Request, lane: Lane, jobs: &mpsc::Sender<Job>) {
     match request {
         Request::Interrupt(interrupt) => {
-            dispatch::answer(context, &asker, async {
-                match interrupt.perilune {
-                    Some(target) => {
-                        context.running.cancel(&target.request);
-                    }
-                    None => context.running.interrupt_notebook(),
+            let reply = match interrupt.perilune {
+                Some(target) if !context.running.cancel(&target.request) => {
+                    let problem = format!("no request `{}` is under way", target.request);
+                    Reply::error(&asker.header.msg_type, refusal("NotRunning", &problem, "not_running"))
                 }
-                Some(Reply::Interrupt)
-            })
-            .await;
+                Some(_) => Reply::Interrupt,
+                None => {
+                    context.running.interrupt_notebook();
+                    Reply::Interrupt
+                }
+            };
+            dispatch::answer(context, &asker, async { Some(reply) }).await;
         }
         Request::Shutdown(shutdown) => {
             let restart = shutdown.restart;
@@ -77,49 +86,61 @@ async fn route(context: &Arc<Context>, asked: Asked, lane: Lane, jobs: &mpsc::Se
             let _ = context.shutdown.set(Shutdown::Requested { restart });
             context.stop.cancel();
         }
+        Request::Model(ModelRequest::Cancel(cancel)) => {
+            let cancelled = context.running.cancel(&cancel.request);
+            let reply = Reply::Model(ModelReply::Cancel(CancelReply { cancelled }));
+            dispatch::answer(context, &asker, async { Some(reply) }).await;
+        }
         Request::Model(request) => {
-            beside(context, asker, |context, asker| async move { models::handle(&context, &asker, request).await })
-                .await;
+            let places = if models::takes_long(&request) { &context.places } else { &context.quick_places };
+            let handler =
+                |context, asker, guard| async move { models::handle(&context, &asker, &guard, request).await };
+            beside(context, asker, places, handler).await;
         }
         Request::Execute(request) if request.perilune.as_ref().is_some_and(|run| run.fresh_workspace) => {
-            beside(context, asker, |context, asker| async move { script::run(&context, &asker, request).await }).await;
+            let handler = |context, asker, guard| async move { script::run(&context, &asker, &guard, request).await };
+            beside(context, asker, &context.places, handler).await;
         }
         request if lane == Lane::Control => {
             dispatch::answer(context, &asker, async { notebook::inquiry(&asker, request) }).await;
         }
-        request => queue(context, Asked { asker, request }, jobs).await,
+        request => queue(context, asker, request, jobs).await,
     }
 }
 
-/// Answers a request in a task of its own.
-async fn beside<F, H>(context: &Arc<Context>, asker: Asker, handler: F)
+/// Answers a request in a task of its own, if there is a place for it.
+async fn beside<F, H>(context: &Arc<Context>, asker: Asker, places: &Arc<Semaphore>, handler: F)
 where
-    F: FnOnce(Arc<Context>, Asker) -> H + Send + 'static,
+    F: FnOnce(Arc<Context>, Asker, Guard) -> H + Send + 'static,
     H: Future<Output = Option<Reply>> + Send,
 {
-    if context.tasks.len() >= CONCURRENT_REQUESTS {
+    let Ok(place) = places.clone().try_acquire_owned() else {
         let problem = format!("{CONCURRENT_REQUESTS} requests are under way; ask again when some have ended");
-        return refuse(context, &asker, &problem).await;
-    }
+        return refuse(context, &asker, refusal("Overloaded", &problem, "overloaded")).await;
+    };
+    let guard = context.running.enter(&asker.header.msg_id, false, &context.stop);
+    guard.begin();
     let context = context.clone();
     let tasks = context.tasks.clone();
     tasks.spawn(async move {
-        let handler = handler(context.clone(), asker.clone());
-        dispatch::answer(&context, &asker, handler).await;
+        dispatch::answer(&context, &asker, handler(context.clone(), asker.clone(), guard)).await;
+        drop(place);
     });
 }
 
-async fn queue(context: &Arc<Context>, asked: Asked, jobs: &mpsc::Sender<Asked>) {
-    match jobs.try_send(asked) {
+async fn queue(context: &Arc<Context>, asker: Asker, request: Request, jobs: &mpsc::Sender<Job>) {
+    let is_cell = matches!(request, Request::Execute(_));
+    let guard = context.running.enter(&asker.header.msg_id, is_cell, &context.stop);
+    match jobs.try_send(Job { asker, request, guard }) {
         Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-        Err(mpsc::error::TrySendError::Full(asked)) => {
+        Err(mpsc::error::TrySendError::Full(job)) => {
             let problem = format!("{} requests wait for the running cell; ask again later", notebook::QUEUE);
-            refuse(context, &asked.asker, &problem).await;
+            refuse(context, &job.asker, refusal("Overloaded", &problem, "overloaded")).await;
         }
     }
 }
 
-async fn refuse(context: &Context, asker: &Asker, problem: &str) {
-    let error = Reply::error(&asker.header.msg_type, refusal("Overloaded", problem, "overloaded"));
-    dispatch::answer(context, asker, async { Some(error) }).await;
+async fn refuse(context: &Context, asker: &Asker, error: ErrorReply) {
+    let reply = Reply::error(&asker.header.msg_type, error);
+    dispatch::answer(context, asker, async { Some(reply) }).await;
 }

@@ -1,16 +1,15 @@
 //! The stdin channel: a running cell asks the client that sent it for a line and waits for that client's answer.
 //!
-//! Jupyter's clients do not say which question an `input_reply` answers, so an answer goes to the oldest question that is
-//! open towards the client that sent it.
+//! An `input_reply` may say in its parent header which question, or which request, it answers. One that does not, such as
+//! jupyter_client's, answers the oldest question that is open towards its sender.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use perilune_bridge::InputError;
 use perilune_protocol::{
-    Channel, ChannelReceiver, ChannelSender, Codec, InputReply, InputRequest, Message, StdinMessage,
+    Channel, ChannelReceiver, ChannelSender, Codec, Header, InputReply, InputRequest, Message, StdinMessage,
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +37,9 @@ pub(crate) struct Replies {
 struct Questions(Arc<Mutex<HashMap<Vec<Bytes>, VecDeque<Question>>>>);
 
 struct Question {
-    id: u64,
+    /// The `input_request`, and the request whose cell asks.
+    msg_id: String,
+    request: String,
     answer: oneshot::Sender<InputReply>,
 }
 
@@ -52,13 +53,16 @@ impl Stdin {
     /// Asks the client that sent a request for a line; `None` is the end of its input.
     pub(crate) async fn ask(
         &self,
+        context: &Context,
         asker: &Asker,
         request: InputRequest,
         cancel: &CancellationToken,
     ) -> Result<Option<String>, InputError> {
-        let (open, answer) = self.questions.open(&asker.identities);
+        // What the cell printed before comes before the question.
+        context.iopub.flush().await;
         let message = Message::child(&self.session, &asker.header, StdinMessage::InputRequest(request))
             .with_identities(asker.identities.clone());
+        let (open, answer) = self.questions.open(asker, &message.header.msg_id);
         let frames = self.codec.encode(&message).map_err(|error| InputError::Failed(error.to_string()))?;
         self.sender.send(frames).await.map_err(|_| InputError::Failed("the client is gone".to_owned()))?;
         let reply = tokio::select! {
@@ -80,8 +84,8 @@ impl Replies {
             };
             let Some(frames) = frames else { return };
             match context.codec.decode::<StdinMessage>(frames) {
-                Ok(Message { identities, content: StdinMessage::InputReply(reply), .. }) => {
-                    if !self.questions.answer(&identities, reply) {
+                Ok(Message { identities, parent_header, content: StdinMessage::InputReply(reply), .. }) => {
+                    if !self.questions.answer(&identities, parent_header.as_ref(), reply) {
                         tracing::debug!("an input_reply came that nobody had asked for");
                     }
                 }
@@ -93,17 +97,26 @@ impl Replies {
 }
 
 impl Questions {
-    fn open(&self, client: &[Bytes]) -> (OpenQuestion, oneshot::Receiver<InputReply>) {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    fn open(&self, asker: &Asker, msg_id: &str) -> (OpenQuestion, oneshot::Receiver<InputReply>) {
         let (answer, receiver) = oneshot::channel();
-        self.table(|table| table.entry(client.to_vec()).or_default().push_back(Question { id, answer }));
-        (OpenQuestion { questions: self.clone(), client: client.to_vec(), id }, receiver)
+        let (client, msg_id) = (asker.identities.clone(), msg_id.to_owned());
+        let question = Question { msg_id: msg_id.clone(), request: asker.header.msg_id.clone(), answer };
+        self.table(|table| table.entry(client.clone()).or_default().push_back(question));
+        (OpenQuestion { questions: self.clone(), client, msg_id }, receiver)
     }
 
-    /// False when no question is open towards that client.
-    fn answer(&self, client: &[Bytes], reply: InputReply) -> bool {
-        let question = self.table(|table| table.get_mut(client).and_then(VecDeque::pop_front));
+    /// False when no such question is open towards that client.
+    fn answer(&self, client: &[Bytes], parent: Option<&Header>, reply: InputReply) -> bool {
+        let question = self.table(|table| {
+            let open = table.get_mut(client)?;
+            let answered = match parent {
+                None => 0,
+                Some(Header { msg_id, .. }) => {
+                    open.iter().position(|question| question.msg_id == *msg_id || question.request == *msg_id)?
+                }
+            };
+            open.remove(answered)
+        });
         question.is_some_and(|question| question.answer.send(reply).is_ok())
     }
 
@@ -116,14 +129,14 @@ impl Questions {
 struct OpenQuestion {
     questions: Questions,
     client: Vec<Bytes>,
-    id: u64,
+    msg_id: String,
 }
 
 impl Drop for OpenQuestion {
     fn drop(&mut self) {
         self.questions.table(|table| {
             if let Some(open) = table.get_mut(&self.client) {
-                open.retain(|question| question.id != self.id);
+                open.retain(|question| question.msg_id != self.msg_id);
                 if open.is_empty() {
                     table.remove(&self.client);
                 }
