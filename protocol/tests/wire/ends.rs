@@ -36,6 +36,30 @@ async fn the_kernel_can_ask_on_stdin_whoever_it_heard_on_shell() {
 }
 
 #[tokio::test]
+async fn a_burst_of_replies_arrives_whole() {
+    for (mut kernel, mut client) in pairs().await {
+        client.shell.sender.send(frames(["ask"])).await.unwrap();
+        let identity = soon(kernel.shell.receiver.recv()).await.unwrap().swap_remove(0);
+        let repliers: Vec<_> = (0..8)
+            .map(|_| {
+                let (sender, identity) = (kernel.shell.sender.clone(), identity.clone());
+                tokio::spawn(async move {
+                    for _ in 0..250 {
+                        sender.send(vec![identity.clone(), Bytes::from_static(b"reply")]).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2000 {
+            assert_eq!(soon(client.shell.receiver.recv()).await.unwrap(), frames(["reply"]));
+        }
+        for replier in repliers {
+            replier.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reply_to_nobody_is_dropped() {
     for (mut kernel, mut client) in pairs().await {
         kernel.shell.sender.send(frames(["nobody", "lost"])).await.unwrap();
