@@ -114,7 +114,7 @@ pub enum Model {
         /// Only this backend
         backend: Option<String>,
     },
-    /// Tell the facts of one model
+    /// Tell the facts of one model, which is loaded to learn them
     Info {
         /// A model specifier, e.g. `local/moonlet@candle`
         model: String,
@@ -141,7 +141,10 @@ pub enum Model {
 /// `perilune kernel ...`
 #[derive(Debug, Subcommand)]
 pub enum Kernel {
-    /// Start a kernel that others can use, on this machine only
+    /// Start a kernel that others can use, on this machine only unless its connection file says otherwise
+    ///
+    /// Where other machines reach it, the connection file must hold a key and CURVE keys; only a Jupyter launcher is
+    /// obeyed without them.
     Start {
         /// Where to write the connection file, or one with ports and key to use
         #[arg(long, value_name = "FILE")]

@@ -37,12 +37,28 @@ pub async fn start(file: Option<PathBuf>, format: Format, interrupts: &Interrupt
     create_folder(&path).map_err(Failure::Usage)?;
     let mut log = Log::open(path.with_extension("log")).map_err(Failure::Usage)?;
     let mut child = spawn(file.as_deref(), &log).map_err(Failure::Refused)?;
-    if !listens(&mut child).await {
+    let mut interrupted = interrupts.clone();
+    let listens = tokio::select! {
+        listens = listens(&mut child) => listens,
+        () = interrupted.wait() => false,
+    };
+    if interrupts.came() {
+        stop(&mut child).await;
+        return Err(Failure::Interrupted);
+    }
+    if !listens {
         return Err(failed(child, &mut log).await);
     }
-    let (session, info) = Session::connect(&path, interrupts).await?;
-    session.close().await;
-    resident::announce(&path, &info, format)
+    match Session::connect(&path, interrupts).await {
+        Ok((session, info)) => {
+            session.close().await;
+            resident::announce(&path, &info, format)
+        }
+        Err(failure) => {
+            stop(&mut child).await;
+            Err(failure)
+        }
+    }
 }
 
 fn spawn(file: Option<&Path>, log: &Log) -> Result<Child, Error> {
@@ -66,10 +82,15 @@ async fn listens(child: &mut Child) -> bool {
     matches!(read, Ok(Ok(bytes)) if bytes > 0)
 }
 
-async fn failed(mut child: Child, log: &mut Log) -> Failure {
-    // It may be alive yet and too slow; a kernel that nobody was told of must not stay.
+/// Ends it, however far it came: a kernel that nobody was told of must not stay.
+async fn stop(child: &mut Child) -> Option<i32> {
+    // An error means that it has ended, which is what this is for.
     let _ = child.start_kill();
-    let status = child.wait().await.ok().and_then(|status| status.code());
+    child.wait().await.ok().and_then(|status| status.code())
+}
+
+async fn failed(mut child: Child, log: &mut Log) -> Failure {
+    let status = stop(&mut child).await;
     let reason = match log.last_error() {
         Some(reason) => anyhow!(reason),
         None => anyhow!(

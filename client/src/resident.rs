@@ -135,5 +135,23 @@ async fn gone(file: &File, connection: &ConnectionFile) {
 }
 
 async fn listens(connection: &ConnectionFile) -> bool {
-    TcpStream::connect((connection.ip.as_str(), connection.shell_port)).await.is_ok()
+    TcpStream::connect((connection.host(), connection.shell_port)).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn jupyters_words_for_an_address_are_understood() {
+        for (address, ip) in [("127.0.0.1", "*"), ("127.0.0.1", "localhost"), ("::1", "[::1]")] {
+            // A machine may lack IPv6.
+            let Ok(listener) = TcpListener::bind((address, 0)).await else { continue };
+            let shell_port = listener.local_addr().unwrap().port();
+            let connection = ConnectionFile { ip: ip.to_owned(), shell_port, ..ConnectionFile::local() };
+            assert!(listens(&connection).await, "{ip}");
+        }
+    }
 }

@@ -110,8 +110,8 @@ impl Ended {
         match reply {
             Reply::Execute(_) if interrupted => Ok(Ended { status: "error", exit_code: INTERRUPTED, error: None }),
             Reply::Execute(reply) => {
-                let code = reply.perilune.and_then(|extension| extension.exit_code).unwrap_or(0);
-                Ok(Ended { status: if code == 0 { "ok" } else { "error" }, exit_code: exit_status(code), error: None })
+                let exit_code = exit_status(reply.perilune.and_then(|extension| extension.exit_code).unwrap_or(0));
+                Ok(Ended { status: if exit_code == 0 { "ok" } else { "error" }, exit_code, error: None })
             }
             Reply::Error { error, .. } => {
                 let exit_code = if interrupted { INTERRUPTED } else { 1 };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Error, anyhow};
 use perilune_kernel::Bound;
 use perilune_protocol::ConnectionFile;
+use rustix::io::Errno;
 use rustix::process::{Pid, setsid, test_kill_process};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -36,7 +37,7 @@ pub async fn start(file: Option<PathBuf>, detached: bool, format: Format) -> Res
     let launcher = place.launcher();
     let signals = Signals::listen().context("cannot listen for signals").map_err(Failure::Refused)?;
     let kernel = open_kernel().map_err(Failure::Usage)?;
-    let bound = kernel.bind(&place.connection).await;
+    let bound = kernel.bind(&place.connection, launcher.is_some()).await;
     let bound = bound
         .with_context(|| format!("cannot start a kernel for `{}`", place.path.display()))
         .map_err(Failure::Connection)?;
@@ -209,7 +210,8 @@ impl Launcher {
             return parent_id() == self.pid;
         }
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        pid.is_some_and(|pid| test_kill_process(pid).is_ok())
+        // A launcher of another user may not be signalled, but is there.
+        pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
     }
 }
 
@@ -230,5 +232,23 @@ struct Signals {
 impl Signals {
     fn listen() -> io::Result<Signals> {
         Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_launcher_lives_until_its_process_is_gone() {
+        let lives = |pid| Launcher { pid, is_parent: false }.lives();
+        // Whose it is depends on who runs this; it belongs to root, as a launcher of another user might.
+        assert!(lives(1));
+        let mut ended = Command::new("true").spawn().unwrap();
+        assert!(lives(ended.id()));
+        ended.wait().unwrap();
+        assert!(!lives(ended.id()));
     }
 }

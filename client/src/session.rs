@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::{Context, Error, anyhow};
-use perilune_kernel::{Kernel, Settings, Shutdown};
+use perilune_kernel::{Kernel, Shutdown};
 use perilune_protocol::{
     ChannelSender, ClientEnds, Codec, ConnectionFile, Content, DecodeError, ExecutionState, Frames, Header, Heartbeat,
     InputReply, InputRequest, InterruptExtension, InterruptRequest, KernelInfoReply, Message, Publication, Reply,
@@ -37,6 +37,9 @@ const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an embedded kernel, or what was sent last, may take to go.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The `kind` of an error that came because the kernel was stopped.
+const KERNEL_STOPPED: &str = "kernel_stopped";
 
 /// A conversation with one kernel.
 pub struct Session {
@@ -88,13 +91,13 @@ impl Session {
         let codec = Codec::new(&file.key);
         let mut session = Session { ends, codec, id: new_id(), kernel, embedded: None, interrupts: interrupts.clone() };
         let info = session.greet(&file).await.map_err(Failure::Connection)?;
-        debug!(kernel = %info.implementation, version = %info.implementation_version, "connected");
+        debug!("connected");
         Ok((session, info))
     }
 
     fn embed(interrupts: &Interrupts) -> Result<Session, Failure> {
         let kernel = open_kernel().map_err(Failure::Usage)?;
-        let embedded = kernel.embed().context("cannot start a kernel in this process").map_err(Failure::Usage)?;
+        let embedded = kernel.embed();
         Ok(Session {
             ends: embedded.ends,
             codec: embedded.codec,
@@ -221,7 +224,7 @@ impl Session {
 
 /// Opens a kernel with the user's configuration, and shows the configuration's warnings.
 pub fn open_kernel() -> Result<Kernel, Error> {
-    let kernel = Kernel::open(&Settings::default())?;
+    let kernel = Kernel::open()?;
     for warning in kernel.warnings() {
         tell(&format!("warning: {warning}"));
     }
@@ -263,7 +266,7 @@ impl Exchange<'_> {
             if self.idle
                 && let Some(reply) = self.reply.take()
             {
-                return self.failure.take().map_or(Ok(reply), Err);
+                return self.failure.take().map_or_else(|| self.judge(reply), Err);
             }
             // In this order, so that a line is asked for after what was printed before, and a flood of output cannot hide Ctrl-C.
             tokio::select! {
@@ -302,6 +305,16 @@ impl Exchange<'_> {
                     return Err(self.failure.take().unwrap_or(Failure::Interrupted));
                 }
             }
+        }
+    }
+
+    /// A request that ended because its kernel did was not answered.
+    fn judge(&self, reply: Reply) -> Result<Reply, Failure> {
+        match reply {
+            Reply::Error { error, .. } if self.stopping.is_none() && error.kind.as_deref() == Some(KERNEL_STOPPED) => {
+                Err(self.lost("was stopped"))
+            }
+            reply => Ok(reply),
         }
     }
 
@@ -348,9 +361,8 @@ impl Exchange<'_> {
             Ok(message) => debug!(msg_type = %message.header.msg_type, "a reply to another request"),
             // Whatever comes here is for this client, so without it the request would never be done.
             Err(error @ DecodeError::InvalidContent { .. }) => {
-                return Err(Failure::Connection(
-                    Error::from(error).context(format!("{} answers nonsense", self.kernel)),
-                ));
+                // Without its source, which quotes what came.
+                return Err(Failure::Connection(anyhow!("{} answers nonsense: {error}", self.kernel)));
             }
             Err(error) => warn!(%error, "a reply was dropped"),
         }
@@ -412,10 +424,7 @@ fn perilune_only(kernel: &str, info: KernelInfoReply) -> Result<KernelInfoReply,
     if info.implementation == "perilune" {
         return Ok(info);
     }
-    Err(anyhow!(
-        "{kernel} is `{}`, which is no Perilune kernel; start one with `perilune kernel start`",
-        info.implementation
-    ))
+    Err(anyhow!("{kernel} is no Perilune kernel; start one with `perilune kernel start`"))
 }
 
 fn gone(kernel: &str) -> String {
@@ -429,4 +438,42 @@ pub fn address(file: &ConnectionFile) -> String {
 
 fn new_id() -> String {
     Uuid::new_v4().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use perilune_protocol::{ExecuteRequest, in_process};
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_makes_no_sense_is_not_quoted() {
+        let (mut kernel, ends) = in_process();
+        let mut session = Session {
+            ends,
+            codec: Codec::new("key"),
+            id: new_id(),
+            kernel: "the kernel of `a.json`".to_owned(),
+            embedded: None,
+            interrupts: Interrupts::listen().unwrap(),
+        };
+        let answering = async {
+            let codec = Codec::new("key");
+            let request: Message<Request> = codec.decode(kernel.shell.receiver.recv().await.unwrap()).unwrap();
+            let content = json!({ "status": "ok", "execution_count": "a word of the prompt" });
+            let reply = Reply::Unknown { msg_type: "execute_reply".to_owned(), content };
+            let reply = Message { identities: request.identities, ..Message::child("kernel", &request.header, reply) };
+            kernel.shell.sender.send(codec.encode(&reply).unwrap()).await.unwrap();
+        };
+        let request = Request::Execute(ExecuteRequest::new("1"));
+        let (result, ()) = tokio::join!(session.request(Via::Shell, request, &mut |_| Ok(())), answering);
+        let Err(Failure::Connection(error)) = result else { panic!("{result:?}") };
+        let told = format!("{error:#}");
+        assert!(
+            told.starts_with("the kernel of `a.json` answers nonsense: invalid content of `execute_reply`"),
+            "{told}"
+        );
+        assert!(!told.contains("prompt"), "{told}");
+    }
 }

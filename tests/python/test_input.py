@@ -53,3 +53,28 @@ def test_an_answer_nobody_asked_for_is_not_given_to_the_next_question(frontend: 
     frontend.execute("1")
     frontend.answers = ["fresh"]
     assert "fresh" in frontend.execute("return io.read()", allow_stdin=True).result
+
+
+def test_a_prompt_without_a_line_end_comes_before_its_question(frontend: Frontend) -> None:
+    """Text waits for more text, for up to 50 ms after the last; a question must not overtake it."""
+    code = "io.write('a') local began = os.clock() while os.clock() < began + 0.01 do end io.write('Name? ') io.read()"
+    exchange = frontend.start(code, allow_stdin=True)
+    frontend.wait(lambda: exchange.first("input_request"), "the question")
+    lag = 0.02
+    assert frontend.pump_until(lambda: exchange.stream() == "aName? ", exchange.first("input_request").at + lag)
+    frontend.client.input("Ada")
+    frontend.finish(exchange)
+
+
+def test_a_late_answer_that_says_what_it_answers_goes_nowhere_else(frontend: Frontend) -> None:
+    interrupted = frontend.start("io.read()", allow_stdin=True)
+    frontend.wait(lambda: interrupted.first("input_request"), "the first question")
+    frontend.ask("interrupt_request", channel="control")
+    frontend.finish(interrupted)
+    running = frontend.start("return io.read()", allow_stdin=True)
+    frontend.wait(lambda: running.first("input_request"), "the second question")
+    for question, answer in ((interrupted, "late"), (running, "in time")):
+        parent = question.first("input_request").message["header"]
+        message = frontend.session.msg("input_reply", {"value": answer}, parent={"header": parent})
+        frontend.client.stdin_channel.send(message)
+    assert frontend.finish(running).result == "in time"

@@ -173,3 +173,21 @@ def test_sigint_interrupts_the_cell_and_not_the_kernel(manager: KernelManager, f
     manager.signal_kernel(signal.SIGINT)
     assert frontend.finish(running).reply["ename"] == "Interrupted"
     assert frontend.execute("return kept").result == "2"
+
+
+def test_a_cell_that_waits_its_turn_can_be_interrupted_by_name(frontend: Frontend) -> None:
+    first, second, third = frontend.start_behind("io.read()", "second = true", "return second")
+    reply = frontend.ask("interrupt_request", {"perilune": {"request": second.request}}, channel="control").reply
+    assert reply["status"] == "ok"
+    frontend.client.input("go on")
+    assert frontend.finish(first).reply["status"] == "ok"
+    assert frontend.finish(second).reply["ename"] == "Interrupted"
+    assert frontend.finish(third).reply["ename"] == "Aborted"
+    assert frontend.execute("return second").first("execute_result") is None, "the second cell did nothing"
+
+
+def test_an_interrupt_that_found_nothing_says_so(frontend: Frontend) -> None:
+    reply = frontend.ask("interrupt_request", {"perilune": {"request": "nobody"}}, channel="control").reply
+    assert reply["status"] == "error"
+    assert reply["kind"] == "not_running"
+    assert "nobody" in reply["evalue"]

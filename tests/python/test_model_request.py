@@ -239,3 +239,23 @@ def test_a_bad_request_is_answered_in_words(frontend: Frontend, content: dict, k
     for word in words:
         assert word in reply["evalue"], reply["evalue"]
     assert frontend.execute("return 1").result == "1"
+
+
+def test_a_cancel_on_the_heels_of_its_request_finds_it(frontend: Frontend) -> None:
+    for seed in range(30):
+        options = RAMBLE | {"seed": seed}
+        chat = frontend.send("model_request", {"command": "chat", "messages": QUESTION, "options": options})
+        cancel = frontend.model("cancel", request=chat.request)
+        assert cancel.reply["cancelled"] is True
+        assert frontend.finish(chat).reply["finish_reason"] == "cancelled"
+
+
+def test_cancel_and_status_are_answered_however_many_generate(frontend: Frontend) -> None:
+    request = {"command": "chat", "messages": QUESTION, "options": RAMBLE}
+    chats = [frontend.send("model_request", request) for _ in range(300)]
+    cancels = [frontend.send("model_request", {"command": "cancel", "request": chat.request}) for chat in chats]
+    assert frontend.model("status").reply["status"] == "ok"
+    replies = [frontend.finish(chat).reply for chat in chats]
+    assert all(frontend.finish(cancel).reply["status"] == "ok" for cancel in cancels)
+    refused = [reply for reply in replies if reply["status"] == "error"]
+    assert refused and {reply["kind"] for reply in refused} == {"overloaded"}

@@ -1,5 +1,6 @@
 //! Ctrl-C, and the death of the kernel at the other end.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::perilune::{Home, until};
@@ -83,4 +84,30 @@ fn a_kernel_that_dies_is_noticed_within_five_seconds() {
         std::fs::remove_file(&kernel.connection_file).unwrap();
         kernel = home.kernel("kernel.json");
     }
+}
+
+#[test]
+fn a_kernel_that_is_stopped_under_a_run_is_a_lost_connection() {
+    let home = Home::new();
+    let kernel = home.kernel("kernel.json");
+    let mut run = home.start(&kernel.arguments(&["exec", "print('go') while true do end"]));
+    run.expect("go\n");
+    home.perilune(&["kernel", "stop", "--connection-file", "kernel.json"]).expect_ok();
+    run.finish().expect_error(3, &["kernel.json", "was stopped"]);
+    kernel.finish().expect_ok();
+}
+
+#[test]
+fn ctrl_c_while_a_kernel_starts_leaves_none_behind() {
+    let home = Home::new();
+    // A connection file that never ends holds the kernel up.
+    let file = home.path().join("slow.json");
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let mut start = home.start(&["kernel", "start", "--detach", "--connection-file", "slow.json"]);
+    // It opens once the kernel reads it.
+    let mut end = std::fs::File::options().write(true).open(&file).unwrap();
+    start.signal("INT");
+    start.finish().expect_code(130).expect_stdout("");
+    let nobody_reads = end.write(b" ").unwrap_err();
+    assert_eq!(nobody_reads.kind(), std::io::ErrorKind::BrokenPipe);
 }

@@ -75,10 +75,14 @@ fn a_stale_resident_file_is_replaced() {
 
 /// Five ports that were free a moment ago.
 fn launcher_file(home: &Home) -> (String, u16) {
+    launcher_file_with(home, "127.0.0.1", "given")
+}
+
+fn launcher_file_with(home: &Home, ip: &str, key: &str) -> (String, u16) {
     let listeners: Vec<_> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let port = |index: usize| listeners[index].local_addr().unwrap().port();
     let file = serde_json::json!({
-        "transport": "tcp", "ip": "127.0.0.1", "key": "given", "signature_scheme": "hmac-sha256", "shell_port": port(0),
+        "transport": "tcp", "ip": ip, "key": key, "signature_scheme": "hmac-sha256", "shell_port": port(0),
         "iopub_port": port(1), "stdin_port": port(2), "control_port": port(3), "hb_port": port(4), "kernel_name": "perilune",
     });
     (home.file("launcher.json", &file.to_string()), port(0))
@@ -95,6 +99,26 @@ fn a_launchers_file_is_obeyed_and_kept() {
     kernel.signal("TERM");
     kernel.finish().expect_ok();
     assert_eq!(fs::read(home.path().join(&file)).unwrap(), before);
+}
+
+#[test]
+fn an_address_that_others_reach_needs_keys_or_a_launcher() {
+    let home = Home::new();
+    for (ip, key) in [("0.0.0.0", ""), ("0.0.0.0", "given"), ("*", "given")] {
+        let (file, _) = launcher_file_with(&home, ip, key);
+        for arguments in [
+            &["kernel", "start", "--connection-file", &file][..],
+            &["kernel", "start", "--detach", "--connection-file", &file],
+        ] {
+            home.perilune(arguments).expect_error(3, &["launcher.json", &format!("`{ip}`"), "CURVE", "127.0.0.1"]);
+        }
+        let mut command = home.command(&["kernel", "start", "--connection-file", &file]);
+        command.env("JPY_PARENT_PID", std::process::id().to_string());
+        let launched = Running::start(command);
+        until(|| home.perilune(&["--connect", &file, "exec", "1"]).code == Some(0));
+        home.perilune(&["kernel", "stop", "--connection-file", &file]).expect_ok();
+        launched.finish().expect_ok().expect_stderr_has("WARN").expect_stderr_has(ip);
+    }
 }
 
 #[test]

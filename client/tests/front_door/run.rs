@@ -214,7 +214,12 @@ fn json_is_one_object_at_the_end() {
         (&json!("error"), &json!(1), &json!("x\n"))
     );
     assert!(report["error"]["evalue"].as_str().unwrap().contains("no"), "{report}");
-    assert_eq!(home.perilune(&["exec", "os.exit(4)", "--output", "json"]).expect_code(4).json()["exit_code"], 4);
+    for (code, status, exit_code) in
+        [("os.exit(4)", "error", 4), ("os.exit(256)", "ok", 0), ("os.exit(-1)", "error", 255)]
+    {
+        let report = home.perilune(&["exec", code, "--output", "json"]).expect_code(exit_code).json();
+        assert_eq!((&report["status"], &report["exit_code"]), (&json!(status), &json!(exit_code)));
+    }
 }
 
 #[test]
