@@ -141,10 +141,10 @@ pub enum Model {
 /// `perilune kernel ...`
 #[derive(Debug, Subcommand)]
 pub enum Kernel {
-    /// Start a kernel that others can use, on this machine only unless its connection file says otherwise
+    /// Start a kernel that others can use, by default on this machine only
     ///
-    /// Where other machines reach it, the connection file must hold a key and CURVE keys; only a Jupyter launcher is
-    /// obeyed without them.
+    /// Where a connection file lets other machines reach it, that file must hold a key and CURVE keys; only a Jupyter
+    /// launcher is obeyed without them.
     Start {
         /// Where to write the connection file, or one with ports and key to use
         #[arg(long, value_name = "FILE")]

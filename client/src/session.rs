@@ -467,7 +467,8 @@ mod tests {
             kernel.shell.sender.send(codec.encode(&reply).unwrap()).await.unwrap();
         };
         let request = Request::Execute(ExecuteRequest::new("1"));
-        let (result, ()) = tokio::join!(session.request(Via::Shell, request, &mut |_| Ok(())), answering);
+        let mut ignore = |_| Ok(());
+        let (result, ()) = tokio::join!(session.request(Via::Shell, request, &mut ignore), answering);
         let Err(Failure::Connection(error)) = result else { panic!("{result:?}") };
         let told = format!("{error:#}");
         assert!(
