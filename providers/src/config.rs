@@ -1,6 +1,6 @@
 //! The configuration: which provider instances there are, and which model is meant by default.
 //!
-//! TOML in layers, later ones first: flags, environment, the project's `perilune.toml`, the user's
+//! TOML in layers, later ones first: environment, the project's `perilune.toml`, the user's
 //! `config.toml`, defaults. A key that is set in a later layer replaces the earlier one's; tables
 //! are merged key by key. Without any file there is one instance, `candle`.
 
@@ -49,7 +49,7 @@ pub use sources::{ConfigSources, Overrides};
 /// folder. The project's is the nearest `perilune.toml` at or above the working directory, up to
 /// the root of its repository or the home; until the user trusts its folder it may not choose
 /// `base_url`, `api_key_env` and `model_directory`. `PERILUNE_MODEL` and `PERILUNE_BACKEND` replace
-/// the two defaults for one run, and so do `--model` and `--backend`.
+/// the two defaults for one process.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Config {
@@ -130,10 +130,7 @@ impl Config {
             files.push(path);
             layers.push(layer);
         }
-        layers.push(
-            sources.environment.layer(Origin::Environment("PERILUNE_MODEL"), Origin::Environment("PERILUNE_BACKEND")),
-        );
-        layers.push(sources.flags.layer(Origin::Flag("--model"), Origin::Flag("--backend")));
+        layers.push(sources.environment.layer());
         let mut config = Config::from_layers(layers, sources)?;
         config.files = files;
         config.warnings = warnings;

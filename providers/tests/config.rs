@@ -131,8 +131,6 @@ fn later_layers_replace_earlier_ones_key_by_key() {
     let mut sources = home.sources("project");
     sources.environment.model = Some("environment".to_owned());
     assert_eq!(model(&Config::load(&sources).unwrap()).unwrap(), "environment");
-    sources.flags.model = Some("flag".to_owned());
-    assert_eq!(model(&Config::load(&sources).unwrap()).unwrap(), "flag");
 }
 
 #[test]
@@ -311,12 +309,12 @@ fn overrides_are_named_in_errors() {
     let error = Config::load(&sources).unwrap_err().to_string();
     assert!(error.starts_with("`PERILUNE_MODEL`: `default_model` in the top level: `my model` is not"), "{error}");
     let sources = ConfigSources {
-        flags: Overrides { model: None, backend: Some("olama".to_owned()) },
+        environment: Overrides { model: None, backend: Some("olama".to_owned()) },
         ..ConfigSources::default()
     };
     assert_eq!(
         Config::load(&sources).unwrap_err().to_string(),
-        "`--backend`: `default_backend` is `olama`, which no enabled provider is called; configured: `candle`"
+        "`PERILUNE_BACKEND`: `default_backend` is `olama`, which no enabled provider is called; configured: `candle`"
     );
 }
 

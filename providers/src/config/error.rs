@@ -141,8 +141,6 @@ pub enum Origin {
     },
     /// A variable of the environment.
     Environment(&'static str),
-    /// A flag of the command line.
-    Flag(&'static str),
 }
 
 impl Origin {
@@ -161,7 +159,7 @@ impl fmt::Display for Origin {
             Origin::Default => formatter.write_str("defaults"),
             Origin::File { path, line: Some(line) } => write!(formatter, "`{}` line {line}", path.display()),
             Origin::File { path, line: None } => write!(formatter, "`{}`", path.display()),
-            Origin::Environment(name) | Origin::Flag(name) => write!(formatter, "`{name}`"),
+            Origin::Environment(name) => write!(formatter, "`{name}`"),
         }
     }
 }

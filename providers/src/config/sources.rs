@@ -1,5 +1,5 @@
-//! Where the layers come from: the user's folders, the project around the working directory, the
-//! environment and the command line.
+//! Where the layers come from: the user's folders, the project around the working directory and
+//! the environment.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -26,11 +26,9 @@ pub struct ConfigSources {
     pub working_directory: Option<PathBuf>,
     /// What the environment overrides: `PERILUNE_MODEL`, `PERILUNE_BACKEND`.
     pub environment: Overrides,
-    /// What the command line overrides: `--model`, `--backend`.
-    pub flags: Overrides,
 }
 
-/// Settings for one run.
+/// Settings for one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// Replaces `default_model`.
@@ -40,15 +38,14 @@ pub struct Overrides {
 }
 
 impl ConfigSources {
-    /// What this process's environment and working directory ask for, without flags. Variables
-    /// that are set to nothing count as unset.
+    /// What this process's environment and working directory ask for. Variables that are set to
+    /// nothing count as unset.
     pub fn from_process() -> ConfigSources {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         ConfigSources {
             directories: Directories::from_environment(),
             working_directory: std::env::current_dir().ok(),
             environment: Overrides { model: variable("PERILUNE_MODEL"), backend: variable("PERILUNE_BACKEND") },
-            flags: Overrides::default(),
         }
     }
 
@@ -63,12 +60,13 @@ impl ConfigSources {
 }
 
 impl Overrides {
-    pub(super) fn layer(&self, model: Origin, backend: Origin) -> Layer {
+    pub(super) fn layer(&self) -> Layer {
         let mut top = BTreeMap::new();
-        let settings = [("default_model", &self.model, model), ("default_backend", &self.backend, backend)];
-        for (key, value, origin) in settings {
+        let settings =
+            [("default_model", &self.model, "PERILUNE_MODEL"), ("default_backend", &self.backend, "PERILUNE_BACKEND")];
+        for (key, value, variable) in settings {
             if let Some(value) = value {
-                let value = toml::Value::String(value.clone());
+                let (value, origin) = (toml::Value::String(value.clone()), Origin::Environment(variable));
                 top.insert(key.to_owned(), Located { value, origin });
             }
         }
