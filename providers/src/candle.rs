@@ -22,8 +22,12 @@ use crate::provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,
     Provider, ProviderType,
 };
-use residency::{Lease, Residency};
+use residency::{Lease, Residency, Unload};
 use shelf::{Found, Shelf};
+
+/// How long an unload waits for the requests under way. It bounds what a caller waits for that holds
+/// the model itself, by a stream it has not finished.
+const UNLOAD_WAIT: Duration = Duration::from_secs(10);
 
 /// Models that run in this process. Clones share what is loaded.
 ///
@@ -239,11 +243,14 @@ impl LocalProvider for CandleProvider {
     fn unload(&self, model: &str) -> BoxFuture<'_, Result<(), Error>> {
         let model = model.to_owned();
         async move {
-            if self.shared.residency.unload(&model).await? {
-                return Ok(());
+            match self.shared.residency.unload(&model, UNLOAD_WAIT).await? {
+                Unload::Done => Ok(()),
+                Unload::InUse { requests } => Err(Error::ModelInUse { model, requests, waited: UNLOAD_WAIT }),
+                Unload::NotLoaded => {
+                    let loaded = self.loaded().into_iter().map(|model| model.name);
+                    Err(Error::ModelNotLoaded { model, instance: self.shared.name.clone(), loaded: loaded.collect() })
+                }
             }
-            let loaded = self.loaded().into_iter().map(|model| model.name);
-            Err(Error::ModelNotLoaded { model, instance: self.shared.name.clone(), loaded: loaded.collect() })
         }
         .boxed()
     }
@@ -268,5 +275,55 @@ impl LocalProvider for CandleProvider {
             }
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perilune_engine::Prompt;
+
+    use super::*;
+    use crate::config::{Config, ProviderOptions};
+    use crate::error::ErrorKind;
+
+    fn provider() -> CandleProvider {
+        let config = Config::default();
+        let ProviderOptions::Candle(options) = &config.providers["candle"].options;
+        CandleProvider::new("candle", &config.providers["candle"], options)
+    }
+
+    #[tokio::test]
+    async fn an_unload_ends_while_its_own_caller_holds_the_model() {
+        let provider = provider();
+        let unload = async || provider.shared.residency.unload("moonlet", Duration::from_millis(1)).await;
+        let request = || GenerateRequest {
+            model: "moonlet".to_owned(),
+            prompt: Prompt::Raw("Once upon a time".to_owned()),
+            options: Default::default(),
+        };
+        let mut unread = provider.generate(request(), CancellationToken::new());
+        assert!(unread.next().await.unwrap().is_ok());
+        assert_eq!(unload().await.unwrap(), Unload::InUse { requests: 1 });
+
+        // Nothing of it is left behind: the model stays, and answers others.
+        assert!(!provider.loaded()[0].unloading);
+        assert!(provider.generate(request(), CancellationToken::new()).all(async |event| event.is_ok()).await);
+        assert_eq!(provider.loads(), 1);
+        drop(unread);
+        assert_eq!(provider.loaded().len(), 1);
+        assert_eq!(unload().await.unwrap(), Unload::Done);
+        assert_eq!(unload().await.unwrap(), Unload::NotLoaded);
+    }
+
+    #[test]
+    fn a_model_in_use_is_named_with_what_would_help() {
+        let error = |requests| Error::ModelInUse { model: "moonlet".to_owned(), requests, waited: UNLOAD_WAIT };
+        assert_eq!(
+            error(1).to_string(),
+            "model `moonlet` is still in use by 1 request after 10 s; \
+             end what uses it, unfinished streams too, and unload it again"
+        );
+        assert!(error(2).to_string().contains("by 2 requests after"));
+        assert_eq!(error(1).kind(), ErrorKind::Overloaded);
     }
 }

@@ -85,6 +85,20 @@ pub enum Error {
         /// What is loaded there.
         loaded: Vec<String>,
     },
+    /// An unload of a model that did not become idle.
+    #[error(
+        "model `{model}` is still in use by {requests} request{} after {} s; end what uses it, unfinished streams too, and unload it again",
+        if *requests == 1 { "" } else { "s" },
+        waited.as_secs()
+    )]
+    ModelInUse {
+        /// The model, which stays loaded.
+        model: String,
+        /// How many hold it.
+        requests: usize,
+        /// How long the unload waited for them.
+        waited: Duration,
+    },
     /// A folder of models that cannot be read.
     #[error("cannot read model_directory `{}` of `{instance}`: {source}", path.display())]
     ModelDirectory {
@@ -158,6 +172,7 @@ impl Error {
             | Error::ModelNotLoaded { .. } => ErrorKind::InvalidRequest,
             Error::ContextOverflow { .. } => ErrorKind::ContextOverflow,
             Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
+            Error::ModelInUse { .. } => ErrorKind::Overloaded,
             Error::LoadFailed { .. } => ErrorKind::Internal,
             Error::Engine { source, .. } => match source {
                 Engine::Open { .. } | Engine::InvalidFile { .. } | Engine::UnsupportedModel { .. } => {

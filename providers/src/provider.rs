@@ -40,16 +40,18 @@ pub trait Provider: Send + Sync {
 
 /// A provider whose models are loaded into memory: `local/MODEL` means one of these.
 pub trait LocalProvider: Provider {
-    /// Facts about a model; loads it if it is not loaded.
+    /// Facts about a model. They are the loaded model's: one that is not in memory is loaded whole
+    /// for them, with all the time and memory that takes, and stays there.
     fn info(&self, model: &str) -> BoxFuture<'_, Result<ModelInfo, Error>>;
 
     /// Loads a model, or waits for the load that is under way. Its file is read once however many
     /// ask. Dropping the future ends the wait; the load itself goes on and its model stays.
     fn load(&self, model: &str) -> BoxFuture<'_, Result<LoadedModel, Error>>;
 
-    /// Drops a loaded model once it is idle: the generations under way finish first and this waits
-    /// for them; requests that come meanwhile load it anew afterwards. Dropping the future does
-    /// not take the request back. A model that is not loaded is an error.
+    /// Drops a loaded model once it is idle. It waits for the requests under way, but not without
+    /// end, because a stream that nobody reads on holds the model for as long as it lives: a model
+    /// that stays in use is [`Error::ModelInUse`] and stays loaded. Requests that come meanwhile use
+    /// it as ever. Dropping the future takes the unload back. A model that is not loaded is an error.
     fn unload(&self, model: &str) -> BoxFuture<'_, Result<(), Error>>;
 
     /// The models in memory, by name.
@@ -149,7 +151,7 @@ pub struct LoadedModel {
     pub steps: u64,
     /// Requests that hold it now.
     pub active_requests: usize,
-    /// Whether it goes as soon as those requests are done.
+    /// Whether somebody waits to unload it, so that it goes once no request holds it.
     pub unloading: bool,
 }
 

@@ -280,22 +280,34 @@ async fn an_unload_waits_for_the_generations_under_way() {
     let loaded = provider.loaded();
     assert_eq!((loaded[0].active_requests, loaded[0].unloading), (1, true));
 
-    // The wait may be given up; the unload is not, and who asks meanwhile gets a fresh load.
-    drop(unload);
-    let mut late = provider.load("moonlet");
-    assert!((&mut late).now_or_never().is_none());
+    // Who asks meanwhile does not wait for any of this.
+    answer(ask(&provider, "moonlet", "What is 2 + 3?")).await.unwrap();
     assert_eq!(provider.loads(), 1);
     let (_, _, reason) = answer(events).await.unwrap();
     assert_eq!(reason, FinishReason::Stop);
     assert!(provider.loaded().is_empty());
-    late.await.unwrap();
-    assert_eq!(provider.loads(), 2);
+    unload.await.unwrap();
 
+    provider.load("moonlet").await.unwrap();
+    assert_eq!(provider.loads(), 2);
     provider.unload("moonlet").await.unwrap();
     assert!(provider.loaded().is_empty());
     let error = provider.unload("moonlet").await.unwrap_err();
     assert_eq!(error.to_string(), "model `moonlet` is not loaded on `candle`; loaded: none");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+}
+
+#[tokio::test]
+async fn an_unload_that_is_no_longer_waited_for_is_taken_back() {
+    let provider = provider("");
+    let mut events = ask(&provider, "moonlet", "What is 2 + 3?");
+    assert!(events.next().await.unwrap().is_ok());
+    let mut unload = provider.unload("moonlet");
+    assert!((&mut unload).now_or_never().is_none());
+    drop(unload);
+    assert!(!provider.loaded()[0].unloading);
+    answer(events).await.unwrap();
+    assert_eq!(provider.loaded().len(), 1);
 }
 
 #[tokio::test]

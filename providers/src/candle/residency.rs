@@ -1,17 +1,19 @@
 //! Which models are in memory, who holds them, and that each is loaded once however many ask.
 //!
-//! A slot goes from loading to resident, and from resident to gone once an unload was asked for
-//! and the last lease is dropped. The lock is held for look-ups only, never while anything loads,
-//! waits or is freed.
+//! A slot goes from loading to resident, and from resident to gone when the last lease is dropped
+//! while somebody waits to unload. Such a wait keeps nobody from leasing, and has an end: one of
+//! the leases may be the waiting caller's own. The lock is held for look-ups only, never while
+//! anything loads, waits or is freed.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use perilune_engine::{Engine, EngineOptions, Error as EngineError};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::shelf::Found;
 use crate::error::Error;
@@ -28,8 +30,8 @@ enum Slot {
     Resident {
         model: Arc<Resident>,
         leases: usize,
-        /// Set once an unload was asked for; dropped with the slot, which tells those who wait.
-        unloading: Option<watch::Sender<()>>,
+        /// Those who wait to unload it; dropped with the slot, which tells them.
+        unloading: watch::Sender<()>,
     },
 }
 
@@ -55,12 +57,6 @@ impl Resident {
     }
 }
 
-/// What stands between a caller and the model it asks for.
-enum Wait {
-    Load(watch::Receiver<Option<Error>>),
-    Unload(watch::Receiver<()>),
-}
-
 impl Residency {
     pub(super) fn new(options: EngineOptions) -> Residency {
         Residency { options, slots: Mutex::default(), loads: AtomicU64::new(0) }
@@ -82,7 +78,7 @@ impl Residency {
     pub(super) fn loaded(&self) -> Vec<LoadedModel> {
         let slots = self.slots();
         let resident = slots.values().filter_map(|slot| match slot {
-            Slot::Resident { model, leases, unloading } => Some(model.describe(*leases, unloading.is_some())),
+            Slot::Resident { model, leases, unloading } => Some(model.describe(*leases, is_wanted(unloading))),
             Slot::Loading(_) => None,
         });
         resident.collect()
@@ -97,16 +93,15 @@ impl Residency {
     ) -> Result<Lease, Error> {
         loop {
             let mut load = None;
-            let wait = match self.slots().entry(name.to_owned()) {
+            let done = match self.slots().entry(name.to_owned()) {
                 Entry::Vacant(slot) => {
                     let (report, done) = watch::channel(None);
                     slot.insert(Slot::Loading(done.clone()));
                     load = Some(report);
-                    Wait::Load(done)
+                    done
                 }
                 Entry::Occupied(mut slot) => match slot.get_mut() {
-                    Slot::Loading(done) => Wait::Load(done.clone()),
-                    Slot::Resident { unloading: Some(gone), .. } => Wait::Unload(gone.subscribe()),
+                    Slot::Loading(done) => done.clone(),
                     Slot::Resident { model, leases, .. } => {
                         *leases += 1;
                         return Ok(Lease { residency: Arc::clone(self), model: Arc::clone(model) });
@@ -116,47 +111,71 @@ impl Residency {
             if let Some(report) = load {
                 Loading::new(self, name, report).start(find.clone());
             }
+            loaded(done).await?;
+        }
+    }
+
+    /// Drops a model once nobody holds it, and waits up to `limit` for that.
+    pub(super) async fn unload(&self, name: &str, limit: Duration) -> Result<Unload, Error> {
+        loop {
+            let wait = {
+                let mut slots = self.slots();
+                match slots.get(name) {
+                    None => return Ok(Unload::NotLoaded),
+                    Some(Slot::Loading(done)) => Wait::Load(done.clone()),
+                    Some(Slot::Resident { leases: 0, .. }) => {
+                        let idle = slots.remove(name);
+                        drop(slots);
+                        drop(idle);
+                        tracing::info!(model = name, "model unloaded");
+                        return Ok(Unload::Done);
+                    }
+                    Some(Slot::Resident { unloading, .. }) => Wait::Idle(unloading.subscribe()),
+                }
+            };
             match wait {
                 Wait::Load(done) => loaded(done).await?,
-                // It never sends: an error says that the sender went with its slot.
-                Wait::Unload(mut gone) => while gone.changed().await.is_ok() {},
+                Wait::Idle(gone) => return Ok(self.until_idle(name, gone, limit).await),
             }
         }
     }
 
-    /// Drops a model once nobody holds it, and waits for that. `false`: it was not in memory.
-    pub(super) async fn unload(&self, name: &str) -> Result<bool, Error> {
-        loop {
-            let mut idle = None;
-            let wait = {
-                let mut slots = self.slots();
-                match slots.get_mut(name) {
-                    None => return Ok(false),
-                    Some(Slot::Loading(done)) => Some(Wait::Load(done.clone())),
-                    Some(Slot::Resident { leases: 0, .. }) => {
-                        idle = slots.remove(name);
-                        None
-                    }
-                    Some(Slot::Resident { unloading, .. }) => {
-                        let gone = unloading.get_or_insert_with(|| watch::channel(()).0);
-                        Some(Wait::Unload(gone.subscribe()))
-                    }
-                }
-            };
-            match wait {
-                None => {
-                    drop(idle);
-                    tracing::info!(model = name, "model unloaded");
-                    return Ok(true);
-                }
-                Some(Wait::Load(done)) => loaded(done).await?,
-                Some(Wait::Unload(mut gone)) => {
-                    while gone.changed().await.is_ok() {}
-                    return Ok(true);
-                }
-            }
+    /// Waits until the last lease took the model with it.
+    async fn until_idle(&self, name: &str, mut gone: watch::Receiver<()>, limit: Duration) -> Unload {
+        // It never sends: an error says that the sender went with its slot.
+        if timeout(limit, gone.changed()).await.is_ok() {
+            return Unload::Done;
+        }
+        // Under the lock, so that the last lease finds this wait or its end, and nothing between.
+        let slots = self.slots();
+        drop(gone);
+        match slots.get(name) {
+            Some(Slot::Resident { leases, .. }) if *leases > 0 => Unload::InUse { requests: *leases },
+            _ => Unload::Done,
         }
     }
+}
+
+/// What an unload waits for.
+enum Wait {
+    Load(watch::Receiver<Option<Error>>),
+    Idle(watch::Receiver<()>),
+}
+
+/// How an unload ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unload {
+    Done,
+    NotLoaded,
+    /// It was still held at the limit, and stays.
+    InUse {
+        requests: usize,
+    },
+}
+
+/// Whether anybody waits to unload: who gave up, or was dropped, does not.
+fn is_wanted(unloading: &watch::Sender<()>) -> bool {
+    unloading.receiver_count() > 0
 }
 
 /// Waits until a load has ended.
@@ -240,7 +259,7 @@ impl Drop for Loading {
         let mut slots = self.residency.slots();
         match &self.outcome {
             Ok(model) => {
-                let slot = Slot::Resident { model: Arc::clone(model), leases: 0, unloading: None };
+                let slot = Slot::Resident { model: Arc::clone(model), leases: 0, unloading: watch::Sender::new(()) };
                 slots.insert(self.name.clone(), slot);
             }
             Err(error) => {
@@ -269,7 +288,7 @@ impl Lease {
     /// The model as its other holders see it.
     pub(super) fn describe(&self) -> LoadedModel {
         let (leases, unloading) = match self.residency.slots().get(&self.model.name) {
-            Some(Slot::Resident { leases, unloading, .. }) => (*leases, unloading.is_some()),
+            Some(Slot::Resident { leases, unloading, .. }) => (*leases, is_wanted(unloading)),
             _ => (1, false),
         };
         self.model.describe(leases.saturating_sub(1), unloading)
@@ -283,7 +302,7 @@ impl Drop for Lease {
             return;
         };
         *leases -= 1;
-        if *leases == 0 && unloading.is_some() {
+        if *leases == 0 && is_wanted(unloading) {
             let gone = slots.remove(&self.model.name);
             drop(slots);
             drop(gone);
