@@ -45,11 +45,11 @@ pub enum Error {
         backend: String,
     },
     /// Something that only a local instance can do was asked of another.
-    #[error("`{instance}` does not hold models in memory; local instances: {}", listed(local))]
+    #[error("`{instance}` does not hold models in memory; {}", local_ones(local))]
     NotLocal {
         /// The instance.
         instance: String,
-        /// The instances that do.
+        /// The instances that do; empty where they are not known.
         local: Vec<String>,
     },
     /// A model name that no file can have.
@@ -204,6 +204,14 @@ impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Error {
         Error::Config(Box::new(error))
     }
+}
+
+/// The instances that hold models in memory, or how to mean one of them.
+fn local_ones(local: &[String]) -> String {
+    if local.is_empty() {
+        return "`local/MODEL` means an instance that does".to_owned();
+    }
+    format!("local instances: {}", listed(local))
 }
 
 /// `; could not be asked: ...` or nothing.

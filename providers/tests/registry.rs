@@ -3,7 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test, where a panic is the message")]
 
-use perilune_providers::{Config, Error, ErrorKind, HealthStatus, ModelSpecifier, Registry};
+use std::sync::Arc;
+
+use futures::future::{self, BoxFuture, FutureExt};
+use futures::stream::{self, StreamExt};
+use perilune_providers::{
+    Config, Error, ErrorKind, EventStream, GenerateRequest, Health, HealthStatus, LocalProvider, ModelEntry,
+    ModelSpecifier, Provider, ProviderType, Registry, Resolved,
+};
+use tokio_util::sync::CancellationToken;
 
 fn registry(text: &str) -> Registry {
     Registry::new(&Config::from_toml(text, "c.toml").unwrap()).unwrap()
@@ -119,4 +127,42 @@ async fn an_instance_that_fails_does_not_keep_the_others_from_working() {
     let error = resolve(&registry, "tiny").await.unwrap_err();
     let expected = format!("no model `tiny` on `box`, `candle`; could not be asked: {expected}");
     assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+/// A provider that holds nothing in memory.
+struct Remote;
+
+impl Provider for Remote {
+    fn name(&self) -> &str {
+        "remote"
+    }
+
+    fn provider_type(&self) -> ProviderType {
+        ProviderType::Candle
+    }
+
+    fn generate(&self, _: GenerateRequest, _: CancellationToken) -> EventStream {
+        stream::empty().boxed()
+    }
+
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, Error>> {
+        future::ok(Vec::new()).boxed()
+    }
+
+    fn health(&self) -> BoxFuture<'_, Health> {
+        future::ready(Health { status: HealthStatus::Ready, detail: String::new() }).boxed()
+    }
+
+    fn local(&self) -> Option<&dyn LocalProvider> {
+        None
+    }
+}
+
+#[test]
+fn what_only_a_local_instance_can_do_is_not_said_to_be_impossible() {
+    let specifier = specifier("remote/gpt");
+    let resolved = Resolved { provider: Arc::new(Remote), model: "gpt".to_owned(), specifier };
+    let error = resolved.local().err().unwrap();
+    assert_eq!(error.to_string(), "`remote` does not hold models in memory; `local/MODEL` means an instance that does");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
