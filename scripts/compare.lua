@@ -33,19 +33,36 @@ end
 local row = "%-24s %-30s %8s %7s %9s  %s"
 print(row:format("MODEL", "QUESTION", "MS", "TOKENS", "TOKENS/S", "ANSWER"))
 
+local function ask(model, question)
+  local agent = Agent.create { model = model, temperature = 0, max_tokens = 100 }
+  local answer = agent:execute { prompt = question }
+  local tokens = answer.usage.completion_tokens
+  local rate = ("%.1f"):format(tokens / (answer.duration_ms / 1000))
+  local text = answer.text:gsub("%s+", " ")
+  print(row:format(model, question, ("%.1f"):format(answer.duration_ms), tokens, rate, text))
+end
+
+local was_loaded = {}
+for _, model in ipairs(LocalLLM.list()) do
+  if model.specifier then
+    was_loaded[model.specifier] = model.loaded
+  end
+end
+
 for _, model in ipairs(models) do
   -- Loading is not part of the comparison.
-  local loaded, problem = pcall(LocalLLM.load, model)
-  if not loaded then
-    leave_out(model, problem.message)
-  else
-    for _, question in ipairs(questions) do
-      local agent = Agent.create { model = model, temperature = 0, max_tokens = 100 }
-      local answer = agent:execute { prompt = question }
-      local tokens = answer.usage.completion_tokens
-      local rate = ("%.1f"):format(tokens / (answer.duration_ms / 1000))
-      local text = answer.text:gsub("%s+", " ")
-      print(row:format(model, question, ("%.1f"):format(answer.duration_ms), tokens, rate, text))
+  local works, result = pcall(LocalLLM.load, model)
+  local loaded = works and result.specifier
+  for _, question in ipairs(questions) do
+    if works then
+      works, result = pcall(ask, model, question)
     end
+  end
+  if not works then
+    leave_out(model, result.message or result)
+  end
+  if loaded and not was_loaded[loaded] then
+    -- One that somebody else uses by now stays.
+    pcall(LocalLLM.unload, loaded)
   end
 end
