@@ -26,15 +26,15 @@ pub(crate) fn takes_long(request: &ModelRequest) -> bool {
     }
 }
 
-/// Answers a model request. Cancelling it, by `cancel` or by an interrupt that names it, ends a generation; a load or an unload
-/// goes on, and is only no longer waited for.
+/// Answers a model request. Cancelling it, by `cancel` or by an interrupt that names it, ends a generation and takes an unload
+/// back; a load goes on, and is only no longer waited for.
 pub(crate) async fn handle(
     context: &Arc<Context>,
     asker: &Asker,
     running: &Guard,
     request: ModelRequest,
 ) -> Option<Reply> {
-    let goes_on = matches!(request, ModelRequest::Load(_) | ModelRequest::Unload(_) | ModelRequest::Info(_));
+    let goes_on = matches!(request, ModelRequest::Load(_) | ModelRequest::Info(_));
     let asked = Asked { context, asker, cancel: running.token.clone() };
     Some(tokio::select! {
         biased;
@@ -53,7 +53,7 @@ pub(crate) fn failed(asker: &Asker, error: &Error) -> Reply {
 
 fn cancelled(goes_on: bool) -> ErrorReply {
     let message = match goes_on {
-        true => "the request was cancelled and is no longer waited for; what it began goes on",
+        true => "the request was cancelled and is no longer waited for; the load goes on",
         false => "the request was cancelled",
     };
     refusal("Cancelled", message, "cancelled")
