@@ -106,8 +106,11 @@ fn ctrl_c_while_a_kernel_starts_leaves_none_behind() {
     let mut start = home.start(&["kernel", "start", "--detach", "--connection-file", "slow.json"]);
     // It opens once the kernel reads it.
     let mut end = std::fs::File::options().write(true).open(&file).unwrap();
+    let interrupted = Instant::now();
     start.signal("INT");
     start.finish().expect_code(130).expect_stdout("");
+    // Well before the starter loses patience, which ends the kernel too.
+    assert!(interrupted.elapsed() < Duration::from_secs(10), "{:?}", interrupted.elapsed());
     let nobody_reads = end.write(b" ").unwrap_err();
     assert_eq!(nobody_reads.kind(), std::io::ErrorKind::BrokenPipe);
 }
