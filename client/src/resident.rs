@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::model::resident_file;
 use crate::output::{print, print_json};
-use crate::session::{Session, Via, address};
+use crate::session::{Session, Via, address, connection_file};
 
 /// How long a kernel may take to end after it agreed to; it gives what it computes a few seconds to notice.
 const END_PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub async fn status(file: Option<PathBuf>, format: Format, interrupts: &Interrup
         Reply::Error { error, .. } => return Err(Failure::Refused(anyhow!("{}", error.evalue))),
         other => return Err(crate::run::unexpected(&other)),
     };
-    let connection = read(&path)?;
+    let connection = connection_file(&path)?;
     match format {
         Format::Json => print_json(&json!({
             "connection_file": path.display().to_string(),
@@ -66,7 +66,7 @@ pub async fn status(file: Option<PathBuf>, format: Format, interrupts: &Interrup
 /// Asks a kernel to end and waits until it is gone.
 pub async fn stop(file: Option<PathBuf>, format: Format, interrupts: &Interrupts) -> Result<(), Failure> {
     let path = existing(file)?;
-    let connection = read(&path)?;
+    let connection = connection_file(&path)?;
     let file = File::open(&path).with_context(|| format!("cannot read `{}`", path.display()));
     let file = file.map_err(Failure::Connection)?;
     let (mut session, _) = Session::connect(&path, interrupts).await?;
@@ -97,15 +97,11 @@ pub fn announce(path: &Path, info: &KernelInfoReply, format: Format) -> Result<(
     match format {
         Format::Json => print_json(&json!({
             "connection_file": path.display().to_string(),
-            "address": address(&read(path)?),
+            "address": address(&connection_file(path)?),
             "version": info.implementation_version,
         })),
         Format::Text => print(&format!("{}\n", path.display())),
     }
-}
-
-fn read(path: &Path) -> Result<ConnectionFile, Failure> {
-    ConnectionFile::read(path).map_err(|error| Failure::Connection(error.into()))
 }
 
 /// The connection file that was named, or the resident kernel's.

@@ -1,6 +1,7 @@
 //! One conversation with a kernel, whether it is in this process or not: a request goes out, what it causes comes in, until both
 //! its reply and its `idle` are there.
 
+use std::fs;
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -84,7 +85,7 @@ impl Session {
     }
 
     async fn reach(path: &Path, interrupts: &Interrupts) -> Result<(Session, KernelInfoReply), Failure> {
-        let file = ConnectionFile::read(path).map_err(|error| Failure::Connection(error.into()))?;
+        let file = connection_file(path)?;
         let kernel = format!("the kernel of `{}`", path.display());
         let ends = zmq::connect(&file, GREETING_PATIENCE).await;
         let ends = ends.with_context(|| format!("cannot reach {kernel}")).map_err(Failure::Connection)?;
@@ -220,6 +221,15 @@ impl Session {
             warn!("the kernel in this process did not end in time");
         }
     }
+}
+
+/// Reads the connection file of a kernel that is to be reached.
+pub fn connection_file(path: &Path) -> Result<ConnectionFile, Failure> {
+    // Opening a pipe would wait for whoever writes to it, and a device need not end.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Failure::Connection(anyhow!("the connection file `{}` is not a regular file", path.display())));
+    }
+    ConnectionFile::read(path).map_err(|error| Failure::Connection(error.into()))
 }
 
 /// Opens a kernel with the user's configuration, and shows the configuration's warnings.

@@ -1,6 +1,7 @@
 """Bad input gets a clear error, told to the one who gave it, and the kernel lives on. All of it comes through the front door."""
 
 import json
+import os
 import re
 import socket
 import struct
@@ -350,6 +351,13 @@ def test_a_malformed_connection_file(perilune: Run, tmp_path: Path, text: str, w
         assert "panicked" not in done.stderr
         assert "0123456789abcdef" not in done.stderr, "the key leaked"
     assert file.read_text() == text, "the file was overwritten"
+
+
+def test_a_pipe_as_a_connection_file_is_not_waited_for(perilune: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = perilune("--connect", tmp_path / "pipe", "exec", "return 1")
+    assert done.returncode == 3
+    assert "not a regular file" in done.stderr
 
 
 # Peers
