@@ -53,8 +53,15 @@ fn publish_state(context: &Context, asker: &Asker, execution_state: ExecutionSta
 }
 
 async fn send(context: &Context, asker: &Asker, reply: Reply) {
-    let message = Message::child(&context.session, &asker.header, reply).with_identities(asker.identities.clone());
-    match context.codec.encode(&message) {
+    let encode = |reply| {
+        let message = Message::child(&context.session, &asker.header, reply).with_identities(asker.identities.clone());
+        context.codec.encode(&message)
+    };
+    // Whoever asked waits for a reply, so one that cannot be sent becomes one that says so.
+    let frames = encode(reply).or_else(|error| {
+        encode(Reply::error(&asker.header.msg_type, refusal("TooLarge", &error.to_string(), "too_large")))
+    });
+    match frames {
         Ok(frames) => {
             if asker.way_back.send(frames).await.is_err() {
                 tracing::debug!(request = %asker.header.msg_type, "nobody is there for the reply any more");

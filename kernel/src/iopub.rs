@@ -238,12 +238,18 @@ impl Iopub {
     }
 
     fn encode(&self, parent: Option<Arc<Header>>, publication: Publication) -> Option<Frames> {
-        let topic = Bytes::copy_from_slice(publication.msg_type().as_bytes());
-        let mut message = Message::new(&self.session, publication).with_identities(vec![topic]);
-        message.parent_header = parent.map(Arc::unwrap_or_clone);
-        self.codec
-            .encode(&message)
-            .inspect_err(|error| tracing::error!(%error, "a publication could not be encoded"))
+        let encode = |publication: Publication| {
+            let topic = Bytes::copy_from_slice(publication.msg_type().as_bytes());
+            let mut message = Message::new(&self.session, publication).with_identities(vec![topic]);
+            message.parent_header = parent.as_deref().cloned();
+            self.codec.encode(&message)
+        };
+        // What cannot be shown is at least told of.
+        encode(publication)
+            .or_else(|error| {
+                tracing::warn!(%error, "a publication could not be encoded");
+                encode(TextKind::Stream(StreamName::Stderr).publication(format!("not shown: {error}\n")))
+            })
             .ok()
     }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
+use crate::transport::zmq::MAX_MESSAGE_BYTES;
 use crate::{Content, Frames, Header, Message};
 use window::ReplayWindow;
 
@@ -21,6 +22,9 @@ const DELIMITER: &[u8] = b"<IDS|MSG>";
 
 /// The signature scheme that every Jupyter implementation uses.
 pub(crate) const SCHEME: &str = "hmac-sha256";
+
+/// The largest message that is sent: what a peer takes, less room for the frames around it.
+const MAX_BYTES: usize = MAX_MESSAGE_BYTES - (64 << 10);
 
 /// Signs, checks and frames the messages of one end. Each end has its own: a codec refuses to see a signature twice.
 pub struct Codec {
@@ -58,6 +62,14 @@ pub enum EncodeError {
         msg_type: String,
         /// What JSON says.
         source: serde_json::Error,
+    },
+    /// The other end would cut the connection rather than take it.
+    #[error("a `{msg_type}` of {bytes} bytes is too large; a message holds at most {MAX_BYTES}")]
+    TooLarge {
+        /// The message's type.
+        msg_type: String,
+        /// Its size.
+        bytes: usize,
     },
 }
 
@@ -121,6 +133,11 @@ impl Codec {
         let metadata = json(&message.metadata).map_err(error("metadata"))?;
         let content = Bytes::from(message.content.to_json().map_err(error("content"))?);
 
+        let parts = [&header, &parent_header, &metadata, &content];
+        let bytes = parts.into_iter().chain(&message.buffers).map(Bytes::len).sum();
+        if bytes > MAX_BYTES {
+            return Err(EncodeError::TooLarge { msg_type: msg_type.to_owned(), bytes });
+        }
         let mut frames = Vec::with_capacity(message.identities.len() + 6 + message.buffers.len());
         frames.extend_from_slice(&message.identities);
         frames.push(Bytes::from_static(DELIMITER));

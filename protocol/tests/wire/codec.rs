@@ -122,3 +122,10 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(br#"{"code":1e999,"command":"chat","messages":[{"role":"user"}],"status":null,"name":"stdout"}"#.to_vec()),
     ]
 }
+
+#[test]
+fn a_message_that_no_peer_would_take_is_not_sent() {
+    let codec = Codec::new(KEY);
+    let error = codec.encode(&execute(&"x".repeat(64 << 20))).unwrap_err().to_string();
+    assert!(error.starts_with("a `execute_request` of 67") && error.contains("at most 67043328"), "{error}");
+}
