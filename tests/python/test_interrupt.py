@@ -85,11 +85,13 @@ def active(frontend: Frontend) -> int:
 def assert_engine_stopped(frontend: Frontend, full: int) -> None:
     """The step counter stands still, far from where the whole generation would have taken it."""
     frontend.wait(lambda: active(frontend) == 0, "the engine to let go of the request", 5)
-    first = steps(frontend)
-    for _ in range(20):
-        frontend.execute("local n = 0 for i = 1, 1e5 do n = n + i end")  # many times what a step takes
-    assert steps(frontend) == first, "the engine went on after the interrupt"
-    assert first < full
+    counts = [steps(frontend)]
+    for _ in range(2):
+        for _ in range(20):
+            frontend.execute("local n = 0 for i = 1, 1e5 do n = n + i end")  # many times what a step takes
+        counts.append(steps(frontend))
+    assert counts[1] <= counts[0] + 1, f"more than the step under way followed the interrupt: {counts}"
+    assert counts[2] == counts[1] < full, f"the engine went on after the interrupt: {counts}"
 
 
 def test_interrupt_of_a_streamed_generation_stops_the_engine(
