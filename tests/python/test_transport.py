@@ -190,6 +190,7 @@ def test_a_burst_reaches_every_subscriber_whole_and_in_order(tmp_path, curve):
 
 def test_a_subscriber_that_does_not_read_holds_up_nobody(tmp_path, curve):
     with kernel(tmp_path, curve) as (_, info), connected(info) as stalled, connected(info) as peer:
+        peer.await_welcome()
         stalled.sockets["iopub"].close()
         sleeper = stalled.context.socket(zmq.SUB)
         sleeper.rcvhwm = 1
