@@ -23,6 +23,28 @@ pub struct Cell {
 /// Representations of one value by MIME type.
 pub type MimeBundle = serde_json::Map<String, serde_json::Value>;
 
+/// A value in all its representations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rich {
+    /// The representations, `text/plain` always among them.
+    pub data: MimeBundle,
+    /// What a frontend should know about them, by MIME type.
+    pub metadata: MimeBundle,
+}
+
+impl Rich {
+    /// A value that is nothing but text.
+    pub fn plain(text: impl Into<String>) -> Rich {
+        let data = MimeBundle::from_iter([("text/plain".to_owned(), text.into().into())]);
+        Rich { data, metadata: MimeBundle::new() }
+    }
+
+    /// The `text/plain` representation.
+    pub fn text(&self) -> Option<&str> {
+        self.data.get("text/plain")?.as_str()
+    }
+}
+
 /// Something a cell shows while it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,11 +55,20 @@ pub enum Output {
     Stderr(String),
     /// A rich value.
     Display {
-        /// The value's representations.
-        data: MimeBundle,
-        /// What a frontend should know about them.
-        metadata: serde_json::Map<String, serde_json::Value>,
+        /// The value.
+        value: Rich,
+        /// The name by which it can be replaced later.
+        display_id: Option<String>,
+        /// Whether it replaces what was shown under `display_id`, rather than being shown anew.
+        update: bool,
     },
+    /// What the cell showed so far goes away.
+    ClearOutput {
+        /// Only once something else is shown.
+        wait: bool,
+    },
+    /// A text to read, such as documentation, for the frontend's pager.
+    Page(Rich),
 }
 
 /// The other end of a running cell: who sees its output and answers its questions.
@@ -76,8 +107,8 @@ pub enum InputError {
 pub enum Outcome {
     /// It ran to its end.
     Ok {
-        /// The text of the value it returned; `None` if it returned nothing or nil.
-        result: Option<String>,
+        /// The value it returned; `None` if it returned nothing or nil.
+        result: Option<Rich>,
         /// The user expressions' values, by name.
         expressions: BTreeMap<String, ExpressionResult>,
     },
@@ -91,8 +122,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpressionResult {
-    /// Its text.
-    Ok(String),
+    /// What it is.
+    Ok(Rich),
     /// Why it has none.
     Error(Failure),
 }

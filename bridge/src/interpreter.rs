@@ -10,7 +10,7 @@ use mlua::{Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Ta
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::cell::{Cell, ExpressionResult, Failure, Outcome};
+use crate::cell::{Cell, ExpressionResult, Failure, Outcome, Rich};
 use crate::host::Host;
 use crate::interrupt::{self, Stop};
 use crate::locals;
@@ -106,7 +106,7 @@ impl Interpreter {
             };
             let text = chunk.and_then(|chunk| self.run_chunk(chunk));
             let result = match text {
-                Ok(text) => ExpressionResult::Ok(text.unwrap_or_else(|| "nil".to_owned())),
+                Ok(text) => ExpressionResult::Ok(text.unwrap_or_else(|| Rich::plain("nil"))),
                 Err(failure) if self.host.stop.borrow().is_some() => return Err(failure),
                 Err(failure) => ExpressionResult::Error(failure),
             };
@@ -187,12 +187,12 @@ impl Interpreter {
             .collect()
     }
 
-    /// Runs a chunk as a coroutine to its end; the text of what it returned.
-    fn run_chunk(&self, chunk: Function) -> Result<Option<String>, Failure> {
+    /// Runs a chunk as a coroutine to its end; what it returned.
+    fn run_chunk(&self, chunk: Function) -> Result<Option<Rich>, Failure> {
         let results = self.drive(chunk).map_err(|error| internal(&error))?;
         let mut results = results.into_iter();
         match (results.next(), results.next()) {
-            (Some(Value::Boolean(true)), Some(Value::String(text))) => Ok(Some(text.to_string_lossy())),
+            (Some(Value::Boolean(true)), Some(Value::String(text))) => Ok(Some(Rich::plain(text.to_string_lossy()))),
             (Some(Value::Boolean(true)), _) => Ok(None),
             (_, Some(Value::Table(failure))) => Err(described(&failure).unwrap_or_else(|error| internal(&error))),
             (_, problem) => Err(Failure {

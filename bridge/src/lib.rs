@@ -34,7 +34,7 @@ mod script_error;
 mod text;
 mod workspace;
 
-pub use cell::{Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, MimeBundle, Outcome, Output};
+pub use cell::{Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, MimeBundle, Outcome, Output, Rich};
 pub use completeness::{Completeness, is_complete};
 pub use completion::{Completion, CompletionKind, Completions};
 pub use error::Error;

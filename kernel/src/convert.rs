@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use perilune_bridge::{Completeness, CompletionKind, Completions, Failure};
+use perilune_bridge::{Completeness, CompletionKind, Completions, Failure, Rich};
 use perilune_protocol as wire;
-use perilune_protocol::MimeBundle;
 use perilune_providers as providers;
 use perilune_providers::{ErrorKind, HealthStatus, ModelSpecifier, Prompt, Sampling};
 use serde_json::{Map, Value, json};
@@ -13,13 +12,14 @@ use crate::dispatch::refusal;
 
 // Cells
 
-/// A bundle with the one representation that every frontend can show.
-pub(crate) fn plain_text(text: String) -> MimeBundle {
-    MimeBundle::from_iter([("text/plain".to_owned(), Value::String(text))])
+pub(crate) fn display_data(value: Rich, display_id: Option<String>) -> wire::DisplayData {
+    let transient = display_id.map(|id| ("display_id".to_owned(), Value::String(id))).into_iter().collect();
+    wire::DisplayData { data: value.data, metadata: value.metadata, transient }
 }
 
-pub(crate) fn display_data(data: MimeBundle, metadata: Map<String, Value>) -> wire::DisplayData {
-    wire::DisplayData { data, metadata, transient: Map::new() }
+/// A pager's text in an `execute_reply`: <https://jupyter-client.readthedocs.io/en/stable/messaging.html#payloads-deprecated>.
+pub(crate) fn page(text: Rich) -> Value {
+    json!({ "source": "page", "data": text.data, "start": 0 })
 }
 
 /// What a frontend prints of a failure: the message, then where it happened.
@@ -40,8 +40,8 @@ pub(crate) fn expressions(
 
 fn expression(result: perilune_bridge::ExpressionResult) -> wire::ExpressionResult {
     match result {
-        perilune_bridge::ExpressionResult::Ok(text) => {
-            wire::ExpressionResult::Ok { data: plain_text(text), metadata: Map::new() }
+        perilune_bridge::ExpressionResult::Ok(value) => {
+            wire::ExpressionResult::Ok { data: value.data, metadata: value.metadata }
         }
         perilune_bridge::ExpressionResult::Error(failure) => wire::ExpressionResult::Error {
             traceback: traceback(&failure),

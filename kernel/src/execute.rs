@@ -1,15 +1,19 @@
 //! Runs one `execute_request` in a workspace: what it prints goes to iopub, what it asks to stdin, how it ended into the reply.
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use perilune_bridge::{Cell, CellIo, Failure, InputError, Interrupted, Outcome, Output, Workspace, WorkspaceOptions};
+use perilune_bridge::{
+    Cell, CellIo, Failure, InputError, Interrupted, Outcome, Output, Rich, Workspace, WorkspaceOptions,
+};
 use perilune_protocol::{
-    ErrorOutput, ErrorReply, ExecuteInput, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExecuteResult,
-    InputRequest, Reply,
+    ClearOutput, ErrorOutput, ErrorReply, ExecuteInput, ExecuteReply, ExecuteReplyExtension, ExecuteRequest,
+    ExecuteResult, InputRequest, Reply,
 };
 use perilune_protocol::{Publication, Stream, StreamName};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::convert;
@@ -57,6 +61,7 @@ pub(crate) async fn execute(
         silent: request.silent,
         allow_stdin: request.allow_stdin,
         cancel: running.token.clone(),
+        pages: Mutex::default(),
     });
     let script = request.perilune.as_ref().and_then(|run| run.script.as_ref());
     let cell = Cell {
@@ -66,7 +71,7 @@ pub(crate) async fn execute(
         user_expressions: request.user_expressions,
     };
 
-    let outcome = workspace.execute(cell, io, running.token.clone()).await;
+    let outcome = workspace.execute(cell, io.clone(), running.token.clone()).await;
     let publish = |publication| {
         if !request.silent {
             context.iopub.publish(Some(&asker.header), publication);
@@ -74,12 +79,12 @@ pub(crate) async fn execute(
     };
     match outcome {
         Outcome::Ok { result, expressions } => {
-            if let Some(text) = result {
-                let (data, metadata) = (convert::plain_text(text), Default::default());
+            if let Some(Rich { data, metadata }) = result {
                 publish(Publication::ExecuteResult(ExecuteResult { execution_count, data, metadata }));
             }
             let user_expressions = convert::expressions(expressions);
-            Reply::Execute(ExecuteReply { execution_count, user_expressions, ..ExecuteReply::default() })
+            let payload = io.pages();
+            Reply::Execute(ExecuteReply { execution_count, payload, user_expressions, ..ExecuteReply::default() })
         }
         Outcome::Exit(code) if numbering.notebook => {
             if code == 0 {
@@ -127,6 +132,8 @@ struct RequestIo {
     silent: bool,
     allow_stdin: bool,
     cancel: CancellationToken,
+    /// What the frontend's pager is to show, sent with the reply.
+    pages: Mutex<Vec<Value>>,
 }
 
 impl CellIo for RequestIo {
@@ -137,8 +144,18 @@ impl CellIo for RequestIo {
         match output {
             Output::Stdout(text) => self.write_text(StreamName::Stdout, text),
             Output::Stderr(text) => self.write_text(StreamName::Stderr, text),
-            Output::Display { data, metadata } => {
-                self.publish(Publication::DisplayData(convert::display_data(data, metadata)))
+            Output::Display { value, display_id, update } => {
+                let content = convert::display_data(value, display_id);
+                self.publish(if update {
+                    Publication::UpdateDisplayData(content)
+                } else {
+                    Publication::DisplayData(content)
+                })
+            }
+            Output::ClearOutput { wait } => self.publish(Publication::ClearOutput(ClearOutput { wait })),
+            Output::Page(text) => {
+                self.pages.lock().unwrap_or_else(PoisonError::into_inner).push(convert::page(text));
+                Ok(())
             }
         }
     }
@@ -153,6 +170,10 @@ impl CellIo for RequestIo {
 }
 
 impl RequestIo {
+    fn pages(&self) -> Vec<Value> {
+        mem::take(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn write_text(&self, name: StreamName, mut text: String) -> Result<(), Interrupted> {
         while text.len() > PIECE_BYTES {
             let rest = text.split_off(text.floor_char_boundary(PIECE_BYTES));

@@ -87,7 +87,7 @@ fn json_survives_the_way_through_lua() {
             let ran = runtime.block_on(notebook.borrow_mut().run(&quoted));
             match ran.outcome {
                 perilune_bridge::Outcome::Ok { result: Some(back), .. } => {
-                    let back: serde_json::Value = serde_json::from_str(&back).expect("JSON");
+                    let back: serde_json::Value = serde_json::from_str(back.text().expect("text")).expect("JSON");
                     prop_assert_eq!(back, value);
                     Ok(())
                 }

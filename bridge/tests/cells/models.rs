@@ -3,22 +3,13 @@
 
 use std::time::Duration;
 
-use perilune_bridge::Outcome;
-
-use crate::notebook::{Notebook, Ran, options};
-
-fn result(ran: &Ran) -> &str {
-    match &ran.outcome {
-        Outcome::Ok { result: Some(text), .. } => text,
-        other => panic!("expected a result, got {other:?}"),
-    }
-}
+use crate::notebook::{Notebook, options};
 
 #[tokio::test]
 async fn the_bundled_model_answers_in_every_way() {
     let mut notebook = Notebook::start();
     let ran = notebook.run("LocalLLM.generate('What is the capital of France?')").await;
-    let text = result(&ran).to_owned();
+    let text = ran.result().to_owned();
     assert!(!text.is_empty());
     notebook
         .run("local parts = {} for part in LocalLLM.stream('What is the capital of France?') do parts[#parts + 1] = part end return #parts > 1, table.concat(parts)")
@@ -41,7 +32,7 @@ async fn the_bundled_model_answers_in_every_way() {
 async fn generation_works_wherever_lua_runs() {
     let mut notebook = Notebook::start();
     let ran = notebook.run("expected = LocalLLM.generate('What is 2 + 3?') return expected").await;
-    let text = result(&ran).to_owned();
+    let text = ran.result().to_owned();
     for code in [
         "local all = '' for t in coroutine.wrap(function() for t in Agent.create{}:stream('What is 2 + 3?') do coroutine.yield(t) end end) do all = all .. t end return all",
         "local text table.sort({2, 1}, function() text = LocalLLM.generate('What is 2 + 3?') return false end) return text",
@@ -70,14 +61,14 @@ async fn generation_works_wherever_lua_runs() {
 #[tokio::test]
 async fn the_same_seed_gives_the_same_run() {
     let code = "local texts = {} for i = 1, 3 do texts[i] = LocalLLM.generate('Tell me something', {raw = true, temperature = 3, top_k = 0, top_p = 1, min_p = 0, max_tokens = 12}) end return table.concat(texts, '|')";
-    let first = result(&Notebook::start().run(code).await).to_owned();
-    assert_eq!(result(&Notebook::start().run(code).await), first);
+    let first = Notebook::start().run(code).await.result().to_owned();
+    assert_eq!(Notebook::start().run(code).await.result(), first);
     let mut options = options();
     options.seed = Some(8);
-    assert_ne!(result(&Notebook::with(options).run(code).await), first);
+    assert_ne!(Notebook::with(options).run(code).await.result(), first);
     // The nth generation has seed + n, so an explicit seed repeats one of them.
     let explicit = "LocalLLM.generate('Tell me something', {raw = true, temperature = 3, top_k = 0, top_p = 1, min_p = 0, max_tokens = 12, seed = 8})";
-    assert_eq!(result(&Notebook::start().run(explicit).await), first.split('|').nth(1).expect("three texts"));
+    assert_eq!(Notebook::start().run(explicit).await.result(), first.split('|').nth(1).expect("three texts"));
 }
 
 #[tokio::test]
@@ -219,7 +210,7 @@ async fn an_interrupt_or_a_break_ends_the_generation() {
     notebook.run("agent:reset() for piece in LocalLLM.stream('Tell me', endless) do break end").await.expect_nothing();
     // The requests end on their own threads; the model is free soon after.
     let free = async {
-        while result(&notebook.run(ACTIVE).await) != "0" {
+        while notebook.run(ACTIVE).await.result() != "0" {
             tokio::task::yield_now().await;
         }
     };

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use perilune_bridge::{
-    Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, Outcome, Output, Workspace, WorkspaceOptions,
+    Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, Outcome, Output, Rich, Workspace,
+    WorkspaceOptions,
 };
 use perilune_providers::{Config, Registry};
 use tokio::sync::watch;
@@ -133,10 +134,18 @@ impl Ran {
     #[track_caller]
     pub fn expect_result(&self, expected: &str) -> &Ran {
         match &self.outcome {
-            Outcome::Ok { result, .. } => assert_eq!(result.as_deref(), Some(expected)),
+            Outcome::Ok { result, .. } => assert_eq!(result.as_ref().and_then(Rich::text), Some(expected)),
             other => panic!("expected `{expected}`, got {other:?}"),
         }
         self
+    }
+
+    #[track_caller]
+    pub fn result(&self) -> &str {
+        match &self.outcome {
+            Outcome::Ok { result: Some(value), .. } => value.text().expect("a text form"),
+            other => panic!("expected a result, got {other:?}"),
+        }
     }
 
     #[track_caller]

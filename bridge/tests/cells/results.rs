@@ -1,6 +1,6 @@
 //! What a cell's value looks like.
 
-use perilune_bridge::{ExpressionResult, Outcome};
+use perilune_bridge::{ExpressionResult, Rich};
 
 use crate::notebook::{Notebook, options};
 
@@ -36,7 +36,7 @@ async fn an_expression_is_the_result() {
     }
     notebook.run("t = {1}; t.self = t; return t").await.expect_result("{1, self = <cycle>}");
     let long = notebook.run("t = {} for i = 1, 1000 do t[i] = i end return t").await;
-    let Outcome::Ok { result: Some(text), .. } = &long.outcome else { panic!("{:?}", long.outcome) };
+    let text = long.result();
     assert!(text.ends_with("100,\n  ... (900 more)\n}"), "{text}");
     notebook
         .run("{first = ('x'):rep(30), second = ('y'):rep(30), third = {1, 2}}")
@@ -52,7 +52,7 @@ async fn user_expressions_are_evaluated_after_the_cell() {
     cell.user_expressions.insert("wrong".into(), "nothing.here".into());
     cell.user_expressions.insert("not one".into(), "x = 1".into());
     let ran = notebook.run_cell(cell, Default::default()).await;
-    assert_eq!(ran.expect_expression("twice"), &ExpressionResult::Ok("40".into()));
+    assert_eq!(ran.expect_expression("twice"), &ExpressionResult::Ok(Rich::plain("40")));
     for name in ["wrong", "not one"] {
         assert!(matches!(ran.expect_expression(name), ExpressionResult::Error(_)));
     }
@@ -101,7 +101,7 @@ async fn modules_are_found_where_the_script_lies() {
     failing.expect_error("failing.lua:2: no luck");
     assert_eq!(failing.failure().traceback, ["failing.lua:2: in main chunk", "cell 4:1: in main chunk"]);
     let missing = notebook.run("pcall(require, 'missing')").await;
-    let Outcome::Ok { result: Some(text), .. } = &missing.outcome else { panic!("{:?}", missing.outcome) };
+    let text = missing.result();
     for place in ["module 'missing' not found", "among those that travelled", "missing.lua'", "missing/init.lua'"] {
         assert!(text.contains(place), "{text}");
     }
