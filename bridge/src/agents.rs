@@ -17,8 +17,8 @@ use crate::options::{self, Accepted, Options};
 use crate::prelude;
 use crate::script_error::ScriptError;
 
-const CREATE: Accepted = Accepted { function: "Agent.create", more: &["system_prompt"], raw: false };
-const EXECUTE: Accepted = Accepted { function: "agent:execute", more: &["prompt"], raw: false };
+const CREATE: Accepted = Accepted { function: "Agent.create" };
+const EXECUTE: Accepted = Accepted { function: "agent:execute" };
 
 #[derive(Clone)]
 struct Agent(Rc<State>);

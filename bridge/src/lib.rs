@@ -5,7 +5,8 @@
 //! `interpreter` runs cells as coroutines; `host` is what their globals share, `interrupt` the one
 //! hook, `operation` how Lua waits for Rust, `prelude` the part that is written in Lua; `locals`
 //! makes top-level locals last; then come the globals: `console`, `process`, `modules`, `json`
-//! (with `convert`), `models` and `agents` (with `options` and `generation`); [`is_complete`] and
+//! (with `convert`), `models` and `agents` (with `options` and `generation`); [`documentation`] is the
+//! one registry of what these give to scripts; [`is_complete`] and
 //! [`Completions`] serve an editor and rest on `lexer`. This crate has never heard of Jupyter, of
 //! sockets or of a terminal.
 
@@ -15,6 +16,7 @@ mod completeness;
 mod completion;
 mod console;
 mod convert;
+mod documentation;
 mod error;
 mod generation;
 mod host;
@@ -37,5 +39,6 @@ mod workspace;
 pub use cell::{Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, MimeBundle, Outcome, Output, Rich};
 pub use completeness::{Completeness, is_complete};
 pub use completion::{Completion, CompletionKind, Completions};
+pub use documentation::{Area, Documentation, Entry, EntryKind, Parameter, documentation};
 pub use error::Error;
 pub use workspace::{Workspace, WorkspaceOptions};

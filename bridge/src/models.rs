@@ -15,9 +15,9 @@ use crate::options::{self, Accepted, Options};
 use crate::prelude;
 use crate::script_error::ScriptError;
 
-const GENERATE: Accepted = Accepted { function: "LocalLLM.generate", more: &["system"], raw: true };
-const CHAT: Accepted = Accepted { function: "LocalLLM.chat", more: &["system"], raw: false };
-const STREAM: Accepted = Accepted { function: "LocalLLM.stream", more: &["system"], raw: true };
+const GENERATE: Accepted = Accepted { function: "LocalLLM.generate" };
+const CHAT: Accepted = Accepted { function: "LocalLLM.chat" };
+const STREAM: Accepted = Accepted { function: "LocalLLM.stream" };
 
 /// Adds the global.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {

@@ -5,22 +5,8 @@ use mlua::{Lua, Table, Value};
 use perilune_providers::{ChatMessage, GenerateOptions, ModelSpecifier, Role, ToolCall};
 
 use crate::convert::{self, described};
+use crate::documentation::documentation;
 use crate::script_error::ScriptError;
-
-/// The options that say how to generate, which every call takes.
-const GENERATION: [&str; 11] = [
-    "model",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repeat_penalty",
-    "max_tokens",
-    "seed",
-    "stop",
-    "truncate",
-    "raw",
-];
 
 /// Names this near to a known one are taken for a slip of it.
 const NEAR: f64 = 0.8;
@@ -38,21 +24,16 @@ pub(crate) struct Options {
     pub(crate) generate: GenerateOptions,
 }
 
-/// Which options a function takes.
+/// A function that takes options: those of its documentation, which is where their names stand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepted {
-    /// The function, as errors name it.
+    /// The function, as errors and its documentation name it.
     pub(crate) function: &'static str,
-    /// What it takes beside those of every call.
-    pub(crate) more: &'static [&'static str],
-    /// Whether it takes `raw`.
-    pub(crate) raw: bool,
 }
 
 impl Accepted {
     fn names(&self) -> impl Iterator<Item = &'static str> {
-        let raw = self.raw;
-        GENERATION.into_iter().filter(move |name| raw || *name != "raw").chain(self.more.iter().copied())
+        documentation().options(self.function).into_iter().map(|option| option.name.as_str())
     }
 
     /// Reads a table of options over `base`.
@@ -83,7 +64,9 @@ impl Accepted {
             if !self.names().any(|known| known == name) {
                 return Err(self.unknown(&name));
             }
-            option.set(&mut options)?;
+            if !option.set(&mut options)? {
+                return Err(self.unknown(&name));
+            }
         }
         Ok(options)
     }
@@ -117,7 +100,8 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn set(&self, options: &mut Options) -> Result<(), ScriptError> {
+    /// Whether there is such an option.
+    fn set(&self, options: &mut Options) -> Result<bool, ScriptError> {
         let generate = &mut options.generate;
         match self.name {
             "model" => options.model = Some(self.model()?),
@@ -132,9 +116,10 @@ impl One<'_> {
             "truncate" => generate.truncate = self.truth()?,
             "raw" => options.raw = self.truth()?,
             "system" | "system_prompt" => options.system = Some(self.text()?),
-            _ => options.prompt = Some(self.text()?),
+            "prompt" => options.prompt = Some(self.text()?),
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn wrong(&self, expected: &str) -> ScriptError {

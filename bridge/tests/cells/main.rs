@@ -2,6 +2,7 @@
 
 mod completion;
 mod console;
+mod documentation;
 mod errors;
 mod interrupts;
 mod json;

@@ -1,0 +1,192 @@
+--- Language models
+---
+--- A model is named by a specifier, `[provider/]model[:variant][@backend]`, such as `local/moonlet@candle`; without one the
+--- default model is meant. A call that fails raises an error object with the fields `kind`, `message` and `location`;
+--- `pcall` returns it.
+
+--- The name of a model: `[provider/]model[:variant][@backend]`, such as `local/moonlet@candle`.
+---@alias ModelSpecifier string
+
+--- The name of a configured provider instance that holds models in memory, such as `candle`.
+---@alias Backend string
+
+--- Answers of language models, and the models that there are.
+LocalLLM = {}
+
+--- Answers a prompt with one text.
+---@param prompt string what the user says; with the option `raw`, the text to go on with
+---@param options? LocalLLM.PromptOptions how to answer
+---@return string text the whole answer
+---@error model_not_found no backend has that model
+---@error context_overflow the prompt is longer than the model's context; the message says both lengths
+---@error invalid_request an option is unknown or has a wrong value
+---@example print(LocalLLM.generate("What is the capital of France?", { temperature = 0 }))
+function LocalLLM.generate(prompt, options) end
+
+--- Answers a conversation, and says what the answer took.
+---@param messages string|LocalLLM.Message[] the conversation so far; a string is what the user says
+---@param options? LocalLLM.ChatOptions how to answer
+---@return LocalLLM.Answer answer the whole answer
+---@error model_not_found no backend has that model
+---@error context_overflow the conversation is longer than the model's context
+---@error invalid_request an option or a message is wrong
+---@example local answer = LocalLLM.chat({ { role = "user", content = "Hello!" } }, { max_tokens = 50 })
+---@example print(answer.text, answer.usage.completion_tokens)
+function LocalLLM.chat(messages, options) end
+
+--- Iterates over the pieces of an answer as the model finds them; what is not read is not generated.
+---@param messages string|LocalLLM.Message[] the conversation so far; a string is what the user says
+---@param options? LocalLLM.PromptOptions how to answer
+---@return fun():string? pieces an iterator for `for`
+---@error model_not_found no backend has that model
+---@error cancelled the cell that started the stream has ended
+---@example for piece in LocalLLM.stream("Write a haiku about the moon.", { max_tokens = 50 }) do
+---@example   io.write(piece)
+---@example end
+function LocalLLM.stream(messages, options) end
+
+--- Lists the models that the backends could serve.
+---@param backend? Backend only this one's; without it, those of every backend that answers
+---@return LocalLLM.ModelEntry[] models one table for each model
+---@error provider_not_found no backend has that name
+---@example for _, model in ipairs(LocalLLM.list()) do print(model.specifier, model.size_bytes) end
+function LocalLLM.list(backend) end
+
+--- Says how the backends are and what they hold in memory.
+---@param backend? Backend only this one; the result is then its table alone
+---@return LocalLLM.BackendStatus[]|LocalLLM.BackendStatus status one table for each backend
+---@error provider_not_found no backend has that name
+---@example return LocalLLM.status("candle").status
+function LocalLLM.status(backend) end
+
+--- Tells the facts of a model, which is loaded to learn them.
+---@param model? ModelSpecifier which one; without it the default model
+---@return LocalLLM.ModelInfo info its shape and sizes
+---@error model_not_found no backend has that model
+---@example return LocalLLM.info("local/moonlet@candle").parameters
+function LocalLLM.info(model) end
+
+--- Loads a model into memory, or waits for the load that is under way.
+---@param model? ModelSpecifier which one; without it the default model
+---@return LocalLLM.LoadedModel loaded what it takes
+---@error model_not_found no backend has that model
+---@error invalid_model_file the file is damaged or of a kind that does not run here
+---@example print(LocalLLM.load("local/moonlet@candle").memory_bytes)
+function LocalLLM.load(model) end
+
+--- Drops a model from memory once nobody uses it.
+---@param model? ModelSpecifier which one; without it the default model
+---@return boolean unloaded true
+---@error invalid_request the model is not loaded, or stays in use
+---@example LocalLLM.load("local/moonlet@candle")
+---@example LocalLLM.unload("local/moonlet@candle")
+function LocalLLM.unload(model) end
+
+--- The options that every call of a model takes.
+---@class LocalLLM.Options
+---@field model? ModelSpecifier the model that answers
+---@field temperature? number randomness: 0 always takes the likeliest token; default 0.8
+---@field top_k? integer keep so many of the likeliest tokens, 0 keeps all; default 40
+---@field top_p? number keep the likeliest tokens until their probabilities sum to this; default 0.95
+---@field min_p? number keep tokens at least this times as likely as the likeliest; default 0.05
+---@field repeat_penalty? number divide the logits of the last 64 tokens by this; default 1, which is off
+---@field max_tokens? integer the longest answer, in tokens; default: until the model ends it or the context is full
+---@field seed? integer the same seed gives the same answer
+---@field stop? string|string[] texts before which the answer ends
+---@field truncate? boolean cut a prompt that is longer than the context, instead of raising an error
+
+--- The options of `LocalLLM.chat`.
+---@class LocalLLM.ChatOptions: LocalLLM.Options
+---@field system? string instructions before the conversation
+
+--- The options of `LocalLLM.generate` and `LocalLLM.stream`.
+---@class LocalLLM.PromptOptions: LocalLLM.Options
+---@field raw? boolean give the prompt to the model as it is, without its chat template
+---@field system? string instructions before the conversation
+
+--- One message of a conversation.
+---@class LocalLLM.Message
+---@field role "system"|"user"|"assistant"|"tool" who speaks
+---@field content? string what is said
+---@field name? string a name for the speaker; for a tool's message, the tool's
+---@field tool_call_id? string for a tool's message: the call it answers
+---@field tool_calls? LocalLLM.ToolCall[] the tools that an assistant's message calls
+
+--- A tool that a model asks for.
+---@class LocalLLM.ToolCall
+---@field id string what the tool's answer refers to
+---@field name string the tool
+---@field arguments table what it is called with
+
+--- What a model answered.
+---@class LocalLLM.Answer
+---@field text string the answer
+---@field thinking? string what the model thought before it answered
+---@field usage LocalLLM.Usage the tokens it took
+---@field finish_reason "stop"|"length"|"tool_calls" why it ended
+---@field model ModelSpecifier the model that answered
+---@field duration_ms integer milliseconds from the call to the end
+---@field tool_calls LocalLLM.ToolCall[] the tools the model asks for
+
+--- What an answer took, in tokens.
+---@class LocalLLM.Usage
+---@field prompt_tokens integer tokens of the prompt
+---@field completion_tokens integer tokens of the answer
+---@field total_tokens integer both together
+---@field cached_tokens integer tokens of the prompt that were not computed again
+---@field truncated_tokens integer tokens cut from the prompt, with the option `truncate`
+
+--- A model that a backend could serve.
+---@class LocalLLM.ModelEntry
+---@field specifier? ModelSpecifier how to ask for it
+---@field name string its name on that backend
+---@field backend Backend the backend
+---@field size_bytes integer bytes of its file
+---@field loaded boolean whether it is in memory
+---@field location string where it lies
+---@field problem? string why it cannot be asked for
+
+--- How a backend is.
+---@class LocalLLM.BackendStatus
+---@field backend Backend its name
+---@field type string what kind of provider it is
+---@field status "ready"|"degraded"|"unavailable" whether it answers
+---@field detail string more about that
+---@field loaded LocalLLM.LoadedModel[] what it holds in memory
+
+--- A model in memory.
+---@class LocalLLM.LoadedModel
+---@field specifier? ModelSpecifier its whole name, from `LocalLLM.load`
+---@field name string its name on its backend
+---@field memory_bytes integer bytes of its weights and of its cache at full context
+---@field context_size integer tokens that one request may hold, prompt and answer together
+---@field load_ms integer milliseconds its load took
+---@field steps integer forward passes since then
+---@field active_requests integer requests that use it now
+---@field unloading boolean whether it goes once nobody uses it
+
+--- The facts of a model.
+---@class LocalLLM.ModelInfo
+---@field specifier ModelSpecifier its whole name
+---@field name string its name in the file
+---@field architecture string the family its layers are of
+---@field parameters integer how many weights it has
+---@field quantization string the type that holds most of them
+---@field layers integer transformer blocks
+---@field hidden integer width of the residual stream
+---@field heads integer query heads
+---@field kv_heads integer key and value heads
+---@field vocabulary integer tokens it knows
+---@field context_length integer tokens it was trained on at a time
+---@field context_size integer tokens that one request may hold here
+---@field file_bytes integer bytes of its file
+---@field memory_bytes integer bytes of its weights and of one full cache
+---@field executor string what runs it
+---@field has_chat_template boolean whether it knows conversations
+---@field supports_tools boolean whether it can be given tools
+
+--- What a failed call of a model raises; `tostring` gives its place and message.
+---@class perilune.Error
+---@field kind string a word to branch on: `model_not_found`, `context_overflow`, `invalid_request`, ...
+---@field message string what went wrong and what would have worked
+---@field location? string the script's line that called
