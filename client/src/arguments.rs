@@ -58,6 +58,31 @@ pub enum Command {
     /// Start, stop or install a kernel
     #[command(subcommand)]
     Kernel(Kernel),
+    /// Print the completion script of a shell
+    ///
+    /// For bash: perilune completions bash > ~/.local/share/bash-completion/completions/perilune
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man {
+        /// Write it, and a page for every command, into this directory
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// The shells whose completion is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// The friendly interactive shell.
+    Fish,
 }
 
 /// Run a Lua script.

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
 //! [`model`]; [`serve`], [`detach`] and [`resident`], the commands about kernels; [`output`], [`input`], [`interrupts`],
-//! [`table`] and [`failure`] at the terminal. It knows messages, not Lua, models or sockets.
+//! [`table`] and [`failure`] at the terminal; [`reference`] for shells and `man`. It knows messages, not Lua, models or sockets.
 
 mod arguments;
 mod detach;
@@ -12,6 +12,7 @@ mod interrupts;
 mod model;
 mod modules;
 mod output;
+mod reference;
 mod resident;
 mod run;
 mod serve;
@@ -75,6 +76,8 @@ async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, F
             kernel(command, global).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Completions { shell } => reference::completions(shell).map(|()| ExitCode::SUCCESS),
+        Command::Man { folder } => reference::man(folder.as_deref()).map(|()| ExitCode::SUCCESS),
     }
 }
 
