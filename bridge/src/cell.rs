@@ -61,6 +61,8 @@ pub enum Output {
         display_id: Option<String>,
         /// Whether it replaces what was shown under `display_id`, rather than being shown anew.
         update: bool,
+        /// Whether it will be replaced soon: what shows it once may wait for that which stays.
+        live: bool,
     },
     /// What the cell showed so far goes away.
     ClearOutput {

@@ -156,6 +156,14 @@ impl Host {
         }
     }
 
+    /// Shows something that is no text of the client's two streams; blocks while the client has no room.
+    pub(crate) fn show(&self, lua: &Lua, output: Output) -> mlua::Result<()> {
+        match self.io().map(|io| io.write(output)) {
+            Some(Err(_)) => Err(interrupt::stop(lua, self, Stop::interrupted())),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
     /// Takes in what was asked meanwhile: completions are answered, cells wait for their turn.
     pub(crate) fn serve(&self, lua: &Lua) {
         let mut context = Context::from_waker(&self.waker);

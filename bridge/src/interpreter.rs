@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::cell::{Cell, ExpressionResult, Failure, Outcome, Rich};
+use crate::display::Shown;
 use crate::host::Host;
 use crate::interrupt::{self, Stop};
 use crate::locals;
@@ -192,7 +193,10 @@ impl Interpreter {
         let results = self.drive(chunk).map_err(|error| internal(&error))?;
         let mut results = results.into_iter();
         match (results.next(), results.next()) {
-            (Some(Value::Boolean(true)), Some(Value::String(text))) => Ok(Some(Rich::plain(text.to_string_lossy()))),
+            (Some(Value::Boolean(true)), Some(Value::UserData(value))) => match value.borrow::<Shown>() {
+                Ok(shown) => Ok(Some(shown.0.clone())),
+                Err(error) => Err(internal(&error)),
+            },
             (Some(Value::Boolean(true)), _) => Ok(None),
             (_, Some(Value::Table(failure))) => Err(described(&failure).unwrap_or_else(|error| internal(&error))),
             (_, problem) => Err(Failure {

@@ -4,9 +4,9 @@
 //! [`Outcome`] comes out, and what it prints or asks meanwhile goes through [`CellIo`];
 //! `interpreter` runs cells as coroutines; `host` is what their globals share, `interrupt` the one
 //! hook, `operation` how Lua waits for Rust, `prelude` the part that is written in Lua; `locals`
-//! makes top-level locals last; then come the globals: `console`, `process`, `modules`, `json`
-//! (with `convert`), `models` and `agents` (with `options` and `generation`); [`documentation`] is the
-//! one registry of what these give to scripts; [`is_complete`] and
+//! makes top-level locals last; then come the globals: `console`, `process`, `modules`, `display`
+//! (what a value looks like), `json` (with `convert`), `models` and `agents` (with `options` and
+//! `generation`); [`documentation`] is the one registry of what these give to scripts; [`is_complete`] and
 //! [`Completions`] serve an editor and rest on `lexer`. This crate has never heard of Jupyter, of
 //! sockets or of a terminal.
 
@@ -16,6 +16,7 @@ mod completeness;
 mod completion;
 mod console;
 mod convert;
+mod display;
 mod documentation;
 mod error;
 mod generation;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Table};
 
 use crate::host::Host;
-use crate::{agents, console, interrupt, json, models, modules, operation, process};
+use crate::{agents, console, display, interrupt, json, models, modules, operation, process};
 
 /// Where the registry holds the shared table.
 const TABLE: &str = "perilune";
@@ -15,7 +15,7 @@ const TABLE: &str = "perilune";
 const CHUNK: &str = "=[perilune]";
 
 /// In the order in which they build upon each other.
-const FILES: [&str; 10] = [
+const FILES: [&str; 13] = [
     include_str!("lua/interrupts.lua"),
     include_str!("lua/errors.lua"),
     include_str!("lua/operations.lua"),
@@ -25,7 +25,10 @@ const FILES: [&str; 10] = [
     include_str!("lua/modules.lua"),
     include_str!("lua/locals.lua"),
     include_str!("lua/render.lua"),
+    include_str!("lua/tree.lua"),
+    include_str!("lua/bundle.lua"),
     include_str!("lua/cells.lua"),
+    include_str!("lua/display.lua"),
 ];
 
 /// Loads the prelude and every global into a new state. `system.lua` comes last: it takes from
@@ -38,12 +41,14 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     console::register(lua, host)?;
     process::register(lua, host)?;
     modules::register(lua, host)?;
+    display::register(lua, host)?;
     for file in FILES {
         load(lua, file)?;
     }
     json::register(lua, host)?;
     models::register(lua, host)?;
     agents::register(lua, host)?;
+    load(lua, include_str!("lua/ilua.lua"))?;
     load(lua, include_str!("lua/system.lua"))
 }
 

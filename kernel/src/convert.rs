@@ -12,8 +12,11 @@ use crate::dispatch::refusal;
 
 // Cells
 
-pub(crate) fn display_data(value: Rich, display_id: Option<String>) -> wire::DisplayData {
-    let transient = display_id.map(|id| ("display_id".to_owned(), Value::String(id))).into_iter().collect();
+/// `transient.perilune_live` is our own: soon replaced, so that a terminal may leave it out.
+pub(crate) fn display_data(value: Rich, display_id: Option<String>, live: bool) -> wire::DisplayData {
+    let mut transient: Map<String, Value> = Map::new();
+    transient.extend(display_id.map(|id| ("display_id".to_owned(), id.into())));
+    transient.extend(live.then(|| ("perilune_live".to_owned(), true.into())));
     wire::DisplayData { data: value.data, metadata: value.metadata, transient }
 }
 

@@ -144,8 +144,8 @@ impl CellIo for RequestIo {
         match output {
             Output::Stdout(text) => self.write_text(StreamName::Stdout, text),
             Output::Stderr(text) => self.write_text(StreamName::Stderr, text),
-            Output::Display { value, display_id, update } => {
-                let content = convert::display_data(value, display_id);
+            Output::Display { value, display_id, update, live } => {
+                let content = convert::display_data(value, display_id, live);
                 self.publish(if update {
                     Publication::UpdateDisplayData(content)
                 } else {

@@ -1,18 +1,22 @@
 -- How a cell runs within its coroutine: under a message handler that notes where an error happened.
 local host = ...
 local xpcall, running = host.xpcall, coroutine.running
-local cells, chunks, handler, render = host.cells, host.chunks, host.handler, host.render
+local cells, chunks, handler, result = host.cells, host.chunks, host.handler, host.result
 
--- A result is turned into its text here, where a `__tostring` can be interrupted like other code.
+-- A result gets its representations here, where a `__tostring` can be interrupted like other code.
 local function finish(ok, ...)
   if ok then
-    return xpcall(render, handler, ...)
+    return xpcall(result, handler, ...)
   end
   return false, ...
 end
 
--- true and the result's text, or false and a table that describes the failure.
+-- How many cells have begun.
+host.begun = 0
+
+-- true and the result in its representations, or false and a table that describes the failure.
 function host.run_cell(chunk, ...)
+  host.begun = host.begun + 1
   cells[running()] = true
   chunks[chunk] = true
   return finish(xpcall(chunk, handler, ...))

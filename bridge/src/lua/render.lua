@@ -1,10 +1,9 @@
--- The text of a cell's result. A string alone is shown as it is, as print would; within a table it
--- is quoted. Tables are bounded in depth, entries and width, and show their cycles.
+-- The text of a value. A string alone is shown as it is, as print would; within a table it is
+-- quoted. Tables are bounded in depth, entries and width, and show their cycles.
 local host = ...
 local getmetatable, next, rawget, rawlen, tostring, type = debug.getmetatable, next, rawget, rawlen, tostring, type
 local mathtype, concat, sort = math.type, table.concat, table.sort
 local find, format, gsub, rep, sub, byte = string.find, string.format, string.gsub, string.rep, string.sub, string.byte
-local select = select
 
 local DEPTH, ENTRIES, WIDTH, STRING = 5, 100, 76, 1000
 
@@ -126,7 +125,8 @@ function render(value, depth, path)
   return tostring(value)
 end
 
-local function top(value)
+-- The text of a value that stands alone.
+function host.text(value)
   local kind = type(value)
   if kind == "string" or kind == "function" or kind == "thread" then
     return tostring(value)
@@ -134,15 +134,15 @@ local function top(value)
   return render(value, 0, {})
 end
 
--- The text of what a cell returned; nil for nothing and for a single nil.
-function host.render(...)
-  local count = select("#", ...)
-  if count == 0 or count == 1 and (...) == nil then
-    return nil
-  end
-  local texts = { ... }
-  for index = 1, count do
-    texts[index] = top(texts[index])
-  end
-  return concat(texts, "\t", 1, count)
+-- The text of a value within another, at this depth.
+function host.nested_text(value, depth)
+  return render(value, depth or 0, {})
 end
+
+-- As a table constructor would write a key.
+function host.key_text(key)
+  return key_text(key, 1, {})
+end
+
+-- The order in which keys are shown.
+host.before = before

@@ -2,6 +2,7 @@
 
 mod completion;
 mod console;
+mod display;
 mod documentation;
 mod errors;
 mod interrupts;

@@ -35,6 +35,8 @@ pub struct Ran {
     pub outcome: Outcome,
     pub stdout: String,
     pub stderr: String,
+    /// Everything else the cell showed, in order.
+    pub shown: Vec<Output>,
 }
 
 pub fn options() -> WorkspaceOptions {
@@ -106,7 +108,9 @@ impl Notebook {
         let run = self.workspace.execute(cell, io, cancel);
         let outcome = tokio::time::timeout(LIMIT, run).await.expect("the cell ends");
         let all = self.client.output.borrow();
-        Ran { outcome, stdout: text_of(&all, true), stderr: text_of(&all, false) }
+        let is_text = |output: &&Output| matches!(output, Output::Stdout(_) | Output::Stderr(_));
+        let shown = all.iter().filter(|output| !is_text(output)).cloned().collect();
+        Ran { outcome, stdout: text_of(&all, true), stderr: text_of(&all, false), shown }
     }
 
     pub fn cell(&mut self, code: &str) -> Cell {
@@ -131,6 +135,28 @@ fn text_of(all: &[Output], stdout: bool) -> String {
 }
 
 impl Ran {
+    /// The result in all its representations.
+    #[track_caller]
+    pub fn rich(&self) -> &Rich {
+        match &self.outcome {
+            Outcome::Ok { result: Some(value), .. } => value,
+            other => panic!("expected a result, got {other:?}"),
+        }
+    }
+
+    /// What was displayed: value, id, whether it replaces.
+    #[track_caller]
+    pub fn displays(&self) -> Vec<(&Rich, &str, bool)> {
+        assert!(matches!(self.outcome, Outcome::Ok { .. }), "{:?}", self.outcome);
+        let displayed = self.shown.iter().filter_map(|output| match output {
+            Output::Display { value, display_id, update, .. } => {
+                Some((value, display_id.as_deref().expect("a name"), *update))
+            }
+            _ => None,
+        });
+        displayed.collect()
+    }
+
     #[track_caller]
     pub fn expect_result(&self, expected: &str) -> &Ran {
         match &self.outcome {
