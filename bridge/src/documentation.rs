@@ -28,7 +28,13 @@ macro_rules! file {
 }
 
 /// A new area is a new file, named here.
-const FILES: [File; 3] = [file!("local_llm", false), file!("agent", false), file!("json", false)];
+const FILES: [File; 5] = [
+    file!("local_llm", false),
+    file!("agent", false),
+    file!("display", false),
+    file!("json", false),
+    file!("ilua", false),
+];
 
 /// Names this near to one that is not known are suggested for it, at most so many.
 const NEAR: f64 = 0.85;

@@ -76,8 +76,15 @@ end
 setmetatable(shows, { __index = missing("ilua.display", "known: plain_text, latex, html, markdown, json, table, display, "
   .. "display_data, update_display_data, clear_output; see also the global `display`") })
 
-ilua = setmetatable({ display = shows, json = json }, {
-  __index = missing("ilua", "only `ilua.display` and `ilua.json` are; there are no widgets: show progress with "
-    .. "display.progress and replace what a handle shows with handle:update"),
-  __newindex = missing("ilua", "it cannot be set"),
+local absent = missing("ilua", "only `ilua.display` and `ilua.json` are; there are no widgets: show progress with "
+  .. "display.progress and replace what a handle shows with handle:update")
+
+ilua = setmetatable({ display = shows }, {
+  __index = function(table, key)
+    if key == "json" then
+      return json
+    end
+    return absent(table, key)
+  end,
+  __newindex = absent,
 })

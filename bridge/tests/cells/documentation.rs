@@ -36,7 +36,7 @@ return table.concat(names, "\n")
 "#;
 
 /// The objects that have methods, by the name under which these are documented.
-const OBJECTS: &str = "{ agent = Agent.create(), file = io.stdout }";
+const OBJECTS: &str = "{ agent = Agent.create(), file = io.stdout, handle = display(1) }";
 /// Whose documentation has yet to be written.
 const STANDARD: [&str; 9] = ["string", "table", "math", "io", "os", "utf8", "coroutine", "debug", "package"];
 
@@ -93,6 +93,9 @@ async fn every_documented_option_is_understood() {
         ("Agent.create", "Agent.create { OPTION = nonsense }"),
         ("agent:execute", "agent:execute { prompt = 'x', OPTION = nonsense }"),
         ("json.encode", "json.encode({}, { OPTION = nonsense })"),
+        ("display.json", "display.json({}, { OPTION = nonsense })"),
+        ("display.png", "display.png('x', { OPTION = nonsense })"),
+        ("display.table", "display.table({}, { OPTION = nonsense })"),
     ] {
         let options = documentation().options(function);
         assert!(!options.is_empty(), "{function}");
