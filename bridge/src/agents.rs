@@ -59,7 +59,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         immediate(lua, host, move |_, (agent, request): (UserDataRef<Agent>, Value)| {
             let (planned, prompt) = agent.turn(&shared, &request)?;
             let agent = agent.clone();
-            Ok(Reading::new(planned, move |answer| agent.commit(prompt, answer)))
+            Ok(Reading::new(&shared, planned, move |answer| agent.commit(prompt, answer)))
         })?,
     )?;
     table.set(

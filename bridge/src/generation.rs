@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::convert;
 use crate::host::Host;
+use crate::leftovers::Leftover;
 use crate::options::Options;
 use crate::script_error::ScriptError;
 
@@ -191,18 +192,31 @@ enum State {
     /// Another coroutine waits for its next piece, or the wait was cut short.
     Taken,
     Ended,
+    /// The cell that started it ended before the answer did.
+    Left,
 }
 
 impl mlua::UserData for Reading {}
 
+impl Leftover for RefCell<State> {
+    fn abandon(&self) {
+        if !matches!(*self.borrow(), State::Ended) {
+            drop(self.replace(State::Left));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(*self.borrow(), State::Ended | State::Left)
+    }
+}
+
 impl Reading {
     /// Nothing happens until the first piece is asked for. `whole` is told the answer if all of it
     /// is read.
-    pub(crate) fn new(planned: Planned, whole: impl FnOnce(&Answer) + 'static) -> Reading {
-        Reading {
-            state: Rc::new(RefCell::new(State::Planned(planned))),
-            whole: Rc::new(RefCell::new(Some(Box::new(whole)))),
-        }
+    pub(crate) fn new(host: &Host, planned: Planned, whole: impl FnOnce(&Answer) + 'static) -> Reading {
+        let state = Rc::new(RefCell::new(State::Planned(planned)));
+        host.leftovers.add(host.work(), Rc::downgrade(&state));
+        Reading { state, whole: Rc::new(RefCell::new(Some(Box::new(whole)))) }
     }
 
     /// The next piece; `None` at the end.
@@ -213,6 +227,10 @@ impl Reading {
             State::Ended => {
                 self.state.replace(State::Ended);
                 return Ok(None);
+            }
+            State::Left => {
+                self.state.replace(State::Left);
+                return Err(cancelled());
             }
             State::Taken => {
                 return Err(ScriptError::argument(

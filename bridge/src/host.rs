@@ -18,6 +18,7 @@ use crate::cell::{CellIo, Output};
 use crate::completion;
 use crate::input::Input;
 use crate::interrupt::{self, Stop};
+use crate::leftovers::Leftovers;
 use crate::text::Decoder;
 use crate::workspace::{Complete, Execute, REQUEST_QUEUE, Request, WorkspaceOptions};
 
@@ -25,6 +26,7 @@ use crate::workspace::{Complete, Execute, REQUEST_QUEUE, Request, WorkspaceOptio
 pub(crate) struct Host {
     pub(crate) options: WorkspaceOptions,
     pub(crate) stop: RefCell<Option<Stop>>,
+    pub(crate) leftovers: Leftovers,
     running: RefCell<Option<Running>>,
     inbox: RefCell<Inbox>,
     parker: Arc<Parker>,
@@ -65,6 +67,7 @@ impl Host {
         Host {
             options,
             stop: RefCell::new(None),
+            leftovers: Leftovers::default(),
             running: RefCell::new(None),
             inbox: RefCell::new(Inbox { requests, waiting: VecDeque::new(), closed: false }),
             waker: Waker::from(Arc::clone(&parker)),
@@ -91,8 +94,9 @@ impl Host {
 
     /// Ends the running cell and what it started; says whether it was stopped.
     pub(crate) fn end(&self) -> Option<Stop> {
+        self.work().cancel();
+        self.leftovers.sweep();
         if let Some(mut running) = self.running.borrow_mut().take() {
-            running.work.cancel();
             let rest = [Output::Stdout(running.stdout.finish()), Output::Stderr(running.stderr.finish())];
             for output in rest {
                 if !matches!(&output, Output::Stdout(text) | Output::Stderr(text) if text.is_empty()) {

@@ -3,12 +3,12 @@
 //! In reading order: [`Workspace`] is the handle to an interpreter thread; [`Cell`] goes in,
 //! [`Outcome`] comes out, and what it prints or asks meanwhile goes through [`CellIo`];
 //! `interpreter` runs cells as coroutines; `host` is what their globals share, `interrupt` the one
-//! hook, `operation` how Lua waits for Rust, `prelude` the part that is written in Lua; `locals`
-//! makes top-level locals last; then come the globals: `console`, `process`, `modules`, `display`
-//! (what a value looks like), `json` (with `convert`), `models` and `agents` (with `options` and
-//! `generation`); [`documentation`] is the one registry of what these give to scripts; [`is_complete`] and
-//! [`Completions`] serve an editor and rest on `lexer`. This crate has never heard of Jupyter, of
-//! sockets or of a terminal.
+//! hook, `operation` how Lua waits for Rust, `leftovers` what ends with its cell, `prelude` the part
+//! that is written in Lua; `locals` makes top-level locals last; then come the globals: `console`,
+//! `process`, `modules`, `display` (what a value looks like), `json` (with `convert`), `models` and
+//! `agents` (with `options` and `generation`); [`documentation`] is the one registry of what these
+//! give to scripts; [`is_complete`] and [`Completions`] serve an editor and rest on `lexer`. This crate
+//! has never heard of Jupyter, of sockets or of a terminal.
 
 mod agents;
 mod cell;
@@ -25,6 +25,7 @@ mod input;
 mod interpreter;
 mod interrupt;
 mod json;
+mod leftovers;
 mod lexer;
 mod locals;
 mod models;

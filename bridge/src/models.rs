@@ -28,7 +28,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         immediate(lua, host, move |lua, (messages, options): (Value, Value)| {
             let options = STREAM.read(&options, Options::default())?;
             let prompt = prompt_of(lua, &messages, &options, &STREAM)?;
-            Ok(Reading::new(generation::plan(&shared, prompt, options), |_| ()))
+            Ok(Reading::new(&shared, generation::plan(&shared, prompt, options), |_| ()))
         })?,
     )?;
     table.set("next_piece", starter(lua, host, |_, reading: UserDataRef<Reading>| Ok(reading.clone().next()))?)?;

@@ -1,7 +1,8 @@
 //! Rust futures as Lua functions. Every future of a workspace is polled on its interpreter thread
 //! with that thread's waker; the prelude decides whether a pending one suspends the coroutine or,
-//! beneath a C function, the thread.
+//! beneath a C function, the thread. What is pending ends with its cell.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,13 +12,26 @@ use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, MultiValue, U
 
 use crate::host::Host;
 use crate::interrupt::{self, Stop};
+use crate::leftovers::Leftover;
 use crate::prelude;
 use crate::script_error::ScriptError;
 
-/// A future that a script waits for; `None` once it is over.
-struct Operation(Option<Pin<Box<dyn Pending>>>);
+/// A future that a script waits for; `None` once it is over, and while it is polled.
+struct Operation(Rc<Slot>);
+
+type Slot = RefCell<Option<Pin<Box<dyn Pending>>>>;
 
 impl UserData for Operation {}
+
+impl Leftover for Slot {
+    fn abandon(&self) {
+        drop(self.take());
+    }
+
+    fn is_over(&self) -> bool {
+        self.borrow().is_none()
+    }
+}
 
 /// A future whose output becomes Lua values.
 trait Pending {
@@ -128,7 +142,7 @@ fn park(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
 }
 
 fn take(operation: &AnyUserData) -> mlua::Result<Option<Pin<Box<dyn Pending>>>> {
-    Ok(operation.borrow_mut::<Operation>()?.0.take())
+    Ok(operation.borrow::<Operation>()?.0.take())
 }
 
 /// Polls a new future once: many are done at once.
@@ -136,8 +150,9 @@ fn advance(lua: &Lua, host: &Rc<Host>, mut pending: Pin<Box<dyn Pending>>) -> ml
     match poll(lua, host, &mut pending) {
         Poll::Ready(output) => settled(lua, host, output?),
         Poll::Pending => {
-            let operation = lua.create_userdata(Operation(Some(pending)))?;
-            (Value::Nil, operation).into_lua_multi(lua)
+            let slot = Rc::new(RefCell::new(Some(pending)));
+            host.leftovers.add(host.work(), Rc::downgrade(&slot));
+            (Value::Nil, Operation(slot)).into_lua_multi(lua)
         }
     }
 }
@@ -152,7 +167,7 @@ fn resume(
     match poll(lua, host, &mut pending) {
         Poll::Ready(output) => settled(lua, host, output?),
         Poll::Pending => {
-            operation.borrow_mut::<Operation>()?.0 = Some(pending);
+            operation.borrow::<Operation>()?.0.replace(Some(pending));
             (Value::Nil, operation).into_lua_multi(lua)
         }
     }

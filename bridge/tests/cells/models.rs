@@ -208,14 +208,38 @@ async fn an_interrupt_or_a_break_ends_the_generation() {
         notebook.run("type(agent), count").await.expect_result("table\t0");
     }
     notebook.run("agent:reset() for piece in LocalLLM.stream('Tell me', endless) do break end").await.expect_nothing();
-    // The requests end on their own threads; the model is free soon after.
-    let free = async {
-        while notebook.run(ACTIVE).await.result() != "0" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), free).await.expect("no request holds the model");
+    notebook.run(ACTIVE).await.expect_result("0");
     notebook.run("local pieces = LocalLLM.stream('Hello') pieces()").await;
     let ran = notebook.run("pieces()").await;
     assert_eq!(ran.failure().kind.as_deref(), Some("cancelled"), "{:?}", ran.failure());
+}
+
+/// Whatever Lua still holds of it, and however the cell ended: nothing waits for a garbage collection.
+#[tokio::test]
+async fn a_cell_that_has_ended_holds_no_model() {
+    let mut notebook = Notebook::start();
+    let endless =
+        "endless = {temperature = 2, max_tokens = 900, repeat_penalty = 2} kept = {} agent = Agent.create(endless)";
+    notebook.run(endless).await.expect_nothing();
+    notebook.run("collectgarbage('stop')").await;
+    for code in [
+        "local pieces = LocalLLM.stream('Tell me', endless) pieces() kept[#kept + 1] = pieces",
+        "for piece in agent:stream('Tell me') do error('enough') end",
+        "co = coroutine.wrap(function() for piece in LocalLLM.stream('Tell me', endless) do coroutine.yield(piece) end end) co()",
+    ] {
+        notebook.run(code).await;
+        notebook.run(ACTIVE).await.expect_result("0");
+    }
+    let ran = notebook.run("kept[1]()").await;
+    assert_eq!(ran.failure().kind.as_deref(), Some("cancelled"), "{:?}", ran.failure());
+    for round in 0..200 {
+        let code = match round % 3 {
+            0 => "print 'on' while true do LocalLLM.generate('Tell me', endless) end",
+            1 => "print 'on' while true do for piece in LocalLLM.stream('Tell me', endless) do end end",
+            _ => "print 'on' kept[#kept + 1] = LocalLLM.stream('Tell me', endless) while true do kept[#kept]() end",
+        };
+        let (ran, _) = notebook.interrupt_after(code, "on").await;
+        ran.expect_interrupted();
+        notebook.run(ACTIVE).await.expect_result("0");
+    }
 }
