@@ -115,7 +115,7 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
             let mut instances = Vec::new();
             for listed in registry.list(backend.as_deref()).await? {
                 match listed.models {
-                    Ok(models) => instances.push((listed.instance, models)),
+                    Ok(_) => instances.push(listed),
                     // Asked for by name, a backend that cannot answer is an error; among others it has no models.
                     Err(error) if backend.is_some() => return Err(error.into()),
                     Err(error) => tracing::warn!(backend = listed.instance, %error, "a backend cannot list its models"),
@@ -123,13 +123,13 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
             }
             Ok(Answered(move |lua: &Lua| {
                 let list = lua.create_table()?;
-                for (instance, models) in &instances {
-                    for model in models {
+                for listed in &instances {
+                    for model in listed.models.iter().flatten() {
                         let entry = serde(lua, model)?;
                         if let Value::Table(entry) = &entry {
-                            entry.raw_set("backend", instance.as_str())?;
+                            entry.raw_set("backend", listed.instance.as_str())?;
                             entry.raw_set("location", model.location.to_string())?;
-                            if let Ok(specifier) = ModelSpecifier::local(&model.name, instance) {
+                            if let Some(specifier) = listed.specifier(&model.name) {
                                 entry.raw_set("specifier", specifier.to_string())?;
                             }
                         }

@@ -207,30 +207,32 @@ pub(crate) fn finish_reason(reason: providers::FinishReason) -> wire::FinishReas
 /// A model that cannot be asked for, and an instance that cannot answer, are among the errors.
 pub(crate) fn list_reply(instances: Vec<providers::InstanceModels>) -> wire::ListReply {
     let mut reply = wire::ListReply::default();
-    for providers::InstanceModels { instance: backend, models, .. } in instances {
-        match models {
-            Ok(models) => models.into_iter().for_each(|model| list_model(&mut reply, &backend, model)),
+    for instance in instances {
+        match &instance.models {
+            Ok(models) => models.iter().for_each(|model| list_model(&mut reply, &instance, model)),
             Err(error) => reply.errors.push(wire::BackendError {
                 kind: error.kind().as_str().to_owned(),
                 message: error.to_string(),
-                backend,
+                backend: instance.instance,
             }),
         }
     }
     reply
 }
 
-fn list_model(reply: &mut wire::ListReply, backend: &str, model: providers::ModelEntry) {
-    match model.problem {
+fn list_model(reply: &mut wire::ListReply, instance: &providers::InstanceModels, model: &providers::ModelEntry) {
+    let backend = instance.instance.clone();
+    match &model.problem {
         None => reply.models.push(wire::ListedModel {
-            backend: backend.to_owned(),
-            name: model.name,
+            backend,
+            name: model.name.clone(),
+            specifier: instance.specifier(&model.name).map(|specifier| specifier.to_string()),
             size_bytes: Some(model.size_bytes),
             loaded: model.loaded,
             location: Some(model.location.to_string()),
         }),
         Some(problem) => reply.errors.push(wire::BackendError {
-            backend: backend.to_owned(),
+            backend,
             kind: ErrorKind::InvalidRequest.as_str().to_owned(),
             message: format!("`{}`: {problem}", model.name),
         }),

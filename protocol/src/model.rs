@@ -121,6 +121,9 @@ pub struct ListedModel {
     pub backend: String,
     /// The model's name there.
     pub name: String,
+    /// The specifier by which this kernel is asked for it.
+    #[serde(default)]
+    pub specifier: Option<String>,
     /// Size on disk in bytes, where it is known.
     #[serde(default)]
     pub size_bytes: Option<u64>,

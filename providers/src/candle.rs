@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture};
 use futures::stream::{self, StreamExt};
 use futures::{FutureExt, TryFutureExt};
 use perilune_engine::{EngineOptions, Event, FinishReason, ModelInfo, Request, Usage};
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CandleConfig, ProviderConfig};
+use crate::deadline::limited;
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::provider::{
@@ -155,25 +155,6 @@ fn cancelled() -> EventStream {
     stream::iter([Ok(usage), Ok(done)]).boxed()
 }
 
-/// Ends `events` with `error` once `limit` has passed since the first poll; ending it drops it,
-/// which cancels the generation.
-fn limited(events: EventStream, limit: Duration, error: Error) -> EventStream {
-    let state = (events, None::<Instant>, Some(error));
-    stream::unfold(state, move |(mut events, deadline, mut error)| async move {
-        error.as_ref()?;
-        let deadline = deadline.unwrap_or_else(|| Instant::now() + limit);
-        match timeout_at(deadline, events.next()).await {
-            Ok(event) => event.map(|event| (event, (events, Some(deadline), error))),
-            Err(_) => {
-                let error = error.take()?;
-                let ended = stream::empty().boxed();
-                Some((Err(error), (ended, Some(deadline), None)))
-            }
-        }
-    })
-    .boxed()
-}
-
 impl Provider for CandleProvider {
     fn name(&self) -> &str {
         &self.shared.name
@@ -247,7 +228,7 @@ impl LocalProvider for CandleProvider {
                 Unload::Done => Ok(()),
                 Unload::InUse { requests } => Err(Error::ModelInUse { model, requests, waited: UNLOAD_WAIT }),
                 Unload::NotLoaded => {
-                    let loaded = self.loaded().into_iter().map(|model| model.name);
+                    let loaded = self.shared.residency.loaded().into_iter().map(|model| model.name);
                     Err(Error::ModelNotLoaded { model, instance: self.shared.name.clone(), loaded: loaded.collect() })
                 }
             }
@@ -255,8 +236,8 @@ impl LocalProvider for CandleProvider {
         .boxed()
     }
 
-    fn loaded(&self) -> Vec<LoadedModel> {
-        self.shared.residency.loaded()
+    fn loaded(&self) -> BoxFuture<'_, Result<Vec<LoadedModel>, Error>> {
+        future::ready(Ok(self.shared.residency.loaded())).boxed()
     }
 
     fn holds(&self, model: &str) -> BoxFuture<'_, Result<Holding, Error>> {
@@ -288,7 +269,7 @@ mod tests {
 
     fn provider() -> CandleProvider {
         let config = Config::default();
-        let ProviderOptions::Candle(options) = &config.providers["candle"].options;
+        let ProviderOptions::Candle(options) = &config.providers["candle"].options else { panic!("not candle") };
         CandleProvider::new("candle", &config.providers["candle"], options)
     }
 
@@ -306,11 +287,12 @@ mod tests {
         assert_eq!(unload().await.unwrap(), Unload::InUse { requests: 1 });
 
         // Nothing of it is left behind: the model stays, and answers others.
-        assert!(!provider.loaded()[0].unloading);
+        let loaded = async || provider.loaded().await.unwrap();
+        assert!(!loaded().await[0].unloading);
         assert!(provider.generate(request(), CancellationToken::new()).all(async |event| event.is_ok()).await);
         assert_eq!(provider.loads(), 1);
         drop(unread);
-        assert_eq!(provider.loaded().len(), 1);
+        assert_eq!(loaded().await.len(), 1);
         assert_eq!(unload().await.unwrap(), Unload::Done);
         assert_eq!(unload().await.unwrap(), Unload::NotLoaded);
     }

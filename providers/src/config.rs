@@ -6,6 +6,7 @@
 
 mod candle;
 mod error;
+mod kernel;
 mod layer;
 mod sources;
 
@@ -22,6 +23,7 @@ use layer::{Layer, Located, Table};
 
 pub use candle::CandleConfig;
 pub use error::{ConfigError, ConfigWarning, Origin};
+pub use kernel::{KernelAddress, KernelConfig};
 pub use sources::{ConfigSources, Overrides};
 
 /// Everything the user decided, checked.
@@ -43,12 +45,17 @@ pub use sources::{ConfigSources, Overrides};
 /// cpu_threads = 2                         # the processors this process may use
 /// context_size = 2048                     # tokens; what the model was trained on, which is the most
 /// max_concurrent = 8                      # requests that run at once on one model
+///
+/// [providers.gpu-box]
+/// type = "kernel"                         # another kernel, whose models are borrowed
+/// connection_file = "~/gpu-box.json"      # its connection file, or `resident`: this user's resident kernel
+/// timeout_seconds = 600                   # and `enabled`, `default_model`: as above
 /// ```
 ///
 /// The user's file is `config.toml` in `PERILUNE_HOME`, or in `perilune/` of the XDG configuration
 /// folder. The project's is the nearest `perilune.toml` at or above the working directory, up to
 /// the root of its repository or the home; until the user trusts its folder it may not choose
-/// `base_url`, `api_key_env` and `model_directory`. `PERILUNE_MODEL` and `PERILUNE_BACKEND` replace
+/// `base_url`, `api_key_env`, `connection_file` and `model_directory`. `PERILUNE_MODEL` and `PERILUNE_BACKEND` replace
 /// the two defaults for one process.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -86,6 +93,8 @@ pub struct ProviderConfig {
 pub enum ProviderOptions {
     /// GGUF models run in this process.
     Candle(CandleConfig),
+    /// Models of another kernel.
+    Kernel(KernelConfig),
 }
 
 impl ProviderOptions {
@@ -93,6 +102,7 @@ impl ProviderOptions {
     pub fn provider_type(&self) -> ProviderType {
         match self {
             ProviderOptions::Candle(_) => ProviderType::Candle,
+            ProviderOptions::Kernel(_) => ProviderType::Kernel,
         }
     }
 }
@@ -204,6 +214,7 @@ impl ProviderConfig {
         let timeout = table.seconds("timeout_seconds")?;
         let options = match provider_type {
             ProviderType::Candle => ProviderOptions::Candle(CandleConfig::from_table(&mut table, sources)?),
+            ProviderType::Kernel => ProviderOptions::Kernel(KernelConfig::from_table(&mut table, sources)?),
         };
         Ok(ProviderConfig { enabled, default_model, timeout, options })
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::IntoDeserializer;
+use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
@@ -147,6 +149,38 @@ pub enum Error {
         /// The time it had.
         limit: Duration,
     },
+    /// An instance that is another kernel, in a program that has no way to ask one.
+    #[error("`{instance}` is another kernel, which only a kernel can ask; leave it out or set `enabled = false`")]
+    NoKernels {
+        /// The instance.
+        instance: String,
+    },
+    /// An instance whose configuration leads nowhere.
+    #[error("`{instance}`: {problem}")]
+    Misconfigured {
+        /// The instance.
+        instance: String,
+        /// What is wrong, and what would work.
+        problem: String,
+    },
+    /// An instance elsewhere that cannot be reached, or that was lost on the way.
+    #[error("`{instance}`: {problem}")]
+    Network {
+        /// The instance.
+        instance: String,
+        /// Where it should be, what happened, and what would help.
+        problem: String,
+    },
+    /// What an instance elsewhere answered instead of doing what it was asked.
+    #[error("`{instance}` answers: {message}")]
+    Refused {
+        /// The instance.
+        instance: String,
+        /// Its word for it.
+        kind: ErrorKind,
+        /// Its words.
+        message: String,
+    },
     /// The load of a model ended without a result.
     #[error("loading model `{model}` failed: {problem}")]
     LoadFailed {
@@ -162,7 +196,11 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         use perilune_engine::Error as Engine;
         match self {
-            Error::Config(_) | Error::ModelDirectory { .. } => ErrorKind::InvalidConfig,
+            Error::Config(_) | Error::ModelDirectory { .. } | Error::NoKernels { .. } | Error::Misconfigured { .. } => {
+                ErrorKind::InvalidConfig
+            }
+            Error::Network { .. } => ErrorKind::Network,
+            Error::Refused { kind, .. } => *kind,
             Error::ProviderNotFound { .. } => ErrorKind::ProviderNotFound,
             Error::ModelNotFound { .. } => ErrorKind::ModelNotFound,
             Error::Specifier(_)
@@ -260,6 +298,12 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// The kind that a word stands for; one that is not known is a fault of whoever said it.
+    pub fn of(word: &str) -> ErrorKind {
+        let word: StrDeserializer<'_, value::Error> = word.into_deserializer();
+        ErrorKind::deserialize(word).unwrap_or(ErrorKind::Internal)
+    }
+
     /// The word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -285,5 +329,18 @@ impl ErrorKind {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_known_by_its_word() {
+        for kind in [ErrorKind::RateLimited, ErrorKind::ContextOverflow, ErrorKind::Network, ErrorKind::Internal] {
+            assert_eq!(ErrorKind::of(kind.as_str()), kind);
+        }
+        assert_eq!(ErrorKind::of("no such word"), ErrorKind::Internal);
     }
 }

@@ -3,11 +3,12 @@
 //! In reading order: [`ModelSpecifier`] is the name of a model as a user writes it; [`Config`] says
 //! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
 //! can do; [`CandleProvider`] runs models in this process through the engine; [`Registry`] holds
-//! the instances and resolves a specifier to one of them; [`Error`] is everything that can go
-//! wrong. This crate has never heard of Jupyter, Lua or a command line.
+//! the instances and resolves a specifier to one of them; [`limited`] ends what takes too long;
+//! [`Error`] is everything that can go wrong. Instances of type `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
 
 mod candle;
 mod config;
+mod deadline;
 mod directories;
 mod error;
 mod nearest;
@@ -17,8 +18,10 @@ mod specifier;
 
 pub use candle::CandleProvider;
 pub use config::{
-    CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, Origin, Overrides, ProviderConfig, ProviderOptions,
+    CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, KernelAddress, KernelConfig, Origin, Overrides,
+    ProviderConfig, ProviderOptions,
 };
+pub use deadline::limited;
 pub use directories::Directories;
 pub use error::{Error, ErrorKind};
 pub use perilune_engine::{
@@ -28,5 +31,5 @@ pub use provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,
     Provider, ProviderType,
 };
-pub use registry::{InstanceModels, InstanceStatus, Registry, Resolved};
+pub use registry::{InstanceModels, InstanceStatus, OpenKernel, Registry, Resolved};
 pub use specifier::{ModelSpecifier, SpecifierError};

@@ -55,7 +55,7 @@ pub trait LocalProvider: Provider {
     fn unload(&self, model: &str) -> BoxFuture<'_, Result<(), Error>>;
 
     /// The models in memory, by name.
-    fn loaded(&self) -> Vec<LoadedModel>;
+    fn loaded(&self) -> BoxFuture<'_, Result<Vec<LoadedModel>, Error>>;
 
     /// Whether it has a model, and how near at hand.
     fn holds(&self, model: &str) -> BoxFuture<'_, Result<Holding, Error>>;
@@ -80,16 +80,19 @@ pub struct GenerateRequest {
 pub enum ProviderType {
     /// GGUF models run in this process.
     Candle,
+    /// Models of another kernel.
+    Kernel,
 }
 
 impl ProviderType {
     /// Every type, in the order errors list them.
-    pub const ALL: [ProviderType; 1] = [ProviderType::Candle];
+    pub const ALL: [ProviderType; 2] = [ProviderType::Candle, ProviderType::Kernel];
 
     /// The word the configuration uses.
     pub fn as_str(self) -> &'static str {
         match self {
             ProviderType::Candle => "candle",
+            ProviderType::Kernel => "kernel",
         }
     }
 }
@@ -125,6 +128,8 @@ pub enum Location {
     Bundled,
     /// In a file.
     File(PathBuf),
+    /// Out of this process's reach; in the words of whoever has it.
+    Elsewhere(String),
 }
 
 impl fmt::Display for Location {
@@ -132,6 +137,7 @@ impl fmt::Display for Location {
         match self {
             Location::Bundled => formatter.write_str("bundled"),
             Location::File(path) => write!(formatter, "{}", path.display()),
+            Location::Elsewhere(place) => formatter.write_str(place),
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 
 use crate::candle::CandleProvider;
-use crate::config::{Config, ConfigError, ProviderOptions};
+use crate::config::{Config, ConfigError, KernelConfig, ProviderConfig, ProviderOptions};
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::provider::{Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, Provider, ProviderType};
-use crate::specifier::ModelSpecifier;
+use crate::specifier::{ModelSpecifier, SpecifierError};
 
 /// The provider word that means any local instance.
 const LOCAL: &str = "local";
@@ -24,6 +24,10 @@ pub struct Registry {
     default_model: ModelSpecifier,
     default_backend: Option<String>,
 }
+
+/// Opens an instance of type `kernel`, given its name and options: what it takes to speak to another
+/// kernel belongs to the crate above.
+pub type OpenKernel<'a> = dyn Fn(&str, &ProviderConfig, &KernelConfig) -> Arc<dyn Provider> + 'a;
 
 /// A specifier, resolved.
 #[derive(Clone)]
@@ -43,6 +47,8 @@ pub struct InstanceModels {
     pub instance: String,
     /// What kind of provider it is.
     pub provider_type: ProviderType,
+    /// Whether it holds models in memory.
+    pub local: bool,
     /// Its models.
     pub models: Result<Vec<ModelEntry>, Error>,
 }
@@ -61,18 +67,39 @@ pub struct InstanceStatus {
 }
 
 impl Registry {
-    /// Opens the enabled instances. None is contacted and no model is read, so an instance that
-    /// fails later does not keep the others from working.
+    /// Opens the enabled instances, of which none may be another kernel. None is contacted and no
+    /// model is read, so an instance that fails later does not keep the others from working.
     pub fn new(config: &Config) -> Result<Registry, Error> {
+        Registry::open(config, None)
+    }
+
+    /// As [`Registry::new`], with instances that are other kernels.
+    pub fn with_kernels(config: &Config, kernels: &OpenKernel<'_>) -> Result<Registry, Error> {
+        Registry::open(config, Some(kernels))
+    }
+
+    fn open(config: &Config, kernels: Option<&OpenKernel<'_>>) -> Result<Registry, Error> {
         let enabled = config.providers.iter().filter(|(_, p)| p.enabled);
-        let instances = enabled.map(|(name, provider)| match &provider.options {
-            ProviderOptions::Candle(options) => {
-                Arc::new(CandleProvider::new(name, provider, options)) as Arc<dyn Provider>
+        let instances = enabled.map(|(name, provider)| match (&provider.options, kernels) {
+            (ProviderOptions::Candle(options), _) => {
+                Ok(Arc::new(CandleProvider::new(name, provider, options)) as Arc<dyn Provider>)
             }
+            (ProviderOptions::Kernel(options), Some(open)) => Ok(open(name, provider, options)),
+            (ProviderOptions::Kernel(_), None) => Err(Error::NoKernels { instance: name.clone() }),
         });
-        let instances: Vec<_> = instances.collect();
+        let instances = instances.collect::<Result<Vec<_>, Error>>()?;
         let default_model = default_model(config, &instances)?;
         Ok(Registry { instances, default_model, default_backend: config.default_backend.clone() })
+    }
+
+    /// The same instances without those that are other kernels: what this one can answer by itself.
+    pub fn without_kernels(&self) -> Registry {
+        let own = self.instances.iter().filter(|instance| instance.provider_type() != ProviderType::Kernel);
+        Registry {
+            instances: own.cloned().collect(),
+            default_model: self.default_model.clone(),
+            default_backend: self.default_backend.clone(),
+        }
     }
 
     /// The configured default model; else the default backend's; else `local/moonlet@candle`.
@@ -139,6 +166,7 @@ impl Registry {
             InstanceModels {
                 instance: provider.name().to_owned(),
                 provider_type: provider.provider_type(),
+                local: provider.local().is_some(),
                 models: answered(provider, provider.models()).await,
             }
         });
@@ -148,14 +176,21 @@ impl Registry {
     /// How every instance is, or the one named `backend`.
     pub async fn status(&self, backend: Option<&str>) -> Result<Vec<InstanceStatus>, Error> {
         let status = self.chosen(backend)?.into_iter().map(|provider| async {
-            let health = async { Ok(provider.health().await) };
-            let health = answered(provider, health).await;
+            let health = answered(provider, async { Ok(provider.health().await) });
+            let loaded = answered(provider, async {
+                match provider.local() {
+                    Some(local) => local.loaded().await,
+                    None => Ok(Vec::new()),
+                }
+            });
+            let (health, loaded) = join(health, loaded).await;
             InstanceStatus {
                 instance: provider.name().to_owned(),
                 provider_type: provider.provider_type(),
                 health: health
                     .unwrap_or_else(|error| Health { status: HealthStatus::Unavailable, detail: error.to_string() }),
-                loaded: provider.local().map(LocalProvider::loaded).unwrap_or_default(),
+                // Its health says why it could not tell.
+                loaded: loaded.unwrap_or_default(),
             }
         });
         Ok(join_all(status).await)
@@ -186,29 +221,23 @@ impl Registry {
 
     /// The local instance that has a model.
     async fn find(&self, model: &str) -> Result<Resolved, Error> {
+        // The default backend needs nobody else's answer, and others may be far away.
+        if let Some(default) = self.instances.iter().find(|i| self.default_backend.as_deref() == Some(i.name()))
+            && matches!(holds(default, model).await, Ok(Holding::Loaded | Holding::Stored))
+        {
+            return Resolved::new(Arc::clone(default), model.to_owned());
+        }
         let local = self.instances.iter().filter(|i| i.local().is_some());
-        let asked = local.map(|instance| async move {
-            let holds = async {
-                match instance.local() {
-                    Some(local) => local.holds(model).await,
-                    None => Ok(Holding::Absent),
-                }
-            };
-            (instance, answered(instance, holds).await)
-        });
-        let answers = join_all(asked).await;
-
-        let is_default = |instance: &Arc<dyn Provider>| self.default_backend.as_deref() == Some(instance.name());
-        let rank = |instance: &Arc<dyn Provider>, holding: &Holding| match holding {
+        let answers = join_all(local.map(|i| async move { (i, holds(i, model).await) })).await;
+        let rank = |holding: &Holding| match holding {
             Holding::Absent => None,
-            _ if is_default(instance) => Some(0),
             Holding::Loaded => Some(1),
             Holding::Stored => Some(2),
         };
         let best = answers
             .iter()
             .filter_map(|(instance, holding)| {
-                let rank = rank(instance, holding.as_ref().ok()?)?;
+                let rank = rank(holding.as_ref().ok()?)?;
                 Some((rank, *instance))
             })
             .min_by_key(|(rank, _)| *rank);
@@ -235,6 +264,14 @@ impl Registry {
     }
 }
 
+/// Whether an instance holds a model in memory, or could.
+async fn holds(instance: &Arc<dyn Provider>, model: &str) -> Result<Holding, Error> {
+    match instance.local() {
+        Some(local) => answered(instance, local.holds(model)).await,
+        None => Ok(Holding::Absent),
+    }
+}
+
 /// What an instance says, or that it did not in time.
 async fn answered<T>(instance: &Arc<dyn Provider>, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     match tokio::time::timeout(ANSWER_LIMIT, answer).await {
@@ -257,12 +294,21 @@ fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<Mod
     Ok(ModelSpecifier::local(model.unwrap_or("moonlet"), backend)?)
 }
 
+/// The whole name of a model on an instance.
+fn specifier(instance: &str, local: bool, model: &str) -> Result<ModelSpecifier, SpecifierError> {
+    if local { ModelSpecifier::local(model, instance) } else { format!("{instance}/{model}").parse() }
+}
+
+impl InstanceModels {
+    /// The whole name of one of its models; `None` where the model's name cannot be part of one.
+    pub fn specifier(&self, model: &str) -> Option<ModelSpecifier> {
+        specifier(&self.instance, self.local, model).ok()
+    }
+}
+
 impl Resolved {
     fn new(provider: Arc<dyn Provider>, model: String) -> Result<Resolved, Error> {
-        let specifier = match provider.local() {
-            Some(_) => ModelSpecifier::local(&model, provider.name())?,
-            None => format!("{}/{model}", provider.name()).parse()?,
-        };
+        let specifier = specifier(provider.name(), provider.local().is_some(), &model)?;
         Ok(Resolved { provider, model, specifier })
     }
 

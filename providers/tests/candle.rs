@@ -71,7 +71,7 @@ async fn the_bundled_model_answers_the_same_each_time() {
     assert!(usage.prompt_tokens > 5 && usage.completion_tokens > 0, "{usage:?}");
     assert_eq!(answer(ask(&provider, "moonlet", "What is 2 + 3?")).await.unwrap().0, text);
 
-    let loaded = provider.loaded();
+    let loaded = provider.loaded().await.unwrap();
     assert_eq!(loaded.len(), 1);
     assert!(loaded[0].steps > 0 && loaded[0].memory_bytes > 1_000_000, "{loaded:?}");
     assert_eq!((loaded[0].active_requests, loaded[0].unloading), (0, false));
@@ -163,7 +163,7 @@ async fn files_that_are_no_models_are_named() {
         }
         // The others are served all the same.
         answer(ask(&provider, "moonlet", "hi")).await.unwrap();
-        assert_eq!(provider.loaded().len(), 1);
+        assert_eq!(provider.loaded().await.unwrap().len(), 1);
     }
 }
 
@@ -185,7 +185,7 @@ async fn a_context_size_is_a_limit_for_models_of_many_sizes() {
     assert_eq!(small.context_size, 64);
     let large = provider("context_size = 1_000_000");
     let trained = large.info("moonlet").await.unwrap().context_length;
-    assert_eq!(large.loaded()[0].context_size, trained);
+    assert_eq!(large.loaded().await.unwrap()[0].context_size, trained);
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn an_unload_waits_for_the_generations_under_way() {
     assert!(events.next().await.unwrap().is_ok());
     let mut unload = provider.unload("moonlet");
     assert!((&mut unload).now_or_never().is_none());
-    let loaded = provider.loaded();
+    let loaded = provider.loaded().await.unwrap();
     assert_eq!((loaded[0].active_requests, loaded[0].unloading), (1, true));
 
     // Who asks meanwhile does not wait for any of this.
@@ -285,13 +285,13 @@ async fn an_unload_waits_for_the_generations_under_way() {
     assert_eq!(provider.loads(), 1);
     let (_, _, reason) = answer(events).await.unwrap();
     assert_eq!(reason, FinishReason::Stop);
-    assert!(provider.loaded().is_empty());
+    assert!(provider.loaded().await.unwrap().is_empty());
     unload.await.unwrap();
 
     provider.load("moonlet").await.unwrap();
     assert_eq!(provider.loads(), 2);
     provider.unload("moonlet").await.unwrap();
-    assert!(provider.loaded().is_empty());
+    assert!(provider.loaded().await.unwrap().is_empty());
     let error = provider.unload("moonlet").await.unwrap_err();
     assert_eq!(error.to_string(), "model `moonlet` is not loaded on `candle`; loaded: none");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
@@ -305,9 +305,9 @@ async fn an_unload_that_is_no_longer_waited_for_is_taken_back() {
     let mut unload = provider.unload("moonlet");
     assert!((&mut unload).now_or_never().is_none());
     drop(unload);
-    assert!(!provider.loaded()[0].unloading);
+    assert!(!provider.loaded().await.unwrap()[0].unloading);
     answer(events).await.unwrap();
-    assert_eq!(provider.loaded().len(), 1);
+    assert_eq!(provider.loaded().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -316,7 +316,7 @@ async fn a_stream_that_is_dropped_lets_go_of_the_model() {
     let mut events = ask(&provider, "moonlet", "hi");
     assert!(events.next().await.unwrap().is_ok());
     drop(events);
-    assert_eq!(provider.loaded()[0].active_requests, 0);
+    assert_eq!(provider.loaded().await.unwrap()[0].active_requests, 0);
     provider.unload("moonlet").await.unwrap();
 }
 

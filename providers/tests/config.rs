@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use perilune_providers::{CandleConfig, Config, ConfigSources, Directories, Overrides, ProviderOptions};
+use perilune_providers::{CandleConfig, Config, ConfigSources, Directories, KernelAddress, Overrides, ProviderOptions};
 
 fn config(text: &str) -> Config {
     Config::from_toml(text, "c.toml").unwrap()
@@ -195,6 +195,37 @@ fn a_project_chooses_limits_but_no_folders_until_it_is_trusted() {
 }
 
 #[test]
+fn another_kernel_is_reached_by_its_connection_file() {
+    let home = Home::new();
+    let address = |config: &Config, name: &str| match &config.providers[name].options {
+        ProviderOptions::Kernel(kernel) => kernel.connection_file.clone(),
+        other => panic!("`{name}` is {other:?}"),
+    };
+    home.user(
+        "[providers.gpu-box]\ntype = \"kernel\"\nconnection_file = \"~/box.json\"\n\
+         [providers.here]\ntype = \"kernel\"\nconnection_file = \"resident\"\n",
+    );
+    let config = home.load();
+    assert_eq!(address(&config, "gpu-box"), Some(KernelAddress::File(home.path("box.json"))));
+    assert_eq!(address(&config, "here"), Some(KernelAddress::Resident));
+
+    // A project that is not trusted may neither add a kernel nor lead to another one.
+    home.project(
+        "[providers.gpu-box]\nconnection_file = \"mine.json\"\n\
+         [providers.mine]\ntype = \"kernel\"\nconnection_file = \"mine.json\"\n",
+    );
+    let config = home.load();
+    assert_eq!(address(&config, "gpu-box"), Some(KernelAddress::File(home.path("box.json"))));
+    assert_eq!(address(&config, "mine"), None);
+    let ignored: Vec<(&str, &str)> =
+        config.warnings.iter().map(|warning| (warning.table.as_str(), warning.key.as_str())).collect();
+    assert_eq!(ignored, [("[providers.gpu-box]", "connection_file"), ("[providers.mine]", "connection_file")]);
+
+    home.user("trusted_folders = [\"~/project\"]\n[providers.gpu-box]\ntype = \"kernel\"");
+    assert_eq!(address(&home.load(), "mine"), Some(KernelAddress::File(home.path("project/mine.json"))));
+}
+
+#[test]
 fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
     for (text, expected) in [
         (
@@ -269,9 +300,26 @@ fn wrong_tables_say_what_works() {
     for (text, expected) in [
         (
             "[providers.box]\ntype = \"candel\"",
-            "`c.toml` line 2: unknown provider type `candel`; this build has: `candle`; did you mean `candle`?",
+            "`c.toml` line 2: unknown provider type `candel`; this build has: `candle`, `kernel`; did you mean `candle`?",
         ),
-        ("[providers.box]\nenabled = true", "`c.toml` line 2: [providers.box] has no `type`; this build has: `candle`"),
+        (
+            "[providers.box]\nenabled = true",
+            "`c.toml` line 2: [providers.box] has no `type`; this build has: `candle`, `kernel`",
+        ),
+        (
+            "[providers.kernel]\nconnection_file = \"\"",
+            "`c.toml` line 2: `connection_file` in [providers.kernel] must be the path of a connection file",
+        ),
+        (
+            "[providers.box]\ntype = \"kernel\"\ncpu_threads = 2",
+            "`c.toml` line 3: `cpu_threads` in [providers.box] does not apply to a `kernel` provider, whose models run \
+             in another kernel; write it into the configuration there",
+        ),
+        (
+            "[providers.candle]\nconnection_file = \"a.json\"",
+            "`c.toml` line 2: `connection_file` in [providers.candle] does not apply to a `candle` provider, which runs \
+             models in this process; leave it out",
+        ),
         (
             "[providers.local]\ntype = \"candle\"",
             "`c.toml` line 2: `local` cannot name a provider: `local` means any local instance",

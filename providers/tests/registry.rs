@@ -129,8 +129,38 @@ async fn an_instance_that_fails_does_not_keep_the_others_from_working() {
     assert!(error.to_string().starts_with(&expected), "{error}");
 }
 
+#[test]
+fn other_kernels_come_from_the_crate_above() {
+    let text = "default_backend = \"box\"\n[providers.box]\ntype = \"kernel\"\n[providers.off]\ntype = \"kernel\"\nenabled = false";
+    let config = Config::from_toml(text, "c.toml").unwrap();
+    let error = Registry::new(&config).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "`box` is another kernel, which only a kernel can ask; leave it out or set `enabled = false`"
+    );
+    let names = |registry: &Registry| -> Vec<String> {
+        registry.instances().iter().map(|instance| instance.name().to_owned()).collect()
+    };
+    let registry = Registry::with_kernels(&config, &|name, _, _| {
+        assert_eq!(name, "box");
+        Arc::new(Remote(ProviderType::Kernel))
+    })
+    .unwrap();
+    assert_eq!(names(&registry), ["remote", "candle"]);
+    assert_eq!(registry.default_model().to_string(), "local/moonlet@box");
+    assert_eq!(names(&registry.without_kernels()), ["candle"]);
+}
+
+#[tokio::test]
+async fn a_list_says_by_which_specifier_a_model_is_asked_for() {
+    let listing = registry("").list(None).await.unwrap();
+    assert_eq!(listing[0].specifier("moonlet").unwrap().to_string(), "local/moonlet@candle");
+    assert_eq!(listing[0].specifier("m@far").unwrap().to_string(), "local/m@far@candle");
+    assert!(listing[0].specifier("a b").is_none());
+}
+
 /// A provider that holds nothing in memory.
-struct Remote;
+struct Remote(ProviderType);
 
 impl Provider for Remote {
     fn name(&self) -> &str {
@@ -138,7 +168,7 @@ impl Provider for Remote {
     }
 
     fn provider_type(&self) -> ProviderType {
-        ProviderType::Candle
+        self.0
     }
 
     fn generate(&self, _: GenerateRequest, _: CancellationToken) -> EventStream {
@@ -161,7 +191,7 @@ impl Provider for Remote {
 #[test]
 fn what_only_a_local_instance_can_do_is_not_said_to_be_impossible() {
     let specifier = specifier("remote/gpt");
-    let resolved = Resolved { provider: Arc::new(Remote), model: "gpt".to_owned(), specifier };
+    let resolved = Resolved { provider: Arc::new(Remote(ProviderType::Candle)), model: "gpt".to_owned(), specifier };
     let error = resolved.local().err().unwrap();
     assert_eq!(error.to_string(), "`remote` does not hold models in memory; `local/MODEL` means an instance that does");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);

@@ -42,7 +42,7 @@ impl Found {
     pub(super) fn source(&self) -> Source {
         match (&self.location, perilune_engine::moonlet()) {
             (Location::File(path), _) => Source::File(path.clone()),
-            (Location::Bundled, bytes) => Source::Bundled(bytes.unwrap_or_default()),
+            (_, bytes) => Source::Bundled(bytes.unwrap_or_default()),
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct CandleConfig {
 impl CandleConfig {
     pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<CandleConfig, ConfigError> {
         table.without(
-            &["api_key_env", "base_url"],
+            &["api_key_env", "base_url", "connection_file"],
             "does not apply to a `candle` provider, which runs models in this process; leave it out",
         )?;
         if let Some((device, origin)) = table.located_string("device")?
@@ -62,7 +62,7 @@ impl CandleConfig {
             };
             return Err(table.refuse("device", origin, problem));
         }
-        let model_directory = table.path("model_directory", &sources.directories)?;
+        let model_directory = table.path("model_directory", "a folder", &sources.directories)?.map(|(path, _)| path);
         let config = CandleConfig {
             model_directory_chosen: model_directory.is_some(),
             model_directory: model_directory.or_else(|| sources.directories.models()),

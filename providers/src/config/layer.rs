@@ -17,7 +17,7 @@ use crate::specifier::ModelSpecifier;
 pub(super) const TOP_LEVEL: &[&str] = &["default_backend", "default_model", "providers", "trusted_folders"];
 
 /// What a project's file may not choose until the user trusts its folder.
-const USER_ONLY: &[&str] = &["api_key_env", "base_url", "model_directory"];
+const USER_ONLY: &[&str] = &["api_key_env", "base_url", "connection_file", "model_directory"];
 
 /// A value and where it was written.
 #[derive(Clone)]
@@ -310,16 +310,20 @@ impl Table {
         Ok(Some(specifier.model().to_owned()))
     }
 
-    /// A path; relative ones start at the folder of the file that says them.
-    pub(super) fn path(&mut self, key: &str, directories: &Directories) -> Result<Option<PathBuf>, ConfigError> {
+    /// The path of `what`, and how it was written; relative ones start at the folder of the file that says them.
+    pub(super) fn path(
+        &mut self,
+        key: &str,
+        what: &str,
+        directories: &Directories,
+    ) -> Result<Option<(PathBuf, String)>, ConfigError> {
         let Some((text, origin)) = self.located_string(key)? else {
             return Ok(None);
         };
         if text.is_empty() || text.contains('\0') {
-            let problem = "must be the path of a folder".to_owned();
-            return Err(self.refuse(key, origin, problem));
+            return Err(self.refuse(key, origin, format!("must be the path of {what}")));
         }
-        Ok(Some(directories.expand(&text, origin.folder())))
+        Ok(Some((directories.expand(&text, origin.folder()), text)))
     }
 
     /// Refuses the keys that are known but mean nothing for this type of provider.
