@@ -29,6 +29,11 @@ const QUEUE_BYTES: usize = 1024 * 1024;
 /// How often a thread that waits for room looks whether its request was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(10);
 
+/// The topic of the events of one session's model requests: a client that asks for nothing else can leave out those of others.
+pub(crate) fn model_events_of(session: &str) -> Bytes {
+    Bytes::from(format!("model_event.{session}"))
+}
+
 /// The queue's end for publishers; the task's end is [`Iopub::run`].
 pub(crate) struct Iopub {
     codec: Arc<Codec>,
@@ -239,7 +244,10 @@ impl Iopub {
 
     fn encode(&self, parent: Option<Arc<Header>>, publication: Publication) -> Option<Frames> {
         let encode = |publication: Publication| {
-            let topic = Bytes::copy_from_slice(publication.msg_type().as_bytes());
+            let topic = match (&publication, &parent) {
+                (Publication::ModelEvent(_), Some(parent)) => model_events_of(&parent.session),
+                _ => Bytes::copy_from_slice(publication.msg_type().as_bytes()),
+            };
             let mut message = Message::new(&self.session, publication).with_identities(vec![topic]);
             message.parent_header = parent.as_deref().cloned();
             self.codec.encode(&message)

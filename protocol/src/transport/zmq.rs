@@ -95,6 +95,15 @@ pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile),
 /// Connects to a kernel's sockets on the current tokio runtime. Returns once all of them are there, which includes that the keys fit; an
 /// address where nobody answers is an error within `patience`.
 pub async fn connect(file: &ConnectionFile, patience: Duration) -> Result<ClientEnds, TransportError> {
+    connect_to(file, &[Bytes::new()], patience).await
+}
+
+/// As [`connect`], for somebody who wants only the publications whose topic begins with one of `topics`.
+pub async fn connect_to(
+    file: &ConnectionFile,
+    topics: &[Bytes],
+    patience: Duration,
+) -> Result<ClientEnds, TransportError> {
     endpoint::try_to_reach(file, patience).await?;
     let options =
         Options::new().linger(LINGER).handshake_timeout(HANDSHAKE_TIMEOUT).max_message_size(MAX_MESSAGE_BYTES);
@@ -114,7 +123,7 @@ pub async fn connect(file: &ConnectionFile, patience: Duration) -> Result<Client
         dial(Part::Shell, SocketType::Dealer, &requests),
         dial(Part::Control, SocketType::Dealer, &requests),
         dial(Part::Stdin, SocketType::Dealer, &requests),
-        dial(Part::Iopub, SocketType::Sub, &iopub),
+        subscribed(dial(Part::Iopub, SocketType::Sub, &iopub), topics, file),
         dial(Part::Heartbeat, SocketType::Dealer, &beats),
     )?;
     let sockets = [&shell, &control, &stdin, &iopub, &heart].map(Clone::clone).into();
@@ -178,14 +187,28 @@ async fn dial(
     }
     let socket = Socket::try_new(kind, options.clone()).map_err(|error| failed(error.to_string()))?;
     let mut events = socket.monitor();
-    if kind == SocketType::Sub {
-        socket.subscribe(Bytes::new()).await.map_err(|error| failed(error.to_string()))?;
-    }
     socket.connect(address.as_str()).await.map_err(|error| failed(error.to_string()))?;
     match socket.wait_connected(1, patience).await {
         Ok(_) => Ok(socket),
         Err(_) => Err(failed(why(&mut events, patience))),
     }
+}
+
+/// A subscriber's socket, subscribed.
+async fn subscribed(
+    dialled: impl Future<Output = Result<Socket, TransportError>>,
+    topics: &[Bytes],
+    file: &ConnectionFile,
+) -> Result<Socket, TransportError> {
+    let socket = dialled.await?;
+    for topic in topics {
+        socket.subscribe(topic.clone()).await.map_err(|error| TransportError::Unreachable {
+            channel: Part::Iopub.name(),
+            address: endpoint::address(file, Part::Iopub),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(socket)
 }
 
 /// Why a connection did not come about, as far as anybody knows.
