@@ -1,5 +1,7 @@
 //! Every translation between messages (`protocol`) and the types of `bridge` and `providers`. Nothing else knows both.
 
+pub(crate) mod elsewhere;
+
 use std::collections::BTreeMap;
 
 use perilune_bridge::{Completeness, CompletionKind, Completions, Failure, Rich};

@@ -10,6 +10,7 @@ use perilune_protocol::{
 };
 
 use crate::kernel::Context;
+use crate::remote;
 
 /// A request's sender: who asked, in which message, and the way back.
 #[derive(Clone)]
@@ -17,13 +18,17 @@ pub(crate) struct Asker {
     pub(crate) identities: Vec<Bytes>,
     pub(crate) header: Arc<Header>,
     pub(crate) way_back: ChannelSender,
+    /// Another kernel, which borrows models.
+    pub(crate) is_kernel: bool,
 }
 
 impl Asker {
     /// A received request and who sent it.
     pub(crate) fn of(message: Message<Request>, way_back: &ChannelSender) -> (Asker, Request) {
         let header = Arc::new(message.header);
-        (Asker { identities: message.identities, header, way_back: way_back.clone() }, message.content)
+        let is_kernel = remote::is_from_kernel(&message.metadata);
+        let asker = Asker { identities: message.identities, header, way_back: way_back.clone(), is_kernel };
+        (asker, message.content)
     }
 }
 

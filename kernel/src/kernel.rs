@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::Error;
 use crate::iopub::Iopub;
+use crate::remote::{Links, RemoteKernel};
 use crate::running::Running;
 use crate::shell::Lane;
 use crate::stdin::Stdin;
@@ -27,7 +28,11 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// A kernel that is ready to be served. It has loaded no model yet.
 pub struct Kernel {
+    /// Its own session id, which every message it sends carries.
+    session: String,
     registry: Arc<Registry>,
+    /// Its connections to other kernels.
+    links: Links,
     warnings: Vec<String>,
 }
 
@@ -52,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) stdin: Stdin,
     pub(crate) running: Running,
     pub(crate) registry: Arc<Registry>,
+    /// What other kernels may ask: the registry without kernels, which they can ask themselves.
+    pub(crate) own_models: Registry,
     /// Requests that run beside the notebook's cells.
     pub(crate) tasks: TaskTracker,
     /// Places for requests that may take long, and for those that do not.
@@ -67,7 +74,12 @@ impl Kernel {
     pub fn open() -> Result<Kernel, Error> {
         let config = Config::load(&ConfigSources::from_process()).map_err(perilune_providers::Error::from)?;
         let warnings = config.warnings.iter().map(ToString::to_string).collect();
-        Ok(Kernel { registry: Arc::new(Registry::new(&config)?), warnings })
+        let session = Uuid::new_v4().to_string();
+        let links = Links::new(&session);
+        let registry = Registry::with_kernels(&config, &|name, common, options| {
+            Arc::new(RemoteKernel::new(name, common, options, &links))
+        })?;
+        Ok(Kernel { session, registry: Arc::new(registry), links, warnings })
     }
 
     /// What the configuration holds that was not obeyed, for the user to see.
@@ -107,7 +119,7 @@ impl Kernel {
         running: Running,
     ) -> Result<Shutdown, Error> {
         let codec = Arc::new(codec);
-        let session = Uuid::new_v4().to_string();
+        let session = self.session;
         let iopub = Iopub::new(codec.clone(), session.clone());
         let (stdin, stdin_replies) = Stdin::new(ends.stdin, codec.clone(), session.clone());
         let workspace = execute::start_workspace(notebook_options(self.registry.clone())).await?;
@@ -117,6 +129,7 @@ impl Kernel {
             iopub: iopub.clone(),
             stdin,
             running,
+            own_models: self.registry.without_kernels(),
             registry: self.registry,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
@@ -149,6 +162,7 @@ impl Kernel {
         if timeout(SHUTDOWN_GRACE, ended).await.is_err() {
             tracing::warn!("some requests did not end in time; they are abandoned");
         }
+        self.links.close(SHUTDOWN_GRACE).await;
         iopub.close();
         if timeout(SHUTDOWN_GRACE, publishing).await.is_err() {
             tracing::warn!("the last publications did not leave in time");

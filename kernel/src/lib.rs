@@ -3,7 +3,7 @@
 //! In reading order: `kernel` opens a kernel and puts it behind a transport; `shell` receives requests, `dispatch` wraps
 //! each one in busy, handler, reply, idle; `notebook` runs cells in order, `script` gives a run a workspace of its own,
 //! both by way of `execute`;
-//! `models` answers `model_request`; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
+//! `models` answers `model_request`, `remote` asks it of another kernel; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
 //! every translation between crates; [`kernelspec`] and [`resident`] know where things lie on disk.
 //!
 //! It knows nothing of Lua's insides, of HTTP or of GGUF, and prints nothing to a terminal.
@@ -17,6 +17,7 @@ mod kernel;
 pub mod kernelspec;
 mod models;
 mod notebook;
+mod remote;
 pub mod resident;
 mod running;
 mod script;

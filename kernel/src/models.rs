@@ -7,7 +7,7 @@ use futures::StreamExt;
 use perilune_protocol::{
     CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
 };
-use perilune_providers::{Error, Event, GenerateOptions, GenerateRequest, ModelSpecifier, Prompt, Resolved};
+use perilune_providers::{Error, Event, GenerateOptions, GenerateRequest, ModelSpecifier, Prompt, Registry, Resolved};
 use tokio_util::sync::CancellationToken;
 
 use crate::convert;
@@ -66,8 +66,13 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// The models that whoever asks may have.
+    fn registry(&self) -> &Registry {
+        if self.asker.is_kernel { &self.context.own_models } else { &self.context.registry }
+    }
+
     async fn answer(&self, request: ModelRequest) -> Result<ModelReply, Error> {
-        let registry = &self.context.registry;
+        let registry = self.registry();
         Ok(match request {
             ModelRequest::List(which) => {
                 ModelReply::List(convert::list_reply(registry.list(which.backend.as_deref()).await?))
@@ -106,7 +111,7 @@ impl Asked<'_> {
 
     async fn resolve(&self, model: Option<String>) -> Result<Resolved, Error> {
         let specifier = model.as_deref().map(str::parse::<ModelSpecifier>).transpose()?;
-        self.context.registry.resolve_or_default(specifier.as_ref()).await
+        self.registry().resolve_or_default(specifier.as_ref()).await
     }
 
     async fn generate(

@@ -50,7 +50,8 @@ pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: L
                 route(&context, asker, request, lane, &jobs).await;
             }
             Err(DecodeError::InvalidContent { identities, header, source }) => {
-                let asker = Asker { identities, header: Arc::new(*header), way_back: channel.sender.clone() };
+                let asker =
+                    Asker { identities, header: Arc::new(*header), way_back: channel.sender.clone(), is_kernel: false };
                 let problem = format!("invalid content of `{}`: {source}", asker.header.msg_type);
                 refuse(&context, &asker, refusal("InvalidRequest", &problem, "invalid_request")).await;
             }

@@ -155,31 +155,15 @@ pub enum Error {
         /// The instance.
         instance: String,
     },
-    /// An instance whose configuration leads nowhere.
+    /// An instance elsewhere could not be asked, was lost, or refused.
     #[error("`{instance}`: {problem}")]
-    Misconfigured {
+    Elsewhere {
         /// The instance.
         instance: String,
-        /// What is wrong, and what would work.
-        problem: String,
-    },
-    /// An instance elsewhere that cannot be reached, or that was lost on the way.
-    #[error("`{instance}`: {problem}")]
-    Network {
-        /// The instance.
-        instance: String,
-        /// Where it should be, what happened, and what would help.
-        problem: String,
-    },
-    /// What an instance elsewhere answered instead of doing what it was asked.
-    #[error("`{instance}` answers: {message}")]
-    Refused {
-        /// The instance.
-        instance: String,
-        /// Its word for it.
+        /// What went wrong; where it refused, its own word for it.
         kind: ErrorKind,
-        /// Its words.
-        message: String,
+        /// Where it is and what happened, or its own words.
+        problem: String,
     },
     /// The load of a model ended without a result.
     #[error("loading model `{model}` failed: {problem}")]
@@ -196,11 +180,8 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         use perilune_engine::Error as Engine;
         match self {
-            Error::Config(_) | Error::ModelDirectory { .. } | Error::NoKernels { .. } | Error::Misconfigured { .. } => {
-                ErrorKind::InvalidConfig
-            }
-            Error::Network { .. } => ErrorKind::Network,
-            Error::Refused { kind, .. } => *kind,
+            Error::Config(_) | Error::ModelDirectory { .. } | Error::NoKernels { .. } => ErrorKind::InvalidConfig,
+            Error::Elsewhere { kind, .. } => *kind,
             Error::ProviderNotFound { .. } => ErrorKind::ProviderNotFound,
             Error::ModelNotFound { .. } => ErrorKind::ModelNotFound,
             Error::Specifier(_)

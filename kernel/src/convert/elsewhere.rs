@@ -1,0 +1,174 @@
+//! The way round that only a kernel needs which borrows another's models: requests as they go out, answers as they come in.
+
+use perilune_protocol as wire;
+use perilune_providers as providers;
+use perilune_providers::{Error, ErrorKind, Event, GenerateRequest, Health, HealthStatus, Location, Prompt};
+
+// What is asked
+
+pub(crate) fn generate(request: GenerateRequest) -> wire::ModelRequest {
+    let (model, options) = (Some(request.model), options(request.options));
+    match request.prompt {
+        Prompt::Chat { messages, tools } => wire::ModelRequest::Chat(wire::ModelChatRequest {
+            model,
+            messages: messages.into_iter().map(chat_message).collect(),
+            tools: tools
+                .into_iter()
+                .map(|tool| wire::Tool { name: tool.name, description: tool.description, parameters: tool.parameters })
+                .collect(),
+            options,
+        }),
+        Prompt::Raw(prompt) => {
+            wire::ModelRequest::Complete(wire::ModelCompleteRequest { model, prompt, raw: true, options })
+        }
+    }
+}
+
+fn chat_message(message: providers::ChatMessage) -> wire::ChatMessage {
+    wire::ChatMessage {
+        role: match message.role {
+            providers::Role::System => wire::Role::System,
+            providers::Role::User => wire::Role::User,
+            providers::Role::Assistant => wire::Role::Assistant,
+            providers::Role::Tool => wire::Role::Tool,
+        },
+        content: message.content,
+        tool_calls: message.tool_calls.into_iter().map(super::tool_call).collect(),
+        tool_call_id: message.tool_call_id,
+        name: message.name,
+    }
+}
+
+fn options(options: providers::GenerateOptions) -> wire::GenerateOptions {
+    wire::GenerateOptions {
+        temperature: options.sampling.temperature,
+        top_k: options.sampling.top_k,
+        top_p: options.sampling.top_p,
+        min_p: options.sampling.min_p,
+        repeat_penalty: options.sampling.repeat_penalty,
+        seed: options.sampling.seed,
+        max_tokens: options.max_tokens,
+        stop: options.stop,
+        truncate: options.truncate,
+    }
+}
+
+// What is generated
+
+/// A piece of the answer; usage and end are the reply's to tell.
+pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
+    match event {
+        wire::ModelEvent::Text { text } => Some(Event::Text(text)),
+        wire::ModelEvent::Thinking { text } => Some(Event::Thinking(text)),
+        wire::ModelEvent::ToolCall(call) => Some(Event::ToolCall(tool_call(call))),
+        wire::ModelEvent::Usage(_)
+        | wire::ModelEvent::Progress { .. }
+        | wire::ModelEvent::Done { .. }
+        | wire::ModelEvent::Unknown => None,
+    }
+}
+
+pub(crate) fn tool_call(call: wire::ToolCall) -> providers::ToolCall {
+    providers::ToolCall { id: call.id, name: call.name, arguments: call.arguments }
+}
+
+pub(crate) fn usage(usage: wire::Usage) -> providers::Usage {
+    providers::Usage {
+        prompt_tokens: usage.prompt_tokens,
+        completion_tokens: usage.completion_tokens,
+        cached_tokens: usage.cached_tokens,
+        truncated_tokens: usage.truncated_tokens,
+    }
+}
+
+pub(crate) fn finish_reason(reason: wire::FinishReason) -> providers::FinishReason {
+    match reason {
+        wire::FinishReason::Stop => providers::FinishReason::Stop,
+        wire::FinishReason::Length => providers::FinishReason::Length,
+        wire::FinishReason::ToolCalls => providers::FinishReason::ToolCalls,
+        wire::FinishReason::Cancelled => providers::FinishReason::Cancelled,
+    }
+}
+
+// What is known there
+
+/// A model of another kernel, by the name it has here.
+pub(crate) fn model_entry(name: String, model: &wire::ListedModel) -> providers::ModelEntry {
+    let place = model.location.as_deref().unwrap_or_default();
+    providers::ModelEntry {
+        name,
+        size_bytes: model.size_bytes.unwrap_or_default(),
+        loaded: model.loaded,
+        location: Location::Elsewhere(format!("{place} ({} there)", model.backend)),
+        problem: None,
+    }
+}
+
+/// What a backend there could not list.
+pub(crate) fn problem(error: &wire::BackendError) -> providers::ModelEntry {
+    providers::ModelEntry {
+        name: error.backend.clone(),
+        size_bytes: 0,
+        loaded: false,
+        location: Location::Elsewhere(String::new()),
+        problem: Some(error.message.clone()),
+    }
+}
+
+pub(crate) fn model_info(info: wire::ModelInfoReply) -> providers::ModelInfo {
+    let count = |number: Option<u64>| number.and_then(|number| usize::try_from(number).ok()).unwrap_or_default();
+    providers::ModelInfo {
+        name: info.name.unwrap_or_default(),
+        architecture: info.architecture.unwrap_or_default(),
+        parameters: info.parameters.unwrap_or_default(),
+        layers: count(info.layers),
+        hidden: count(info.hidden),
+        heads: count(info.heads),
+        kv_heads: count(info.kv_heads),
+        context_length: count(info.context_length),
+        context_size: count(info.context_size),
+        vocabulary: count(info.vocabulary),
+        quantization: info.quantization.unwrap_or_default(),
+        file_bytes: info.file_bytes.unwrap_or_default(),
+        memory_bytes: info.memory_bytes.unwrap_or_default(),
+        executor: info.executor.unwrap_or_default(),
+        has_chat_template: info.has_chat_template.unwrap_or_default(),
+        supports_tools: info.supports_tools.unwrap_or_default(),
+    }
+}
+
+/// A model in another kernel's memory, by the name it has here.
+pub(crate) fn loaded_model(name: String, model: &wire::LoadedModel) -> providers::LoadedModel {
+    providers::LoadedModel {
+        name,
+        memory_bytes: model.memory_bytes.unwrap_or_default(),
+        context_size: model.context_size.and_then(|size| usize::try_from(size).ok()).unwrap_or_default(),
+        load_ms: model.load_ms.unwrap_or_default() as u64,
+        steps: model.steps.unwrap_or_default(),
+        active_requests: usize::try_from(model.active_requests).unwrap_or(usize::MAX),
+        unloading: false,
+    }
+}
+
+/// How another kernel is: as its best backend is.
+pub(crate) fn health(status: &wire::StatusReply, address: &str) -> Health {
+    let is = |health| status.backends.iter().any(|backend| backend.status == health);
+    let backends: Vec<String> =
+        status.backends.iter().map(|backend| format!("{} {}", backend.backend, backend.status.as_str())).collect();
+    Health {
+        status: if is(wire::BackendHealth::Ready) {
+            HealthStatus::Ready
+        } else if is(wire::BackendHealth::Degraded) {
+            HealthStatus::Degraded
+        } else {
+            HealthStatus::Unavailable
+        },
+        detail: format!("a kernel at {address}: {}", backends.join(", ")),
+    }
+}
+
+/// What another kernel says instead of doing what it was asked.
+pub(crate) fn error(instance: &str, error: wire::ErrorReply) -> Error {
+    let kind = ErrorKind::of(error.kind.as_deref().unwrap_or_default());
+    Error::Elsewhere { instance: instance.to_owned(), kind, problem: error.evalue }
+}
