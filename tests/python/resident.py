@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import time
@@ -28,12 +29,15 @@ def long_frame_header(size: int, flags: int = 0x02) -> bytes:
 
 
 @contextlib.contextmanager
-def kernel(binary: Path, connection_file: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`perilune kernel start --connection-file FILE` in the foreground."""
+def kernel(
+    binary: Path, connection_file: Path, log: Path, home: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`perilune kernel start --connection-file FILE` in the foreground, with a `PERILUNE_HOME` of its own if one is given."""
     with log.open("wb") as sink:
         process = subprocess.Popen(
             [binary, "kernel", "start", "--connection-file", connection_file],
             stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
+            env=os.environ | ({"PERILUNE_HOME": str(home)} if home else {}),
         )  # fmt: skip
     try:
         yield process
