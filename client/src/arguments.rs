@@ -193,13 +193,34 @@ pub enum Kernel {
         #[arg(long, value_name = "FILE")]
         connection_file: Option<PathBuf>,
     },
-    /// Make Jupyter list the kernel `perilune`
-    Install(Place),
-    /// Remove the kernel `perilune` from Jupyter's list
-    Uninstall(Place),
+    /// Make Jupyter list this kernel
+    Install(Install),
+    /// Remove this kernel from Jupyter's list
+    Uninstall(Uninstall),
+    /// List where Jupyter finds this kernel, and what it starts
+    List,
 }
 
-/// Where Jupyter looks for kernels.
+/// Make Jupyter list this kernel.
+#[derive(Debug, Args)]
+pub struct Install {
+    /// Where, and by what name.
+    #[command(flatten)]
+    pub place: Place,
+    /// What frontends show, instead of `Lua (Perilune)`
+    #[arg(long, value_name = "TEXT")]
+    pub display_name: Option<String>,
+}
+
+/// Remove this kernel from Jupyter's list.
+#[derive(Debug, Args)]
+pub struct Uninstall {
+    /// Where, and by what name.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// A kernelspec of ours, in one of the places where Jupyter looks for kernels.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("place").required(true)))]
 pub struct Place {
@@ -209,6 +230,12 @@ pub struct Place {
     /// For the environment below this directory, e.g. a virtual environment
     #[arg(long, value_name = "DIR", group = "place")]
     pub prefix: Option<PathBuf>,
+    /// For the Python environment that is active, or in which `jupyter` runs
+    #[arg(long, group = "place")]
+    pub sys_prefix: bool,
+    /// The kernelspec's name
+    #[arg(long, default_value = perilune_kernel::kernelspec::NAME)]
+    pub name: String,
 }
 
 #[cfg(test)]
@@ -241,6 +268,7 @@ mod tests {
     fn a_kernelspec_goes_to_one_place() {
         assert!(parse(&["kernel", "install"]).is_err());
         assert!(parse(&["kernel", "install", "--user", "--prefix", "/x"]).is_err());
+        assert!(parse(&["kernel", "install", "--user", "--sys-prefix"]).is_err());
         assert!(parse(&["kernel", "install", "--prefix", "/x"]).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! The `perilune` command: reads the command line, opens a kernel or connects to one, and shows what it answers.
 //!
 //! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
-//! [`model`]; [`serve`], [`detach`] and [`resident`], the commands about kernels; [`output`], [`input`], [`interrupts`],
+//! [`model`]; [`serve`], [`detach`], [`resident`] and [`kernelspec`], the commands about kernels; [`output`], [`input`], [`interrupts`],
 //! [`table`] and [`failure`] at the terminal; [`reference`] for shells and `man`. It knows messages, not Lua, models or sockets.
 
 mod arguments;
@@ -9,6 +9,7 @@ mod detach;
 mod failure;
 mod input;
 mod interrupts;
+mod kernelspec;
 mod model;
 mod modules;
 mod output;
@@ -21,7 +22,6 @@ mod source;
 mod table;
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -30,10 +30,9 @@ use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::arguments::{Arguments, Command, Global, Kernel, Place};
+use crate::arguments::{Arguments, Command, Global, Kernel};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
-use crate::output::{print, print_json};
 use crate::run::Program;
 use crate::session::Session;
 
@@ -108,30 +107,9 @@ async fn kernel(command: Kernel, global: Global) -> Result<(), Failure> {
         Kernel::Stop { connection_file } => {
             resident::stop(connection_file.or(global.connect), global.output, &listen()?).await
         }
-        Kernel::Install(place) => {
-            let executable =
-                std::env::current_exe().context("cannot find this program's own file").map_err(Failure::Refused)?;
-            let folder = perilune_kernel::kernelspec::install(&scope(place), &executable);
-            kernelspec(folder, "installed", global)
-        }
-        Kernel::Uninstall(place) => {
-            kernelspec(perilune_kernel::kernelspec::uninstall(&scope(place)), "removed", global)
-        }
-    }
-}
-
-fn scope(place: Place) -> perilune_kernel::kernelspec::Scope {
-    match place.prefix {
-        Some(prefix) => perilune_kernel::kernelspec::Scope::Prefix(prefix),
-        None => perilune_kernel::kernelspec::Scope::User,
-    }
-}
-
-fn kernelspec(folder: Result<PathBuf, perilune_kernel::Error>, what: &str, global: Global) -> Result<(), Failure> {
-    let folder = folder.map_err(|error| Failure::Refused(error.into()))?;
-    match global.output {
-        arguments::Format::Text => print(&format!("{what} the kernel `perilune`: {}\n", folder.display())),
-        arguments::Format::Json => print_json(&serde_json::json!({ "kernelspec": folder, "state": what })),
+        Kernel::Install(install) => kernelspec::install(install, global.output).await,
+        Kernel::Uninstall(uninstall) => kernelspec::uninstall(uninstall, global.output).await,
+        Kernel::List => kernelspec::list(global.output).await,
     }
 }
 

@@ -120,19 +120,20 @@ struct Place {
 
 impl Place {
     fn find(file: Option<PathBuf>) -> Result<Place, Failure> {
-        let resident = resident_file()?;
         let path = match file {
-            None => resident.clone(),
+            None => resident_file()?,
             Some(file) => std::path::absolute(&file)
                 .with_context(|| format!("cannot find `{}`", file.display()))
                 .map_err(Failure::Usage)?,
         };
-        if path != resident && path.exists() {
+        // A launcher need not tell its kernel where home is.
+        let is_resident = resident_file().is_ok_and(|resident| resident == path);
+        if !is_resident && path.exists() {
             let connection = ConnectionFile::read(&path).map_err(|error| Failure::Connection(error.into()))?;
             return Ok(Place { path, connection, ours: false, lock: None, written: None });
         }
         create_folder(&path).map_err(Failure::Usage)?;
-        let lock = if path == resident { Some(lock(&path)?) } else { None };
+        let lock = if is_resident { Some(lock(&path)?) } else { None };
         Ok(Place { path, connection: ConnectionFile::local(), ours: true, lock, written: None })
     }
 

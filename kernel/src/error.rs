@@ -1,8 +1,5 @@
 //! What can go wrong with a kernel itself; what goes wrong inside a request is that request's reply.
 
-use std::io;
-use std::path::PathBuf;
-
 /// An error of the kernel, not of a script that runs in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,20 +27,4 @@ pub enum Error {
     /// Neither `PERILUNE_HOME` nor an XDG directory nor `HOME` says where this user's files belong.
     #[error("no home directory: set `HOME` or `PERILUNE_HOME` to a directory of yours")]
     NoHome,
-    /// A kernelspec file or directory.
-    #[error("cannot {action} `{path}`: {source}", path = path.display())]
-    Kernelspec {
-        /// What was tried: `write`, `create`, `remove`.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// `uninstall` found no kernelspec of ours.
-    #[error("no kernelspec `perilune` in `{path}`; `perilune kernel install` puts one there", path = path.display())]
-    NotInstalled {
-        /// The directory that would hold it.
-        path: PathBuf,
-    },
 }

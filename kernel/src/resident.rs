@@ -18,12 +18,17 @@ pub fn connection_file() -> Result<PathBuf, Error> {
         runtime.join("perilune")
     } else if let Some(state) = directory("XDG_STATE_HOME") {
         state.join("perilune")
-    } else if let Some(home) = directory("HOME") {
+    } else if let Some(home) = home() {
         home.join(".local/state/perilune")
     } else {
         return Err(Error::NoHome);
     };
     Ok(directory.join("kernel.json"))
+}
+
+/// The user's home: `HOME`, or what the system knows where a Jupyter launcher does not pass that on.
+pub(crate) fn home() -> Option<PathBuf> {
+    env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 
 pub(crate) fn directory(variable: &str) -> Option<PathBuf> {

@@ -16,9 +16,13 @@ pub struct Directories {
 impl Directories {
     /// The folders this process's environment asks for: `PERILUNE_HOME`, else `perilune/` under
     /// `XDG_CONFIG_HOME` (`~/.config`) and `XDG_DATA_HOME` (`~/.local/share`). As the XDG
-    /// specification wants it, a relative path there counts as unset.
+    /// specification wants it, a relative path there counts as unset. Without `HOME`, which some Jupyter launchers do
+    /// not pass on, the system's record of the user tells the home.
     pub fn from_environment() -> Directories {
-        Directories::from_variables(|name| std::env::var_os(name).map(PathBuf::from))
+        Directories::from_variables(|name| match name {
+            "HOME" => std::env::home_dir(),
+            name => std::env::var_os(name).map(PathBuf::from),
+        })
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<PathBuf>) -> Directories {

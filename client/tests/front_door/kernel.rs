@@ -1,4 +1,4 @@
-//! `kernel start`, `status`, `stop`, `install` and `uninstall`.
+//! `kernel start`, `status` and `stop`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -160,16 +160,10 @@ fn a_launched_kernel_outlives_sigint_but_not_its_launcher() {
     launcher.finish();
 }
 
+/// jupyter_kernel_gateway starts kernels with `PATH` and nothing else when a jupyter_server asks it to.
 #[test]
-fn a_kernelspec_is_installed_and_removed() {
-    let home = Home::new();
-    let prefix = home.path().join("environment").display().to_string();
-    let spec = Path::new(&prefix).join("share/jupyter/kernels/perilune/kernel.json");
-    home.perilune(&["kernel", "uninstall", "--prefix", &prefix]).expect_error(1, &["perilune kernel install"]);
-    home.perilune(&["kernel", "install", "--prefix", &prefix]).expect_ok();
-    let spec_text: serde_json::Value = serde_json::from_str(&fs::read_to_string(&spec).unwrap()).unwrap();
-    assert_eq!(spec_text["argv"][0], env!("CARGO_BIN_EXE_perilune"));
-    assert_eq!(spec_text["interrupt_mode"], "message");
-    home.perilune(&["kernel", "uninstall", "--prefix", &prefix]).expect_ok();
-    assert!(!spec.exists());
+fn without_an_environment_the_system_tells_the_home() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_perilune"));
+    command.args(["kernel", "status"]).env_clear();
+    Running::start(command).finish().expect_error(3, &["/.local/state/perilune/kernel.json"]);
 }

@@ -6,6 +6,7 @@ mod command_line;
 mod connection;
 mod interrupt;
 mod kernel;
+mod kernelspec;
 mod model;
 mod perilune;
 mod run;

@@ -1,0 +1,75 @@
+"""A notebook in JupyterLab, used as a person does: keys, clicks, and what is on the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import PATIENCE
+from playwright.sync_api import Locator, Page, expect
+
+MILLISECONDS = 1000 * PATIENCE
+expect.set_options(timeout=MILLISECONDS)
+
+
+class NotebookPage:
+    """One notebook of the kernel, made by a click on the launcher."""
+
+    def __init__(self, page: Page, address: str, screenshots: Path, launcher_title: str = "Lua (Perilune)"):
+        self.page = page
+        self.screenshots = screenshots
+        page.set_default_timeout(MILLISECONDS)
+        page.goto(f"{address}/lab?reset")
+        page.locator(f'.jp-LauncherCard[data-category="Notebook"][title="{launcher_title}"]').click()
+        self.wait_idle()
+
+    @property
+    def cells(self) -> Locator:
+        return self.page.locator(".jp-Notebook .jp-CodeCell")
+
+    def wait_idle(self) -> None:
+        expect(self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')).to_have_count(1)
+
+    def type(self, code: str) -> Locator:
+        """Puts text into the last cell, which is the empty one, and returns the cell; nothing is run."""
+        cell = self.cells.last
+        editor = cell.locator(".cm-content")
+        editor.click()
+        self.page.keyboard.insert_text(code)
+        return self.cells.nth(self.cells.count() - 1)
+
+    def start(self, code: str) -> Locator:
+        """Runs a cell; returns it without waiting for its end."""
+        cell = self.type(code)
+        before = self.cells.count()
+        self.page.keyboard.press("Shift+Enter")
+        expect(self.cells).to_have_count(before + 1)
+        return cell
+
+    def run(self, code: str) -> Locator:
+        cell = self.start(code)
+        self.wait_done(cell)
+        return cell
+
+    def wait_done(self, cell: Locator) -> None:
+        """Until its prompt is a number."""
+        expect(cell.locator(".jp-InputPrompt").first).not_to_contain_text("*")
+        self.wait_idle()
+
+    def output(self, cell: Locator) -> Locator:
+        return cell.locator(".jp-OutputArea-output")
+
+    def interrupt(self) -> None:
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("i")
+        self.page.keyboard.press("i")
+
+    def restart(self) -> None:
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("0")
+        self.page.keyboard.press("0")
+        self.page.locator(".jp-Dialog button.jp-mod-accept").click()
+        expect(self.page.locator(".jp-Dialog")).to_have_count(0)
+
+    def screenshot(self, name: str) -> None:
+        self.screenshots.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=self.screenshots / f"{name}.png")
