@@ -34,7 +34,7 @@ frontend = front_door.frontend
 figures = front_door.figures
 pytest_terminal_summary = front_door.pytest_terminal_summary
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds until a wait is given up: it bounds a failure and measures nothing."""
 
 

@@ -8,6 +8,8 @@ from conftest import PATIENCE
 from playwright.sync_api import Locator, Page, expect
 
 MILLISECONDS = 1000 * PATIENCE
+PRESSES = 5
+"""How often a key is pressed before an answer is given up."""
 expect.set_options(timeout=MILLISECONDS)
 
 
@@ -31,11 +33,23 @@ class NotebookPage:
 
     def type(self, code: str) -> Locator:
         """Puts text into the last cell, which is the empty one, and returns the cell; nothing is run."""
-        cell = self.cells.last
-        editor = cell.locator(".cm-content")
-        editor.click()
+        cell = self.cells.nth(self.cells.count() - 1)
+        cell.locator(".cm-content").click()
+        expect(cell.locator(".cm-editor.cm-focused")).to_have_count(1)
         self.page.keyboard.insert_text(code)
-        return self.cells.nth(self.cells.count() - 1)
+        expect(cell.locator(".cm-content")).to_contain_text(code.split("\n")[0])
+        return cell
+
+    def press_until(self, key: str, shown: Locator, text: str) -> None:
+        """Presses a key until the answer is there: one pressed while JupyterLab itself is busy is lost."""
+        for _ in range(PRESSES):
+            self.page.keyboard.press(key)
+            try:
+                expect(shown).to_contain_text(text, timeout=MILLISECONDS / PRESSES)
+                return
+            except AssertionError as problem:
+                missing = problem
+        raise missing
 
     def start(self, code: str) -> Locator:
         """Runs a cell; returns it without waiting for its end."""

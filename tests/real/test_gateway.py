@@ -81,5 +81,5 @@ def test_a_model_streams(kernel: WebSocketKernel) -> None:
 
 def test_a_restart_gives_a_fresh_state_on_the_same_socket(kernel: WebSocketKernel) -> None:
     kernel.execute("kept = 1")
-    kernel.http("POST", f"{kernel.path}/restart")
+    kernel.restart()
     assert of_kind(kernel.execute("return kept == nil"), "execute_result")[0]["data"]["text/plain"] == "true"

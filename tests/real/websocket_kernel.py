@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -24,6 +25,19 @@ class WebSocketKernel:
         self.socket = websocket.create_connection(
             f"ws{address.removeprefix('http')}{self.path}/channels?session_id={self.session}", timeout=PATIENCE
         )
+
+    def restart(self) -> None:
+        """Returns when the new process's publications arrive: its iopub is connected to independently of its shell, and may be later."""
+        self.http("POST", f"{self.path}/restart")
+        deadline = time.monotonic() + PATIENCE
+        self.socket.settimeout(1)
+        while time.monotonic() < deadline:
+            try:
+                self.gather(self.send("kernel_info_request", {}), lambda messages: of_kind(messages, "status"))
+                break
+            except websocket.WebSocketTimeoutException:
+                continue
+        self.socket.settimeout(PATIENCE)
 
     def http(self, method: str, path: str, body: object = None) -> dict | None:
         data = json.dumps(body).encode() if body is not None else None

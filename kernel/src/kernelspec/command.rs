@@ -58,7 +58,8 @@ impl Command {
 
 fn lasting(own: &Path, called: &OsStr, search_path: &OsStr) -> io::Result<PathBuf> {
     let file = own.canonicalize()?;
-    let on_path = env::split_paths(search_path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(PROGRAM));
+    let on_path =
+        env::split_paths(search_path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(PROGRAM));
     let called = Some(Path::new(called)).filter(|called| called.components().count() > 1);
     let called = called.and_then(|called| std::path::absolute(called).ok());
     let names_it = |path: &PathBuf| path.canonicalize().is_ok_and(|target| target == file);

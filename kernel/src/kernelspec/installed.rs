@@ -55,7 +55,8 @@ fn kernelspecs_in(place: &Path) -> Vec<PathBuf> {
 fn describe(directory: &Path) -> Option<Installed> {
     let specification = Specification::read(directory).ok()??;
     let program = specification.argv.first()?.replace("{resource_dir}", directory.to_str()?);
-    let command = if program.contains('/') { PathBuf::from(&program) } else { on_path(&program).unwrap_or(program.into()) };
+    let command =
+        if program.contains('/') { PathBuf::from(&program) } else { on_path(&program).unwrap_or(program.into()) };
     let installed_by = specification.installed_by()?.to_owned();
     Some(Installed {
         name: directory.file_name()?.to_string_lossy().to_lowercase(),
