@@ -44,7 +44,7 @@ pub enum CompletionKind {
 const INHERITANCE: usize = 10;
 
 /// What could stand at the byte offset `cursor`.
-pub(crate) fn complete(lua: &Lua, code: &str, cursor: usize) -> Completions {
+pub(crate) fn complete(lua: &Lua, code: &str, cursor: usize, _models: &[String]) -> Completions {
     let mut cursor = cursor.min(code.len());
     while !code.is_char_boundary(cursor) {
         cursor -= 1;

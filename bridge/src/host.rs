@@ -17,10 +17,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::cell::{CellIo, Output};
 use crate::completion;
 use crate::input::Input;
+use crate::inspection;
 use crate::interrupt::{self, Stop};
 use crate::leftovers::Leftovers;
 use crate::text::Decoder;
-use crate::workspace::{Complete, Execute, REQUEST_QUEUE, Request, WorkspaceOptions};
+use crate::workspace::{Complete, Execute, Inspect, REQUEST_QUEUE, Request, WorkspaceOptions};
 
 /// Shared by everything on one interpreter thread.
 pub(crate) struct Host {
@@ -168,7 +169,7 @@ impl Host {
         }
     }
 
-    /// Takes in what was asked meanwhile: completions are answered, cells wait for their turn.
+    /// Takes in what was asked meanwhile: an editor's questions are answered, cells wait for their turn.
     pub(crate) fn serve(&self, lua: &Lua) {
         let mut context = Context::from_waker(&self.waker);
         loop {
@@ -187,8 +188,11 @@ impl Host {
                 }
             };
             match request {
-                Request::Complete(Complete { code, cursor, reply }) => {
-                    let _ = reply.send(completion::complete(lua, &code, cursor));
+                Request::Complete(Complete { code, cursor, models, reply }) => {
+                    let _ = reply.send(completion::complete(lua, &code, cursor, &models));
+                }
+                Request::Inspect(Inspect { code, cursor, detail, reply }) => {
+                    let _ = reply.send(inspection::inspect(&code, cursor, detail));
                 }
                 Request::Execute(execute) => self.inbox.borrow_mut().waiting.push_back(execute),
             }

@@ -7,8 +7,8 @@
 //! that is written in Lua; `locals` makes top-level locals last; then come the globals: `console`,
 //! `process`, `modules`, `display` (what a value looks like), `json` (with `convert`), `models` and
 //! `agents` (with `options` and `generation`); [`documentation`] is the one registry of what these
-//! give to scripts; [`is_complete`] and [`Completions`] serve an editor and rest on `lexer`. This crate
-//! has never heard of Jupyter, of sockets or of a terminal.
+//! give to scripts; [`is_complete`] and [`Inquirer`] serve an editor: `completion` and `inspection` tell
+//! what an expression there stands for. This crate has never heard of Jupyter, of sockets or of a terminal.
 
 mod agents;
 mod cell;
@@ -22,12 +22,15 @@ mod error;
 mod generation;
 mod host;
 mod input;
+mod inquirer;
+mod inspection;
 mod interpreter;
 mod interrupt;
 mod json;
 mod leftovers;
 mod lexer;
 mod locals;
+mod model_names;
 mod models;
 mod modules;
 mod operation;
@@ -43,4 +46,6 @@ pub use completeness::{Completeness, is_complete};
 pub use completion::{Completion, CompletionKind, Completions};
 pub use documentation::{Area, Documentation, Entry, EntryKind, Parameter, documentation};
 pub use error::Error;
+pub use inquirer::{Inquirer, Unanswered};
+pub use inspection::Detail;
 pub use workspace::{Workspace, WorkspaceOptions};

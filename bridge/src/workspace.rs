@@ -12,10 +12,13 @@ use perilune_providers::{ModelSpecifier, Registry};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::cell::{Cell, CellIo, Failure, Outcome};
+use crate::cell::{Cell, CellIo, Failure, Outcome, Rich};
 use crate::completion::Completions;
 use crate::error::Error;
+use crate::inquirer::Inquirer;
+use crate::inspection::Detail;
 use crate::interpreter;
+use crate::model_names::ModelNames;
 
 /// What a workspace starts with.
 #[derive(Clone)]
@@ -40,6 +43,7 @@ pub struct WorkspaceOptions {
 #[derive(Clone)]
 pub struct Workspace {
     interpreter: Arc<Interpreter>,
+    models: Arc<ModelNames>,
 }
 
 struct Interpreter {
@@ -52,6 +56,7 @@ struct Interpreter {
 pub(crate) enum Request {
     Execute(Execute),
     Complete(Complete),
+    Inspect(Inspect),
 }
 
 /// Run a cell.
@@ -66,7 +71,17 @@ pub(crate) struct Execute {
 pub(crate) struct Complete {
     pub(crate) code: String,
     pub(crate) cursor: usize,
+    /// The model specifiers that are known, if a string is being written.
+    pub(crate) models: Vec<String>,
     pub(crate) reply: oneshot::Sender<Completions>,
+}
+
+/// Say what is at the byte offset `cursor`.
+pub(crate) struct Inspect {
+    pub(crate) code: String,
+    pub(crate) cursor: usize,
+    pub(crate) detail: Detail,
+    pub(crate) reply: oneshot::Sender<Option<Rich>>,
 }
 
 /// Requests that may wait for the interpreter thread before senders wait too.
@@ -82,6 +97,7 @@ impl Workspace {
     /// runtime that has its timers and sockets enabled.
     pub fn start(options: WorkspaceOptions) -> Result<Workspace, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let models = Arc::new(ModelNames::new(Arc::clone(&options.registry)));
         let (requests, received) = mpsc::channel(REQUEST_QUEUE);
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let (running, ended) = std::sync::mpsc::channel::<Infallible>();
@@ -95,7 +111,7 @@ impl Workspace {
             .map_err(Error::Thread)?;
         let interpreter = Interpreter { requests: Some(requests), thread: Mutex::new(Some((thread, ended))) };
         match started.recv() {
-            Ok(Ok(())) => Ok(Workspace { interpreter: Arc::new(interpreter) }),
+            Ok(Ok(())) => Ok(Workspace { interpreter: Arc::new(interpreter), models }),
             Ok(Err(problem)) => Err(Error::Startup(problem)),
             Err(_) => Err(Error::Startup("the thread ended at once".to_owned())),
         }
@@ -111,11 +127,9 @@ impl Workspace {
         outcome.await.unwrap_or_else(|_| Outcome::Error(gone()))
     }
 
-    /// What could stand at the byte offset `cursor` of `code`. Never runs user code.
-    pub async fn complete(&self, code: String, cursor: usize) -> Completions {
-        let (reply, completions) = oneshot::channel();
-        self.send(Request::Complete(Complete { code, cursor, reply })).await;
-        completions.await.unwrap_or_default()
+    /// A handle for an editor's questions, which does not keep the workspace alive.
+    pub fn inquirer(&self) -> Inquirer {
+        Inquirer::new(self.interpreter.requests.as_ref().map(mpsc::Sender::downgrade), Arc::clone(&self.models))
     }
 
     async fn send(&self, request: Request) {

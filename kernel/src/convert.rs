@@ -88,6 +88,12 @@ pub(crate) fn complete_reply(code: &str, completions: Completions) -> wire::Comp
     }
 }
 
+pub(crate) fn inspect_reply(known: Option<Rich>) -> wire::InspectReply {
+    let found = known.is_some();
+    let Rich { data, metadata } = known.unwrap_or_default();
+    wire::InspectReply { found, data, metadata }
+}
+
 fn kind_word(kind: CompletionKind) -> &'static str {
     match kind {
         CompletionKind::Keyword => "keyword",

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use perilune_bridge::WorkspaceOptions;
+use perilune_bridge::{Inquirer, WorkspaceOptions};
 use perilune_protocol::{
     ClientEnds, Codec, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq,
 };
@@ -59,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     /// What other kernels may ask: the registry without kernels, which they can ask themselves.
     pub(crate) own_models: Registry,
+    /// Asks the notebook's workspace what an editor wants to know.
+    pub(crate) editor: Inquirer,
     /// Requests that run beside the notebook's cells.
     pub(crate) tasks: TaskTracker,
     /// Places for requests that may take long, and for those that do not.
@@ -131,6 +133,7 @@ impl Kernel {
             running,
             own_models: self.registry.without_kernels(),
             registry: self.registry,
+            editor: workspace.inquirer(),
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
             quick_places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),

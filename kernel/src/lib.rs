@@ -3,13 +3,15 @@
 //! In reading order: `kernel` opens a kernel and puts it behind a transport; `shell` receives requests, `dispatch` wraps
 //! each one in busy, handler, reply, idle; `notebook` runs cells in order, `script` gives a run a workspace of its own,
 //! both by way of `execute`;
-//! `models` answers `model_request`, `remote` asks it of another kernel; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
+//! `editing` answers an editor's questions beside the running cell; `models` answers `model_request`, `remote` asks it of
+//! another kernel; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
 //! every translation between crates; [`kernelspec`] and [`resident`] know where things lie on disk.
 //!
 //! It knows nothing of Lua's insides, of HTTP or of GGUF, and prints nothing to a terminal.
 
 mod convert;
 mod dispatch;
+mod editing;
 mod error;
 mod execute;
 mod iopub;
@@ -26,3 +28,4 @@ mod stdin;
 
 pub use error::Error;
 pub use kernel::{Bound, Embedded, Interrupter, Kernel, Shutdown};
+pub use perilune_bridge::{Documentation, documentation};

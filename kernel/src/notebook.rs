@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use perilune_bridge::Workspace;
-use perilune_protocol::{CommInfoReply, IsCompleteReply, KernelInfoReply, LanguageInfo, Reply, Request};
+use perilune_protocol::{CommInfoReply, KernelInfoReply, LanguageInfo, Reply, Request};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::convert;
 use crate::dispatch::{self, Asker, refusal};
 use crate::execute::{self, Numbering};
 use crate::kernel::Context;
@@ -58,10 +57,6 @@ impl Notebook {
                 let numbering = Numbering { count: self.execution_count, notebook: true };
                 Some(execute::execute(&self.context, asker, &self.workspace, execute, numbering, guard).await)
             }
-            Request::Complete(complete) => {
-                let completions = self.workspace.complete(complete.code.clone(), complete.cursor_bytes()).await;
-                Some(Reply::Complete(convert::complete_reply(&complete.code, completions)))
-            }
             request => inquiry(asker, request),
         }
     }
@@ -87,10 +82,6 @@ impl Notebook {
 pub(crate) fn inquiry(asker: &Asker, request: Request) -> Option<Reply> {
     match request {
         Request::KernelInfo => Some(Reply::KernelInfo(Box::new(kernel_info()))),
-        Request::IsComplete(request) => {
-            let (status, indent) = convert::completeness(perilune_bridge::is_complete(&request.code));
-            Some(Reply::IsComplete(IsCompleteReply { status, indent }))
-        }
         Request::CommInfo(_) => Some(Reply::CommInfo(CommInfoReply::default())),
         // Messages without a reply, such as `comm_open`, are nothing to this kernel; a request must not wait for ever.
         other => {

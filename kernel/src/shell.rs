@@ -1,5 +1,5 @@
 //! Receives requests on shell and on control and sends each where it belongs: the notebook's own in order to its queue, the
-//! rest (interrupt, shutdown, runs with a workspace of their own, model requests) at once beside it, so that a busy cell
+//! rest (interrupt, shutdown, an editor's questions, runs with a workspace of their own, model requests) at once beside it, so that a busy cell
 //! delays none of them.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::dispatch::{self, Asker, refusal};
 use crate::kernel::{Context, Shutdown};
 use crate::notebook::Job;
 use crate::running::Guard;
-use crate::{models, notebook, script};
+use crate::{editing, models, notebook, script};
 
 /// Runs and generations that may be under way at once, and as many quick requests beside them; one more is refused.
 pub(crate) const CONCURRENT_REQUESTS: usize = 256;
@@ -101,6 +101,11 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, lane: Lan
         Request::Execute(request) if request.perilune.as_ref().is_some_and(|run| run.fresh_workspace) => {
             let handler = |context, asker, guard| async move { script::run(&context, &asker, &guard, request).await };
             beside(context, asker, &context.places, handler).await;
+        }
+        request if editing::is_editing(&request) => {
+            let handler =
+                |context: Arc<Context>, asker, _| async move { editing::handle(&context, &asker, request).await };
+            beside(context, asker, &context.quick_places, handler).await;
         }
         request if lane == Lane::Control => {
             dispatch::answer(context, &asker, async { notebook::inquiry(&asker, request) }).await;

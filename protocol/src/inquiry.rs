@@ -1,4 +1,4 @@
-//! What a frontend asks while somebody types: `is_complete`, `complete` and `comm_info`.
+//! What a frontend asks while somebody types: `is_complete`, `complete`, `inspect` and `comm_info`.
 
 use std::collections::BTreeMap;
 
@@ -52,9 +52,13 @@ pub struct CompleteRequest {
 impl CompleteRequest {
     /// The cursor as a byte offset into the code; one beyond the end is the end.
     pub fn cursor_bytes(&self) -> usize {
-        let Some(position) = self.cursor_pos else { return self.code.len() };
-        self.code.char_indices().nth(position).map_or(self.code.len(), |(offset, _)| offset)
+        cursor_bytes(&self.code, self.cursor_pos)
     }
+}
+
+fn cursor_bytes(code: &str, position: Option<usize>) -> usize {
+    let Some(position) = position else { return code.len() };
+    code.char_indices().nth(position).map_or(code.len(), |(offset, _)| offset)
 }
 
 /// The answer to `complete_request`.
@@ -70,6 +74,40 @@ pub struct CompleteReply {
     #[serde(default, deserialize_with = "null_default")]
     pub cursor_end: usize,
     /// Frontends read e.g. `_jupyter_types_experimental` here.
+    #[serde(default, deserialize_with = "null_default")]
+    pub metadata: Map<String, Value>,
+}
+
+/// Asks what the name at the cursor is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectRequest {
+    /// The source.
+    pub code: String,
+    /// The cursor, as in [`CompleteRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor_pos: Option<usize>,
+    /// 0: what it is; 1: all there is to know, such as its source.
+    #[serde(default, deserialize_with = "null_default")]
+    pub detail_level: u8,
+}
+
+impl InspectRequest {
+    /// The cursor as a byte offset into the code; one beyond the end is the end.
+    pub fn cursor_bytes(&self) -> usize {
+        cursor_bytes(&self.code, self.cursor_pos)
+    }
+}
+
+/// The answer to `inspect_request`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InspectReply {
+    /// Whether anything is known.
+    #[serde(default, deserialize_with = "null_default")]
+    pub found: bool,
+    /// What is known, by MIME type; empty when nothing is.
+    #[serde(default, deserialize_with = "null_default")]
+    pub data: Map<String, Value>,
+    /// About the data, by MIME type.
     #[serde(default, deserialize_with = "null_default")]
     pub metadata: Map<String, Value>,
 }

@@ -38,8 +38,8 @@ pub use connection_file::{ConnectionFile, ConnectionFileError, CurveKeys};
 pub use execute::{ExecuteExtension, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExpressionResult};
 pub use header::Header;
 pub use inquiry::{
-    CommInfo, CommInfoReply, CommInfoRequest, CompleteReply, CompleteRequest, Completeness, IsCompleteReply,
-    IsCompleteRequest,
+    CommInfo, CommInfoReply, CommInfoRequest, CompleteReply, CompleteRequest, Completeness, InspectReply,
+    InspectRequest, IsCompleteReply, IsCompleteRequest,
 };
 pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
 pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Content;
 use crate::execute::ExecuteReply;
-use crate::inquiry::{CommInfoReply, CompleteReply, IsCompleteReply};
+use crate::inquiry::{CommInfoReply, CompleteReply, InspectReply, IsCompleteReply};
 use crate::kernel_info::KernelInfoReply;
 use crate::lenient::null_default;
 use crate::lifecycle::ShutdownReply;
@@ -23,6 +23,8 @@ pub enum Reply {
     IsComplete(IsCompleteReply),
     /// `complete_reply`
     Complete(CompleteReply),
+    /// `inspect_reply`
+    Inspect(InspectReply),
     /// `comm_info_reply`
     CommInfo(CommInfoReply),
     /// `interrupt_reply`
@@ -82,6 +84,7 @@ impl Content for Reply {
             Reply::Execute(_) => "execute_reply",
             Reply::IsComplete(_) => "is_complete_reply",
             Reply::Complete(_) => "complete_reply",
+            Reply::Inspect(_) => "inspect_reply",
             Reply::CommInfo(_) => "comm_info_reply",
             Reply::Interrupt => "interrupt_reply",
             Reply::Shutdown(_) => "shutdown_reply",
@@ -96,6 +99,7 @@ impl Content for Reply {
             Reply::Execute(content) => ok(content),
             Reply::IsComplete(content) => serde_json::to_vec(content),
             Reply::Complete(content) => ok(content),
+            Reply::Inspect(content) => ok(content),
             Reply::CommInfo(content) => ok(content),
             Reply::Interrupt => Ok(br#"{"status":"ok"}"#.to_vec()),
             Reply::Shutdown(content) => ok(content),
@@ -114,6 +118,7 @@ impl Content for Reply {
             "execute_reply" => Reply::Execute(serde_json::from_slice(content)?),
             "is_complete_reply" => Reply::IsComplete(serde_json::from_slice(content)?),
             "complete_reply" => Reply::Complete(serde_json::from_slice(content)?),
+            "inspect_reply" => Reply::Inspect(serde_json::from_slice(content)?),
             "comm_info_reply" => Reply::CommInfo(serde_json::from_slice(content)?),
             "interrupt_reply" => Reply::Interrupt,
             "shutdown_reply" => Reply::Shutdown(serde_json::from_slice(content)?),

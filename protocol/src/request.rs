@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::Content;
 use crate::execute::ExecuteRequest;
-use crate::inquiry::{CommInfoRequest, CompleteRequest, IsCompleteRequest};
+use crate::inquiry::{CommInfoRequest, CompleteRequest, InspectRequest, IsCompleteRequest};
 use crate::lifecycle::{InterruptRequest, ShutdownRequest};
 use crate::model::ModelRequest;
 
@@ -19,6 +19,8 @@ pub enum Request {
     IsComplete(IsCompleteRequest),
     /// `complete_request`
     Complete(CompleteRequest),
+    /// `inspect_request`
+    Inspect(InspectRequest),
     /// `comm_info_request`
     CommInfo(CommInfoRequest),
     /// `interrupt_request`
@@ -43,6 +45,7 @@ impl Content for Request {
             Request::Execute(_) => "execute_request",
             Request::IsComplete(_) => "is_complete_request",
             Request::Complete(_) => "complete_request",
+            Request::Inspect(_) => "inspect_request",
             Request::CommInfo(_) => "comm_info_request",
             Request::Interrupt(_) => "interrupt_request",
             Request::Shutdown(_) => "shutdown_request",
@@ -57,6 +60,7 @@ impl Content for Request {
             Request::Execute(content) => serde_json::to_vec(content),
             Request::IsComplete(content) => serde_json::to_vec(content),
             Request::Complete(content) => serde_json::to_vec(content),
+            Request::Inspect(content) => serde_json::to_vec(content),
             Request::CommInfo(content) => serde_json::to_vec(content),
             Request::Interrupt(content) => serde_json::to_vec(content),
             Request::Shutdown(content) => serde_json::to_vec(content),
@@ -71,6 +75,7 @@ impl Content for Request {
             "execute_request" => Request::Execute(serde_json::from_slice(content)?),
             "is_complete_request" => Request::IsComplete(serde_json::from_slice(content)?),
             "complete_request" => Request::Complete(serde_json::from_slice(content)?),
+            "inspect_request" => Request::Inspect(serde_json::from_slice(content)?),
             "comm_info_request" => Request::CommInfo(serde_json::from_slice(content)?),
             "interrupt_request" => Request::Interrupt(serde_json::from_slice(content)?),
             "shutdown_request" => Request::Shutdown(serde_json::from_slice(content)?),

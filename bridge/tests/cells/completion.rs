@@ -3,7 +3,7 @@
 use crate::notebook::Notebook;
 
 async fn complete(notebook: &Notebook, code: &str) -> Vec<String> {
-    let completions = notebook.workspace.complete(code.to_owned(), code.len()).await;
+    let completions = notebook.workspace.inquirer().complete(code.to_owned(), code.len()).await.expect("an answer");
     assert_eq!(completions.end, code.len());
     completions.matches.into_iter().map(|one| one.text).collect()
 }
@@ -38,10 +38,10 @@ async fn globals_locals_fields_and_methods_are_found() {
     ] {
         assert_eq!(complete(&notebook, code).await, expected, "{code}");
     }
-    let middle = notebook.workspace.complete("pri + 1".to_owned(), 3).await;
+    let middle = notebook.workspace.inquirer().complete("pri + 1".to_owned(), 3).await.expect("an answer");
     assert_eq!((middle.start, middle.end, middle.matches.len()), (0, 3, 1));
     for cursor in 0..20 {
-        notebook.workspace.complete("é = 'é' .. prin".to_owned(), cursor).await;
+        notebook.workspace.inquirer().complete("é = 'é' .. prin".to_owned(), cursor).await.expect("an answer");
     }
 }
 

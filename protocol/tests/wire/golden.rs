@@ -57,7 +57,10 @@ fn every_request_of_jupyters_client_is_understood() {
         })
         .collect();
     assert_eq!(complete, [(Some(12), 15), (Some(10), 10)]);
-    for unknown in ["inspect_request", "history_request"] {
+    let inspected =
+        |content: &Request| matches!(content, Request::Inspect(i) if i.cursor_bytes() == 3 && i.detail_level == 0);
+    assert!(seen.iter().any(|(content, ..)| inspected(content)));
+    for unknown in ["history_request"] {
         assert!(
             seen.iter()
                 .any(|(content, ..)| matches!(content, Request::Unknown { msg_type, .. } if msg_type == unknown))
