@@ -4,6 +4,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Lua, LuaOptions, StdLib};
 use serde::{Deserialize, Serialize};
 
+use crate::inspection;
 use crate::lexer::{Token, lex};
 
 /// One level of indentation.
@@ -29,6 +30,9 @@ pub enum Completeness {
 /// Judges `code` as a cell would be compiled, without running it.
 pub fn is_complete(code: &str) -> Completeness {
     let code = code.strip_prefix('\u{feff}').unwrap_or(code);
+    if inspection::question(code).is_some() {
+        return Completeness::Complete;
+    }
     let Ok(lua) = Lua::new_with(StdLib::NONE, LuaOptions::default()) else {
         return Completeness::Unknown;
     };

@@ -1,15 +1,25 @@
-//! What could stand at the cursor: globals, kept locals and fields, found without running user code.
+//! What could stand at the cursor: names in scope, fields and methods, options of our functions,
+//! modules and models within strings. Found without running user code, also in code that is broken.
 
-use mlua::{Lua, Table, Value};
+use std::collections::HashSet;
+
+use mlua::{Function, Lua, Table, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::lexer::{KEYWORDS, Kind, Token, lex};
+use crate::documentation::{Documentation, Entry, EntryKind, Parameter, documentation};
+use crate::expression::is_dot;
+use crate::host::Host;
+use crate::lexer::{KEYWORDS, Kind, Lexed, lex};
 use crate::prelude;
+use crate::scope::{self, Variable};
+use crate::subject::{Reader, Subject, class_of, classes, constructed, documented, inheritance, kept_value};
 
-/// The answer to [`Workspace::complete`](crate::Workspace::complete).
+mod strings;
+
+/// The answer to [`Inquirer::complete`](crate::Inquirer::complete).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completions {
-    /// What could stand between `start` and `end`, sorted by text.
+    /// What could stand between `start` and `end`, the likeliest first.
     pub matches: Vec<Completion>,
     /// Byte offset where the word at the cursor starts.
     pub start: usize,
@@ -24,209 +34,259 @@ pub struct Completion {
     pub text: String,
     /// What it is.
     pub kind: CompletionKind,
+    /// How it is called, or of which type it is; empty if that is not known.
+    pub signature: String,
 }
 
-/// What a [`Completion`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a [`Completion`] is. In the order in which they are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CompletionKind {
-    /// A reserved word.
-    Keyword,
+    /// An option of a function that is given in a table.
+    Option,
+    /// A local variable of the code in the editor.
+    Local,
+    /// A model specifier or a backend.
+    Model,
+    /// A module for `require`.
+    Module,
+    /// A line at the start of a cell.
+    Magic,
     /// A function or something that can be called.
     Function,
     /// A table.
     Table,
     /// Any other value.
     Value,
+    /// A reserved word.
+    Keyword,
 }
 
-/// Steps along `__index` that are followed.
-const INHERITANCE: usize = 10;
+/// Keys of one table that are looked at: a huge one costs milliseconds at most.
+const KEYS: usize = 20_000;
+/// What is offered at most.
+const MATCHES: usize = 1_000;
 
-/// What could stand at the byte offset `cursor`.
-pub(crate) fn complete(lua: &Lua, code: &str, cursor: usize, _models: &[String]) -> Completions {
+/// What could stand at the byte offset `cursor`; `models` are the specifiers that are known.
+pub(crate) fn complete(lua: &Lua, host: &Host, code: &str, cursor: usize, models: &[String]) -> Completions {
     let mut cursor = cursor.min(code.len());
     while !code.is_char_boundary(cursor) {
         cursor -= 1;
     }
-    let place = place(&code[..cursor]);
-    let mut matches = match &place.kind {
-        PlaceKind::Nothing => Vec::new(),
-        PlaceKind::Global => globals(lua, place.word).unwrap_or_default(),
-        PlaceKind::Field { path, method } => fields(lua, path, *method, place.word).unwrap_or_default(),
-    };
-    matches.sort_by(|left, right| left.text.cmp(&right.text));
-    matches.dedup_by(|left, right| left.text == right.text);
-    Completions { matches, start: cursor - place.word.len(), end: cursor }
-}
-
-/// What precedes the cursor.
-struct Place<'a> {
-    /// The start of a name; may be empty.
-    word: &'a str,
-    kind: PlaceKind<'a>,
-}
-
-enum PlaceKind<'a> {
-    /// Within a string or comment, or after something that has no value yet.
-    Nothing,
-    Global,
-    /// After `a.b.` or `a.b:`; a path that starts with a string literal is `""`.
-    Field {
-        path: Vec<&'a str>,
-        method: bool,
-    },
-}
-
-fn place(before: &str) -> Place<'_> {
+    let before = &code[..cursor];
     let lexed = lex(before);
-    let mut tokens = &lexed.tokens[..];
-    let mut word = "";
-    if let Some(last) = tokens.last()
-        && last.end() == before.len()
-        && matches!(last.kind, Kind::Name | Kind::Keyword)
-    {
-        word = last.text;
-        tokens = &tokens[..tokens.len() - 1];
-    }
-    let nothing = Place { word, kind: PlaceKind::Nothing };
-    let in_number = lexed.tokens.last().is_some_and(|last| last.kind == Kind::Number && last.end() == before.len());
-    if lexed.open.is_some() || in_number {
-        return nothing;
-    }
-    let dotted = |token: &Token<'_>| token.is(".") || token.is(":");
-    let Some(separator) = tokens.last().filter(|token| dotted(token)) else {
-        return Place { word, kind: PlaceKind::Global };
+    let mut finder = Finder { host, models, lua, word: "", found: Vec::new(), names: HashSet::new() };
+    // What a table holds that cannot be read is not offered.
+    let _ = finder.find(before, &lexed);
+    let start = cursor - finder.word.len();
+    let mut matches = finder.found;
+    let rank = |one: &Completion| match one.kind {
+        CompletionKind::Table | CompletionKind::Value => CompletionKind::Function,
+        kind => kind,
     };
-    let method = separator.is(":");
-    let mut path = Vec::new();
-    loop {
-        tokens = &tokens[..tokens.len() - 1];
-        let Some(token) = tokens.last() else {
-            return nothing;
-        };
-        tokens = &tokens[..tokens.len() - 1];
-        let inner = tokens.last().is_some_and(dotted);
-        match token.kind {
-            Kind::Name => path.push(token.text),
-            Kind::String if !inner => path.push(""),
-            // `("text"):`
-            Kind::Symbol if token.is(")") && !inner => match tokens {
-                [.., open, string] if open.is("(") && string.kind == Kind::String => path.push(""),
-                _ => return nothing,
+    matches.sort_by_cached_key(|one| (rank(one), one.text.starts_with('_'), one.text.clone()));
+    matches.truncate(MATCHES);
+    Completions { matches, start, end: cursor }
+}
+
+struct Finder<'f> {
+    lua: &'f Lua,
+    host: &'f Host,
+    models: &'f [String],
+    /// What is typed of the name; may be empty.
+    word: &'f str,
+    found: Vec<Completion>,
+    names: HashSet<String>,
+}
+
+impl<'f> Finder<'f> {
+    fn find(&mut self, before: &'f str, lexed: &Lexed<'f>) -> mlua::Result<()> {
+        if before.starts_with('%') && !before.contains('\n') {
+            self.magic(before);
+            return Ok(());
+        }
+        if let Some(open) = lexed.open {
+            return match before[open..].starts_with("--") {
+                true => Ok(()),
+                false => self.within_string(before, open, &lexed.tokens),
+            };
+        }
+        let mut tokens = &lexed.tokens[..];
+        if let Some(last) = tokens.last().filter(|last| last.end() == before.len()) {
+            match last.kind {
+                Kind::Name | Kind::Keyword => {
+                    self.word = last.text;
+                    tokens = &tokens[..tokens.len() - 1];
+                }
+                Kind::Number | Kind::String => return Ok(()),
+                Kind::Symbol => {}
+            }
+        }
+        let reader = Reader { lua: self.lua, tokens };
+        match tokens.last() {
+            Some(last) if is_dot(last) => self.members(&reader, tokens.len() - 1, last.is(":")),
+            Some(last) if last.is("local") => {
+                self.add("function", CompletionKind::Keyword, String::new());
+                Ok(())
+            }
+            Some(last) if last.is("for") || last.is("goto") => Ok(()),
+            _ => match reader.options(tokens.len()) {
+                Some((options, place)) => {
+                    let free = options.into_iter().filter(|option| !place.given.contains(&option.name.as_str()));
+                    free.for_each(|option| self.add(&option.name, CompletionKind::Option, option_signature(option)));
+                    Ok(())
+                }
+                None => self.names_in_scope(tokens),
             },
-            _ => return nothing,
-        }
-        if !inner {
-            break;
         }
     }
-    path.reverse();
-    Place { word, kind: PlaceKind::Field { path, method } }
-}
 
-fn globals(lua: &Lua, word: &str) -> mlua::Result<Vec<Completion>> {
-    let mut found: Vec<Completion> = KEYWORDS
-        .iter()
-        .filter(|keyword| keyword.starts_with(word))
-        .map(|keyword| Completion { text: (*keyword).to_owned(), kind: CompletionKind::Keyword })
-        .collect();
-    let kept: Table = prelude::table(lua)?.get("kept")?;
-    for pair in kept.pairs::<String, Value>() {
-        let (name, _) = pair?;
-        if name.starts_with(word) {
-            let kind = kind_of(&kept_value(lua, &name)?);
-            found.push(Completion { text: name, kind });
+    fn add(&mut self, text: &str, kind: CompletionKind, signature: String) {
+        if text.starts_with(self.word) && !self.names.contains(text) {
+            self.names.insert(text.to_owned());
+            self.found.push(Completion { text: text.to_owned(), kind, signature });
         }
     }
-    let shadowed: Vec<String> = found.iter().map(|one| one.text.clone()).collect();
-    add_names(&lua.globals(), word, false, &mut found)?;
-    // A kept local hides the global of its name.
-    let mut seen = 0;
-    found.retain(|one| {
-        seen += 1;
-        seen <= shadowed.len() || !shadowed.contains(&one.text)
-    });
-    Ok(found)
-}
 
-fn fields(lua: &Lua, path: &[&str], method: bool, word: &str) -> mlua::Result<Vec<Completion>> {
-    let mut value = match path.first() {
-        Some(&"") => Value::String(lua.create_string("")?),
-        Some(first) => match kept_value(lua, first)? {
-            Value::Nil => lua.globals().raw_get(*first)?,
-            kept => kept,
-        },
-        None => Value::Nil,
-    };
-    for name in path.iter().skip(1) {
-        value = field(lua, &value, name)?;
-    }
-    let mut found = Vec::new();
-    for table in inheritance(lua, &value)? {
-        add_names(&table, word, method, &mut found)?;
-    }
-    Ok(found)
-}
-
-/// A field as indexing would find it, as far as that takes no function.
-fn field(lua: &Lua, value: &Value, name: &str) -> mlua::Result<Value> {
-    for table in inheritance(lua, value)? {
-        let found: Value = table.raw_get(name)?;
-        if !found.is_nil() {
-            return Ok(found);
+    /// Magics, and the models that one of them names.
+    fn magic(&mut self, line: &'f str) {
+        match line.rsplit_once(char::is_whitespace) {
+            None => {
+                self.word = line;
+                let magics = documentation().entries().iter().filter(|entry| entry.kind == EntryKind::Magic);
+                magics.for_each(|magic| self.add(&magic.name, CompletionKind::Magic, magic.form.clone()));
+            }
+            Some((_, word)) => {
+                self.word = word;
+                self.add_models();
+            }
         }
     }
-    Ok(Value::Nil)
-}
 
-/// The tables where an index of `value` is looked up, in order.
-fn inheritance(lua: &Lua, value: &Value) -> mlua::Result<Vec<Table>> {
-    let mut tables = Vec::new();
-    let mut next = match value {
-        Value::Table(table) => Some(table.clone()),
-        Value::String(_) => prelude::table(lua)?.get::<Option<Table>>("string_methods")?,
-        _ => None,
-    };
-    while let Some(table) = next.filter(|_| tables.len() < INHERITANCE) {
-        next = match table.metatable() {
-            Some(metatable) => match metatable.raw_get("__index")? {
-                Value::Table(parent) => Some(parent),
-                _ => None,
-            },
-            None => None,
+    fn add_models(&mut self) {
+        let models = self.models;
+        models.iter().for_each(|model| self.add(model, CompletionKind::Model, String::new()));
+    }
+
+    fn names_in_scope(&mut self, tokens: &[crate::lexer::Token<'f>]) -> mlua::Result<()> {
+        for local in scope::locals(tokens, tokens.len()).iter().rev() {
+            self.add(local.name, CompletionKind::Local, written_signature(tokens, local));
+        }
+        let kept: Table = prelude::table(self.lua)?.raw_get("kept")?;
+        for pair in kept.pairs::<String, Value>() {
+            let (name, _) = pair?;
+            if name.starts_with(self.word) {
+                self.add_value(&name, &kept_value(self.lua, &name)?)?;
+            }
+        }
+        self.add_keys(&self.lua.globals(), false)?;
+        for global in scope::assigned(tokens) {
+            let kind = if global.parameters.is_some() { CompletionKind::Function } else { CompletionKind::Value };
+            self.add(global.name, kind, written_signature(tokens, &global));
+        }
+        KEYWORDS.iter().for_each(|keyword| self.add(keyword, CompletionKind::Keyword, String::new()));
+        Ok(())
+    }
+
+    /// The fields, or with `methods` the functions, of the expression before the token `end`.
+    fn members(&mut self, reader: &Reader<'_, '_, 'f>, end: usize, methods: bool) -> mlua::Result<()> {
+        match reader.before(end) {
+            Some(Subject::Value(value)) => {
+                for table in inheritance(self.lua, &value)? {
+                    self.add_keys(&table, methods)?;
+                }
+                if let Some(class) = class_of(self.lua, &value)? {
+                    self.add_class(class, methods);
+                }
+            }
+            Some(Subject::Typed(form)) => {
+                classes(form).for_each(|class| self.add_class(class, methods));
+                if let Some(text) = reader.value_of_type(form)? {
+                    for table in inheritance(self.lua, &text)? {
+                        self.add_keys(&table, true)?;
+                    }
+                }
+            }
+            Some(Subject::Written(open)) => {
+                for field in constructed(reader.tokens, open) {
+                    let function = field.parameters.is_some();
+                    let kind = if function { CompletionKind::Function } else { CompletionKind::Value };
+                    if function || !methods {
+                        self.add(field.name, kind, written_signature(reader.tokens, &field));
+                    }
+                }
+            }
+            Some(Subject::Documented(_) | Subject::Declared(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    fn add_class(&mut self, class: &'static Entry, methods: bool) {
+        for method in documentation().methods(class) {
+            self.add(method.last_name(), CompletionKind::Function, method.signature());
+        }
+        if let (false, Some(name)) = (methods, &class.class) {
+            for field in documentation().fields(name) {
+                self.add(&field.name, CompletionKind::Value, option_signature(field));
+            }
+        }
+    }
+
+    /// The keys of a table that are names.
+    fn add_keys(&mut self, table: &Table, functions: bool) -> mlua::Result<()> {
+        for pair in table.pairs::<Value, Value>().take(KEYS) {
+            let (key, value) = pair?;
+            let Value::String(name) = key else { continue };
+            let name = name.to_string_lossy();
+            let fits = name.starts_with(self.word) && (!functions || matches!(value, Value::Function(_)));
+            if fits && is_identifier(&name) {
+                self.add_value(&name, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_value(&mut self, name: &str, value: &Value) -> mlua::Result<()> {
+        if self.found.len() >= MATCHES * 2 {
+            return Ok(());
+        }
+        let (kind, signature) = match value {
+            Value::Function(function) => (CompletionKind::Function, function_signature(self.lua, name, function)?),
+            Value::Table(_) => (CompletionKind::Table, "table".to_owned()),
+            other => (CompletionKind::Value, other.type_name().to_owned()),
         };
-        tables.push(table);
+        self.add(name, kind, signature);
+        Ok(())
     }
-    Ok(tables)
 }
 
-fn add_names(table: &Table, word: &str, functions: bool, found: &mut Vec<Completion>) -> mlua::Result<()> {
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair?;
-        let Value::String(name) = key else { continue };
-        let kind = kind_of(&value);
-        let name = name.to_string_lossy();
-        let fits = name.starts_with(word) && (!functions || kind == CompletionKind::Function);
-        if fits && is_identifier(&name) {
-            found.push(Completion { text: name, kind });
-        }
-    }
-    Ok(())
+fn option_signature(option: &Parameter) -> String {
+    let mark = if option.optional { "?" } else { "" };
+    format!("{}{mark}: {}", option.name, option.form)
 }
 
-fn kept_value(lua: &Lua, name: &str) -> mlua::Result<Value> {
-    prelude::function(lua, "kept_value")?.call(name)
+/// How a function is called: as it is documented, or with the parameters that its source names.
+pub(crate) fn function_signature(lua: &Lua, name: &str, function: &Function) -> mlua::Result<String> {
+    if let Some(entry) = documented(lua, &Value::Function(function.clone()))? {
+        return Ok(entry.signature());
+    }
+    let parameters: Option<String> = prelude::function(lua, "parameters")?.call(function)?;
+    Ok(format!("{name}({})", parameters.as_deref().unwrap_or("...")))
 }
 
-fn kind_of(value: &Value) -> CompletionKind {
-    match value {
-        Value::Function(_) => CompletionKind::Function,
-        Value::Table(_) => CompletionKind::Table,
-        _ => CompletionKind::Value,
-    }
+fn written_signature(tokens: &[crate::lexer::Token<'_>], variable: &Variable<'_>) -> String {
+    let Some((start, end)) = variable.parameters else { return String::new() };
+    let names: Vec<&str> = tokens[start..end].iter().filter(|token| !token.is(",")).map(|token| token.text).collect();
+    format!("{}({})", variable.name, names.join(", "))
 }
 
 fn is_identifier(name: &str) -> bool {
     matches!(&lex(name).tokens[..], [token] if token.kind == Kind::Name && token.text == name)
+}
+
+impl Documentation {
+    /// The texts that a type allows: `user` of `"system"|"user"`.
+    fn texts(form: &str) -> impl Iterator<Item = &str> {
+        form.split('|').filter_map(|form| form.trim().strip_prefix('"')?.strip_suffix('"'))
+    }
 }

@@ -28,12 +28,22 @@ macro_rules! file {
 }
 
 /// A new area is a new file, named here.
-const FILES: [File; 5] = [
+const FILES: [File; 15] = [
     file!("local_llm", false),
     file!("agent", false),
     file!("display", false),
     file!("json", false),
     file!("ilua", false),
+    file!("basic", true),
+    file!("string", true),
+    file!("table", true),
+    file!("math", true),
+    file!("io", true),
+    file!("os", true),
+    file!("utf8", true),
+    file!("coroutine", true),
+    file!("package", true),
+    file!("debug", true),
 ];
 
 /// Names this near to one that is not known are suggested for it, at most so many.
@@ -267,6 +277,13 @@ impl Entry {
     /// The name without what it belongs to: `execute` of `agent:execute`.
     pub fn last_name(&self) -> &str {
         self.name.rsplit([':', '.']).next().unwrap_or(&self.name)
+    }
+
+    /// The type that a call of it returns.
+    pub(crate) fn result(&self) -> Option<&str> {
+        let overload = self.overloads.first().and_then(|form| form.rsplit_once("): "));
+        let first = self.returns.first().map(|result| result.form.as_str());
+        first.or(overload.map(|(_, form)| form))
     }
 
     /// Whether it can be called.

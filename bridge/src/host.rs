@@ -19,7 +19,11 @@ use crate::completion;
 use crate::input::Input;
 use crate::inspection;
 use crate::interrupt::{self, Stop};
+<<<<<<< HEAD
 use crate::leftovers::Leftovers;
+=======
+use crate::sources::Sources;
+>>>>>>> ff86919 (bridge: completion and inspection tell what an expression stands for; all of Lua's library is documented)
 use crate::text::Decoder;
 use crate::workspace::{Complete, Execute, Inspect, REQUEST_QUEUE, Request, WorkspaceOptions};
 
@@ -27,7 +31,12 @@ use crate::workspace::{Complete, Execute, Inspect, REQUEST_QUEUE, Request, Works
 pub(crate) struct Host {
     pub(crate) options: WorkspaceOptions,
     pub(crate) stop: RefCell<Option<Stop>>,
+<<<<<<< HEAD
     pub(crate) leftovers: Leftovers,
+=======
+    /// What the cells' functions were compiled from.
+    pub(crate) sources: RefCell<Sources>,
+>>>>>>> ff86919 (bridge: completion and inspection tell what an expression stands for; all of Lua's library is documented)
     running: RefCell<Option<Running>>,
     inbox: RefCell<Inbox>,
     parker: Arc<Parker>,
@@ -68,7 +77,11 @@ impl Host {
         Host {
             options,
             stop: RefCell::new(None),
+<<<<<<< HEAD
             leftovers: Leftovers::default(),
+=======
+            sources: RefCell::default(),
+>>>>>>> ff86919 (bridge: completion and inspection tell what an expression stands for; all of Lua's library is documented)
             running: RefCell::new(None),
             inbox: RefCell::new(Inbox { requests, waiting: VecDeque::new(), closed: false }),
             waker: Waker::from(Arc::clone(&parker)),
@@ -189,10 +202,10 @@ impl Host {
             };
             match request {
                 Request::Complete(Complete { code, cursor, models, reply }) => {
-                    let _ = reply.send(completion::complete(lua, &code, cursor, &models));
+                    let _ = reply.send(completion::complete(lua, self, &code, cursor, &models));
                 }
                 Request::Inspect(Inspect { code, cursor, detail, reply }) => {
-                    let _ = reply.send(inspection::inspect(&code, cursor, detail));
+                    let _ = reply.send(inspection::inspect(lua, self, &code, cursor, detail));
                 }
                 Request::Execute(execute) => self.inbox.borrow_mut().waiting.push_back(execute),
             }

@@ -10,9 +10,10 @@ use mlua::{Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Ta
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::cell::{Cell, ExpressionResult, Failure, Outcome, Rich};
+use crate::cell::{Cell, ExpressionResult, Failure, Outcome, Output, Rich};
 use crate::display::Shown;
-use crate::host::Host;
+use crate::host::{Host, Stream};
+use crate::inspection::{self, Detail};
 use crate::interrupt::{self, Stop};
 use crate::locals;
 use crate::prelude;
@@ -75,9 +76,15 @@ impl Interpreter {
     }
 
     fn execute(&self, cell: &Cell) -> Outcome {
+        self.host.sources.borrow_mut().remember(&cell.chunk_name, &cell.code);
         if self.host.cancelled() {
             self.host.end();
             return Outcome::Error(interrupted(Vec::new()));
+        }
+        if cell.keep_locals
+            && let Some((name, detail)) = inspection::question(&cell.code)
+        {
+            return self.answer(name, detail);
         }
         let outcome = self
             .compile(cell)
@@ -94,6 +101,21 @@ impl Interpreter {
             (Some(Stop::Interrupted { traceback }), _) => Outcome::Error(interrupted(traceback)),
             (None, Ok((result, expressions))) => Outcome::Ok { result, expressions },
             (None, Err(failure)) => Outcome::Error(failure),
+        }
+    }
+
+    /// Shows what is known of a name in the frontend's pager.
+    fn answer(&self, name: &str, detail: Detail) -> Outcome {
+        let told = match inspection::page_of(&self.lua, &self.host, name, detail) {
+            Some(page) => self.host.show(&self.lua, Output::Page(page)),
+            None => {
+                let unknown = format!("{}\n", inspection::unknown(name));
+                self.host.write(&self.lua, Stream::Stderr, unknown.as_bytes())
+            }
+        };
+        match (self.host.end(), told) {
+            (None, Ok(())) => Outcome::Ok { result: None, expressions: BTreeMap::new() },
+            _ => Outcome::Error(interrupted(Vec::new())),
         }
     }
 

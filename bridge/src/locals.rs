@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::lexer::{Kind, Lexed, Token, lex};
+use crate::syntax::{Cursor, closes_block, opens_block};
 
 /// Locals that one function may declare, as Lua's `MAXVARS`, with some room.
 const PER_FUNCTION: usize = 190;
@@ -144,15 +145,6 @@ fn declarations<'a>(tokens: &[Token<'a>]) -> Vec<Declaration<'a>> {
     found
 }
 
-/// `while` and `for` open theirs with `do`, `elseif` and `else` go on with that of `if`.
-fn opens_block(token: &Token<'_>) -> bool {
-    ["function", "do", "if", "repeat"].iter().any(|word| token.is(word))
-}
-
-fn closes_block(token: &Token<'_>) -> bool {
-    token.is("end") || token.is("until")
-}
-
 /// The statement whose `local` is at `at`, and the index of the token after it.
 fn declaration<'a>(tokens: &[Token<'a>], at: usize) -> (Declaration<'a>, usize) {
     let mut cursor = Cursor { tokens, at: at + 1 };
@@ -187,120 +179,6 @@ fn declaration<'a>(tokens: &[Token<'a>], at: usize) -> (Declaration<'a>, usize) 
     let end = tokens[..cursor.at.min(tokens.len())].last().map(Token::end).unwrap_or_default();
     (Declaration { names, end }, cursor.at)
 }
-
-struct Cursor<'t, 'a> {
-    tokens: &'t [Token<'a>],
-    at: usize,
-}
-
-impl Cursor<'_, '_> {
-    fn takes(&mut self, text: &str) -> bool {
-        let found = self.peek(text);
-        if found {
-            self.at += 1;
-        }
-        found
-    }
-
-    fn peek(&self, text: &str) -> bool {
-        self.tokens.get(self.at).is_some_and(|token| token.is(text))
-    }
-
-    /// From after a `function` to after its `end`.
-    fn skip_block(&mut self) {
-        let mut depth = 1usize;
-        while depth > 0 && self.at < self.tokens.len() {
-            let token = &self.tokens[self.at];
-            if opens_block(token) {
-                depth += 1;
-            } else if closes_block(token) {
-                depth -= 1;
-            }
-            self.at += 1;
-        }
-    }
-
-    /// From an opening bracket to after the closing one.
-    fn skip_brackets(&mut self) {
-        let mut depth = 0usize;
-        while let Some(token) = self.tokens.get(self.at) {
-            if ["(", "[", "{"].iter().any(|text| token.is(text)) {
-                depth += 1;
-            } else if [")", "]", "}"].iter().any(|text| token.is(text)) {
-                depth = depth.saturating_sub(1);
-            }
-            self.at += 1;
-            if depth == 0 {
-                return;
-            }
-        }
-    }
-
-    fn skip_expressions(&mut self) {
-        self.skip_expression();
-        while self.takes(",") {
-            self.skip_expression();
-        }
-    }
-
-    /// An expression is operands between operators: where no operator follows an operand, it ends.
-    fn skip_expression(&mut self) {
-        loop {
-            while ["-", "not", "#", "~"].iter().any(|operator| self.peek(operator)) {
-                self.at += 1;
-            }
-            self.skip_operand();
-            let operator = self
-                .tokens
-                .get(self.at)
-                .is_some_and(|token| BINARY_OPERATORS.iter().any(|operator| token.is(operator)));
-            if !operator {
-                return;
-            }
-            self.at += 1;
-        }
-    }
-
-    fn skip_operand(&mut self) {
-        let Some(token) = self.tokens.get(self.at) else {
-            return;
-        };
-        if token.is("function") {
-            self.at += 1;
-            self.skip_block();
-        } else if token.is("{") {
-            self.skip_brackets();
-        } else if token.is("(") {
-            self.skip_brackets();
-            self.skip_suffixes();
-        } else {
-            let name = token.kind == Kind::Name;
-            self.at += 1;
-            if name {
-                self.skip_suffixes();
-            }
-        }
-    }
-
-    /// Indexes and calls.
-    fn skip_suffixes(&mut self) {
-        while let Some(token) = self.tokens.get(self.at) {
-            if token.is(".") || token.is(":") {
-                self.at += 2;
-            } else if token.is("[") || token.is("(") || token.is("{") {
-                self.skip_brackets();
-            } else if token.kind == Kind::String {
-                self.at += 1;
-            } else {
-                return;
-            }
-        }
-    }
-}
-
-const BINARY_OPERATORS: [&str; 21] = [
-    "+", "-", "*", "/", "//", "%", "^", "..", "<", "<=", ">", ">=", "==", "~=", "and", "or", "&", "|", "~", "<<", ">>",
-];
 
 #[cfg(test)]
 mod tests {

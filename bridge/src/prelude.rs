@@ -15,7 +15,7 @@ const TABLE: &str = "perilune";
 const CHUNK: &str = "=[perilune]";
 
 /// In the order in which they build upon each other.
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     include_str!("lua/interrupts.lua"),
     include_str!("lua/errors.lua"),
     include_str!("lua/operations.lua"),
@@ -28,11 +28,12 @@ const FILES: [&str; 13] = [
     include_str!("lua/tree.lua"),
     include_str!("lua/bundle.lua"),
     include_str!("lua/cells.lua"),
+    include_str!("lua/inspection.lua"),
     include_str!("lua/display.lua"),
 ];
 
-/// Loads the prelude and every global into a new state. `system.lua` comes last: it takes from
-/// `debug` what the others still use.
+/// Loads the prelude and every global into a new state. `system.lua` comes after those
+/// that use what it takes from `debug`; `names.lua` names what is there in the end.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let table = lua.create_table()?;
     lua.set_named_registry_value(TABLE, &table)?;
@@ -49,7 +50,8 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     models::register(lua, host)?;
     agents::register(lua, host)?;
     load(lua, include_str!("lua/ilua.lua"))?;
-    load(lua, include_str!("lua/system.lua"))
+    load(lua, include_str!("lua/system.lua"))?;
+    load(lua, include_str!("lua/names.lua"))
 }
 
 /// Runs one more file of the prelude.

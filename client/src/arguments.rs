@@ -58,6 +58,19 @@ pub enum Command {
     /// Start, stop or install a kernel
     #[command(subcommand)]
     Kernel(Kernel),
+    /// Print the manual of what Lua code is given, or one entry of it
+    Manual {
+        /// What to look up, e.g. `LocalLLM.generate` or `agent:execute`
+        name: Option<String>,
+    },
+    /// Write type stubs for lua-language-server, so that an editor knows what scripts are given
+    ///
+    /// Then name the directory in the editor's setting `Lua.workspace.library`.
+    Stubs {
+        /// The directory, which is made if need be
+        #[arg(value_name = "DIR", default_value = "perilune-stubs")]
+        folder: PathBuf,
+    },
     /// Print the completion script of a shell
     ///
     /// For bash: perilune completions bash > ~/.local/share/bash-completion/completions/perilune

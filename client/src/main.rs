@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
 //! [`model`]; [`serve`], [`detach`], [`resident`] and [`kernelspec`], the commands about kernels; [`output`], [`input`], [`interrupts`],
-//! [`table`] and [`failure`] at the terminal; [`reference`] for shells and `man`. It knows messages, not Lua, models or sockets.
+//! [`table`] and [`failure`] at the terminal; [`reference`] for shells and `man`, [`manual`] for Lua. It knows messages, not Lua,
+//! models or sockets.
 
 mod arguments;
 mod detach;
@@ -10,6 +11,7 @@ mod failure;
 mod input;
 mod interrupts;
 mod kernelspec;
+mod manual;
 mod model;
 mod modules;
 mod output;
@@ -75,6 +77,8 @@ async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, F
             kernel(command, global).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Manual { name } => manual::manual(name.as_deref(), global.output).map(|()| ExitCode::SUCCESS),
+        Command::Stubs { folder } => manual::stubs(&folder, global.output).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => reference::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Man { folder } => reference::man(folder.as_deref()).map(|()| ExitCode::SUCCESS),
     }

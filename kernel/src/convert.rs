@@ -76,7 +76,8 @@ pub(crate) fn complete_reply(code: &str, completions: Completions) -> wire::Comp
         .iter()
         .map(|completion| {
             json!({
-                "text": completion.text, "type": kind_word(completion.kind), "start": cursor_start, "end": cursor_end,
+                "text": completion.text, "type": kind_word(completion.kind), "signature": completion.signature,
+                "start": cursor_start, "end": cursor_end,
             })
         })
         .collect();
@@ -97,8 +98,12 @@ pub(crate) fn inspect_reply(known: Option<Rich>) -> wire::InspectReply {
 fn kind_word(kind: CompletionKind) -> &'static str {
     match kind {
         CompletionKind::Keyword => "keyword",
+        CompletionKind::Option => "property",
+        CompletionKind::Local => "param",
+        CompletionKind::Model | CompletionKind::Module => "module",
+        CompletionKind::Magic => "magic",
         CompletionKind::Function => "function",
-        CompletionKind::Table => "module",
+        CompletionKind::Table => "class",
         CompletionKind::Value => "instance",
     }
 }

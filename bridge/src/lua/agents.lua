@@ -9,6 +9,7 @@ local inner = setmetatable({}, { __mode = "k" })
 
 local methods = {}
 local metatable = { __name = "Agent", __index = methods }
+host.class("agent", methods)
 
 local function of(agent, method)
   local found = inner[agent]
@@ -58,6 +59,7 @@ function Agent.create(options)
 end
 
 local Builder = { __name = "Agent.builder" }
+host.class("builder", Builder)
 local settings = setmetatable({}, { __mode = "k" })
 
 local function build(builder)

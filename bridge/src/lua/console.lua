@@ -44,6 +44,8 @@ function warn(...)
 end
 
 local Console = { __name = "FILE*" }
+host.class("file", Console)
+host.class("file", getmetatable(raw.stdout).__index)
 Console.__index = Console
 function Console.__tostring(file)
   return "file (" .. file.name .. ")"

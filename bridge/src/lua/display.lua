@@ -10,6 +10,7 @@ local states = setmetatable({}, { __mode = "k" })
 
 local methods = {}
 local Handle = { __name = "display", __index = methods }
+host.class("handle", methods)
 
 local function state_of(handle, method)
   return states[handle] or host.complain("handle:" .. method .. " needs its handle: call it with a colon")

@@ -23,6 +23,14 @@ function Error.__concat(left, right)
 end
 host.Error = Error
 
+-- The tables in which the methods of objects are found, with the object's name in the documentation.
+local classes = {}
+host.classes = classes
+function host.class(name, methods)
+  classes[#classes + 1] = { name = name, methods = methods }
+end
+host.class("perilune.Error", Error)
+
 local function is_script(info)
   return info.what ~= "C" and info.source ~= PRELUDE
 end

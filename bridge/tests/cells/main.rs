@@ -5,6 +5,7 @@ mod console;
 mod display;
 mod documentation;
 mod errors;
+mod inspection;
 mod interrupts;
 mod json;
 mod locals;

@@ -218,6 +218,15 @@ impl Ran {
 }
 
 impl Client {
+    /// What the running or last cell gave the pager.
+    pub fn pages(&self) -> Vec<Rich> {
+        let pages = |output: &Output| match output {
+            Output::Page(page) => Some(page.clone()),
+            _ => None,
+        };
+        self.output.borrow().iter().filter_map(pages).collect()
+    }
+
     /// Waits until a cell has printed `text`.
     pub async fn shown(&self, text: &str) {
         let mut output = self.output.subscribe();

@@ -32,7 +32,10 @@ fn help_lists_what_is_built_and_nothing_else() {
         let list = help.stdout.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
         list.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect::<Vec<_>>()
     };
-    assert_eq!(commands(&["--help"]), ["run", "exec", "model", "kernel", "completions", "man", "help"]);
+    assert_eq!(
+        commands(&["--help"]),
+        ["run", "exec", "model", "kernel", "manual", "stubs", "completions", "man", "help"]
+    );
     assert_eq!(commands(&["model", "--help"]), ["list", "info", "status", "load", "unload", "ps", "help"]);
     assert_eq!(commands(&["kernel", "--help"]), ["start", "status", "stop", "install", "uninstall", "help"]);
 }

@@ -7,6 +7,7 @@ mod connection;
 mod interrupt;
 mod kernel;
 mod kernelspec;
+mod manual;
 mod model;
 mod perilune;
 mod run;
