@@ -19,11 +19,8 @@ use crate::completion;
 use crate::input::Input;
 use crate::inspection;
 use crate::interrupt::{self, Stop};
-<<<<<<< HEAD
 use crate::leftovers::Leftovers;
-=======
 use crate::sources::Sources;
->>>>>>> ff86919 (bridge: completion and inspection tell what an expression stands for; all of Lua's library is documented)
 use crate::text::Decoder;
 use crate::workspace::{Complete, Execute, Inspect, REQUEST_QUEUE, Request, WorkspaceOptions};
 
@@ -31,12 +28,9 @@ use crate::workspace::{Complete, Execute, Inspect, REQUEST_QUEUE, Request, Works
 pub(crate) struct Host {
     pub(crate) options: WorkspaceOptions,
     pub(crate) stop: RefCell<Option<Stop>>,
-<<<<<<< HEAD
     pub(crate) leftovers: Leftovers,
-=======
     /// What the cells' functions were compiled from.
     pub(crate) sources: RefCell<Sources>,
->>>>>>> ff86919 (bridge: completion and inspection tell what an expression stands for; all of Lua's library is documented)
     running: RefCell<Option<Running>>,
     inbox: RefCell<Inbox>,
     parker: Arc<Parker>,
@@ -77,11 +71,8 @@ impl Host {
         Host {
             options,
             stop: RefCell::new(None),
-<<<<<<< HEAD
             leftovers: Leftovers::default(),
-=======
             sources: RefCell::default(),
->>>>>>> ff86919 (bridge: completion and inspection tell what an expression stands for; all of Lua's library is documented)
             running: RefCell::new(None),
             inbox: RefCell::new(Inbox { requests, waiting: VecDeque::new(), closed: false }),
             waker: Waker::from(Arc::clone(&parker)),
