@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use perilune_providers::{ModelSpecifier, Registry};
+use perilune_providers::Registry;
 use tokio::time::timeout;
 
 /// How old a list may be before the instances are asked again.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long a completion waits for instances that are being asked.
 const WAIT: Duration = Duration::from_millis(150);
-/// How long an instance may take to list its models.
-const LIST_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) struct ModelNames {
     registry: Arc<Registry>,
@@ -32,7 +30,7 @@ impl ModelNames {
         ModelNames { registry, listed: Mutex::default() }
     }
 
-    /// The specifiers that are known by now, and the instances' names, sorted.
+    /// The specifiers that are known by now, sorted.
     pub(crate) async fn known(self: &Arc<Self>) -> Vec<String> {
         if self.is_due() {
             let asking: Vec<_> = (0..self.registry.instances().len())
@@ -64,14 +62,12 @@ impl ModelNames {
     /// Asks one instance. One that fails keeps what it listed before.
     async fn ask(&self, instance: usize) {
         let Some(provider) = self.registry.instances().get(instance) else { return };
-        let Ok(Ok(models)) = timeout(LIST_LIMIT, provider.models()).await else { return };
-        let local = provider.local().is_some();
-        let usable = models.into_iter().filter(|model| model.problem.is_none());
-        let names = usable.filter_map(|model| match local {
-            true => ModelSpecifier::local(&model.name, provider.name()).ok().map(|name| name.to_string()),
-            false => Some(format!("{}/{}", provider.name(), model.name)),
-        });
-        let names = names.collect();
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner).names.insert(provider.name().to_owned(), names);
+        let Ok(listed) = self.registry.list(Some(provider.name())).await else { return };
+        for listed in listed {
+            let Ok(models) = &listed.models else { continue };
+            let usable = models.iter().filter(|model| model.problem.is_none());
+            let names = usable.filter_map(|model| Some(listed.specifier(&model.name)?.to_string())).collect();
+            self.listed.lock().unwrap_or_else(PoisonError::into_inner).names.insert(listed.instance.clone(), names);
+        }
     }
 }
