@@ -17,6 +17,13 @@ from resident import free_ports
 RAMBLE = "for piece in LocalLLM.stream('Hello', {temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, seed = 1}) do io.write(piece) end"
 """Nonsense, up to the end of the context, because moonlet's answers are short."""
 
+VEGALITE = """
+return display.vegalite {
+  mark = "bar", width = 200, height = 100,
+  data = { values = { { moon = "Io", km = 3643 }, { moon = "Europa", km = 3122 } } },
+  encoding = { x = { field = "moon", type = "nominal" }, y = { field = "km", type = "quantitative" } },
+}"""
+
 
 @pytest.fixture(scope="module")
 def lab(surroundings: Path) -> Iterator[str]:
@@ -102,6 +109,18 @@ def test_shift_tab_inspects(notebook: NotebookPage) -> None:
     notebook.type("LocalLLM.generate")
     notebook.press_until("Shift+Tab", notebook.page.locator(".jp-Tooltip"), "LocalLLM.generate")
     notebook.screenshot("inspection")
+
+
+def test_tables_trees_and_charts_are_drawn(notebook: NotebookPage) -> None:
+    table = notebook.run("return { { moon = 'Io', km = 3643 }, { moon = 'Europa', km = 3122 } }")
+    expect(notebook.output(table).locator("table")).to_contain_text("Europa")
+    tree = notebook.run("return { planet = { name = 'Jupiter', moons = { 'Io', 'Europa' } } }")
+    expect(notebook.output(tree).last).to_contain_text("Jupiter")
+    chart = notebook.run(VEGALITE)
+    expect(notebook.output(chart).locator(".vega-embed").locator("canvas, svg").first).to_be_visible()
+    markdown = notebook.run("display.markdown('# Moons\\n- **Io**') display.latex('E = m c^2')")
+    expect(notebook.output(markdown).locator("h1")).to_contain_text("Moons")
+    notebook.screenshot("rich")
 
 
 def test_an_interrupt_ends_a_loop_and_a_generation(notebook: NotebookPage) -> None:

@@ -1,8 +1,8 @@
 """Draws the kernel's logos: a moon, an orbit with the moon at its focus, and a craft at its perilune, the point nearest the moon.
 
-    python3 kernel/kernelspec/draw_logos.py
+    python3 kernel/draw_logos.py
 
-Writes the SVG and both PNGs beside kernel.json, from one list of shapes, with the standard library alone. The result is committed.
+Writes the SVG and both PNGs beside kernel.json in kernel/kernelspec, from one list of shapes, with the standard library alone. The result is committed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "data/share/jupyter/kernels/perilune"
+FOLDER = Path(__file__).parent / "kernelspec/data/share/jupyter/kernels/perilune"
 SIDE = 64
 SAMPLES = 8
 """Per pixel and axis."""
