@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use super::{Area, Documentation, Entry, EntryKind, Parameter};
 use crate::cell::{MimeBundle, Rich};
 
+/// Name, type and text of a line in a list.
+type Item = (String, String, String);
+
 impl Entry {
     /// The entry for a pager: markdown, and the same as plain text.
     pub fn page(&self) -> Rich {
@@ -54,7 +57,7 @@ impl Entry {
     }
 
     /// Every list of the page: heading, then name, type and text of each item.
-    fn lists(&self) -> Vec<(&'static str, Vec<(String, String, String)>)> {
+    fn lists(&self) -> Vec<(&'static str, Vec<Item>)> {
         let mut lists = Vec::new();
         let typed = |parameters: &[Parameter]| parameters.iter().map(Parameter::item).collect::<Vec<_>>();
         let overloads = self.overloads.iter().map(|form| (form.clone(), String::new(), "also".to_owned())).collect();

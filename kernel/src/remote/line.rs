@@ -361,6 +361,11 @@ impl Connection<'_> {
                 let _ = pending.reply.send(Err(error.clone()));
             }
         }
-        self.peer.ends.closer.close().await;
+        let closing = self.peer.ends.closer.close();
+        match end {
+            End::Stopped => closing.await,
+            // It lingers for whoever is not there, which the next request need not wait for.
+            End::Lost(_) | End::Stale(_) => drop(tokio::spawn(closing)),
+        }
     }
 }
