@@ -52,6 +52,10 @@ pub enum Command {
     Run(Run),
     /// Run a line of Lua and print its value
     Exec(Exec),
+    /// Type Lua at a prompt, in the kernel of a notebook or in one of its own
+    Repl(Repl),
+    /// Talk with a model at a prompt, or have it answer what is piped in
+    Chat(Chat),
     /// Ask about models, or load and unload them in the resident kernel
     #[command(subcommand)]
     Model(Model),
@@ -131,6 +135,27 @@ pub struct Exec {
     /// Model and seed.
     #[command(flatten)]
     pub generation: Generation,
+}
+
+/// Type Lua at a prompt.
+#[derive(Debug, Args)]
+pub struct Repl {
+    /// Model and seed.
+    #[command(flatten)]
+    pub generation: Generation,
+}
+
+/// Talk with a model.
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// A model specifier, e.g. `local/moonlet@candle`; without it, the kernel's default model
+    pub model: Option<String>,
+    /// What the model is told about its part before the conversation
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// The seed of every random choice, so that a conversation can be repeated
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
 }
 
 /// What decides the answers of models that a script does not decide itself.

@@ -1,12 +1,14 @@
 //! The `perilune` command: reads the command line, opens a kernel or connects to one, and shows what it answers.
 //!
 //! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
-//! [`model`]; [`serve`], [`detach`], [`resident`] and [`kernelspec`], the commands about kernels; [`output`], [`input`], [`interrupts`],
-//! [`table`] and [`failure`] at the terminal; [`reference`] for shells and `man`, [`manual`] for Lua. It knows messages, not Lua,
-//! models or sockets.
+//! [`repl`] and [`chat`] with [`editor`] and [`pager`]; [`model`]; [`serve`], [`detach`], [`resident`] and [`kernelspec`], the commands
+//! about kernels; [`output`] with [`screen`], [`input`], [`interrupts`], [`table`] and [`failure`] at the terminal; [`reference`] for
+//! shells and `man`, [`manual`] for Lua. It knows messages, not Lua, models or sockets.
 
 mod arguments;
+mod chat;
 mod detach;
+mod editor;
 mod failure;
 mod input;
 mod interrupts;
@@ -15,9 +17,12 @@ mod manual;
 mod model;
 mod modules;
 mod output;
+mod pager;
 mod reference;
+mod repl;
 mod resident;
 mod run;
+mod screen;
 mod serve;
 mod session;
 mod source;
@@ -69,6 +74,8 @@ async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, F
     match command {
         Command::Run(run) => program(Program::script(run)?, &global).await,
         Command::Exec(exec) => program(Program::line(exec), &global).await,
+        Command::Repl(repl) => repl::run(repl, &global).await,
+        Command::Chat(chat) => chat::run(chat, &global).await,
         Command::Model(command) => {
             model::run(command, global.connect.as_deref(), global.output, &listen()?).await?;
             Ok(ExitCode::SUCCESS)
@@ -117,6 +124,7 @@ async fn kernel(command: Kernel, global: Global) -> Result<(), Failure> {
     }
 }
 
+/// The first Ctrl-C asks politely, the second does not.
 fn listen() -> Result<Interrupts, Failure> {
-    Interrupts::listen().context("cannot listen for signals").map_err(Failure::Refused)
+    Interrupts::listen(1).context("cannot listen for signals").map_err(Failure::Refused)
 }

@@ -1,16 +1,18 @@
-//! What a command shows: a script's output as it comes, or one JSON object at the end.
+//! What a command shows: a request's output as it comes, or one JSON object at the end.
 
+use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use anyhow::{Context, Error};
-use perilune_protocol::{MimeBundle, Publication, StreamName};
+use perilune_protocol::{DisplayData, ErrorReply, MimeBundle, Publication, StreamName};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::arguments::Format;
 use crate::failure::Failure;
+use crate::screen::{Screen, Size};
 
-/// What a script prints, shown or gathered.
+/// What a request prints, shown or gathered.
 #[derive(Debug)]
 pub struct Output {
     format: Format,
@@ -23,13 +25,19 @@ pub struct Output {
     pub displays: Vec<Value>,
     /// The code's value.
     pub result: Option<String>,
-    /// Whether the last text printed to stdout left its line open.
-    line_is_open: bool,
+    /// What is on the terminal, if stdout is one.
+    screen: Option<Screen>,
+    /// Without a terminal: displays as they were updated last, to be shown at the end.
+    updated: Vec<(String, String)>,
 }
 
 impl Output {
     /// Nothing yet. `shows_result`: whether the value of the code is printed.
     pub fn new(format: Format, shows_result: bool) -> Output {
+        let screen = match format {
+            Format::Text => terminal_size().map(Screen::new),
+            Format::Json => None,
+        };
         Output {
             format,
             shows_result,
@@ -37,41 +45,68 @@ impl Output {
             stderr: String::new(),
             displays: Vec::new(),
             result: None,
-            line_is_open: false,
+            screen,
+            updated: Vec::new(),
         }
     }
 
     /// Shows or gathers a publication of the running code.
     pub fn show(&mut self, publication: Publication) -> Result<(), Failure> {
+        if let (Some(screen), Some(size)) = (&mut self.screen, terminal_size()) {
+            screen.resize(size);
+        }
         match publication {
             Publication::Stream(stream) => self.stream(stream.name, &stream.text),
             Publication::ExecuteResult(result) => {
                 let text = plain_text(&result.data);
                 let shown = match &text {
-                    Some(text) if self.shows_result && self.format == Format::Text => self.line(text),
+                    Some(text) if self.shows_result && self.format == Format::Text => self.display(None, text),
                     _ => Ok(()),
                 };
                 self.result = text;
                 shown
             }
-            Publication::DisplayData(display) | Publication::UpdateDisplayData(display) => match self.format {
-                Format::Json => {
-                    self.displays.push(Value::Object(display.data));
-                    Ok(())
-                }
-                Format::Text => plain_text(&display.data).map_or(Ok(()), |text| self.line(&text)),
+            Publication::DisplayData(display) | Publication::UpdateDisplayData(display)
+                if self.format == Format::Json =>
+            {
+                self.displays.push(Value::Object(display.data));
+                Ok(())
+            }
+            Publication::DisplayData(display) => match plain_text(&display.data) {
+                Some(text) => self.display(display_id(&display), &text),
+                None => Ok(()),
             },
+            Publication::UpdateDisplayData(display) => match (display_id(&display), plain_text(&display.data)) {
+                (Some(id), Some(text)) => self.update(id, text),
+                _ => Ok(()),
+            },
+            Publication::ClearOutput(clear) => {
+                let text = self.screen.as_mut().map_or_else(String::new, |screen| screen.clear(clear.wait));
+                print(&text)
+            }
             // The reply says the same of an error, and the rest is for notebooks.
             _ => Ok(()),
         }
     }
 
+    /// The request is done: what is to be seen at its end is shown.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        let text = match &mut self.screen {
+            Some(screen) => screen.finish(),
+            None => self.updated.drain(..).map(|(_, text)| line(&text)).collect(),
+        };
+        print(&text)
+    }
+
     /// Prints an error, on a terminal below what was printed so far.
-    pub fn complain(&mut self, text: &str) -> Result<(), Failure> {
-        if self.line_is_open && io::stdout().is_terminal() {
-            write(&mut io::stdout(), "\n")?;
-        }
-        write(&mut io::stderr(), text)
+    pub fn complain(&mut self, error: &ErrorReply) -> Result<(), Failure> {
+        self.end_line()?;
+        write(&mut io::stderr(), &complaint(error, is_colored(&io::stderr())))
+    }
+
+    /// Begins a line on the terminal, unless the cursor is at the start of one.
+    pub fn end_line(&self) -> Result<(), Failure> {
+        if self.screen.as_ref().is_some_and(Screen::line_is_open) { print("\n") } else { Ok(()) }
     }
 
     fn stream(&mut self, name: StreamName, text: &str) -> Result<(), Failure> {
@@ -79,16 +114,76 @@ impl Output {
             (Format::Json, StreamName::Stdout) => self.stdout.push_str(text),
             (Format::Json, StreamName::Stderr) => self.stderr.push_str(text),
             (Format::Text, StreamName::Stdout) => {
-                self.line_is_open = !text.ends_with('\n');
-                write(&mut io::stdout(), text)?;
+                let text = self.screen.as_mut().map_or_else(|| text.to_owned(), |screen| screen.print(text));
+                print(&text)?;
             }
-            (Format::Text, StreamName::Stderr) => write(&mut io::stderr(), text)?,
+            (Format::Text, StreamName::Stderr) => match &mut self.screen {
+                // The same screen, as a rule.
+                Some(screen) if io::stderr().is_terminal() => {
+                    let (before, after) = screen.around(text);
+                    print(&before)?;
+                    write(&mut io::stderr(), text)?;
+                    print(&after)?;
+                }
+                _ => write(&mut io::stderr(), text)?,
+            },
         }
         Ok(())
     }
 
-    fn line(&mut self, text: &str) -> Result<(), Failure> {
-        self.stream(StreamName::Stdout, &format!("{}\n", text.trim_end_matches('\n')))
+    fn display(&mut self, id: Option<&str>, text: &str) -> Result<(), Failure> {
+        let text = self.screen.as_mut().map_or_else(|| line(text), |screen| screen.display(id, text));
+        print(&text)
+    }
+
+    fn update(&mut self, id: &str, text: String) -> Result<(), Failure> {
+        if let Some(screen) = &mut self.screen {
+            return print(&screen.update(id, &text));
+        }
+        self.updated.retain(|(updated, _)| updated != id);
+        self.updated.push((id.to_owned(), text));
+        Ok(())
+    }
+}
+
+fn line(text: &str) -> String {
+    format!("{}\n", text.trim_end_matches('\n'))
+}
+
+fn display_id(display: &DisplayData) -> Option<&str> {
+    display.transient.get("display_id")?.as_str()
+}
+
+/// The size of the terminal that stdout is, if it is one that can be written on at any place.
+pub fn terminal_size() -> Option<Size> {
+    if !io::stdout().is_terminal() || is_dumb() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    // A terminal that does not know its size says 0.
+    let or = |number: u16, default| if number == 0 { default } else { usize::from(number) };
+    Some(Size { width: or(size.ws_col, 80), height: or(size.ws_row, 24) })
+}
+
+/// Whether the terminal can only print.
+pub fn is_dumb() -> bool {
+    env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+/// Whether colours are wanted on a stream: <https://no-color.org>.
+pub fn is_colored(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && !is_dumb() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The lines that tell of an error: the message, and where it happened.
+fn complaint(error: &ErrorReply, colored: bool) -> String {
+    let headline = format!("{}: {}", error.ename, error.evalue);
+    let trace: String =
+        error.traceback.iter().filter(|line| **line != headline).map(|line| format!("{line}\n")).collect();
+    match colored {
+        true if trace.is_empty() => format!("\x1b[1;31merror:\x1b[0m {}\n", error.evalue),
+        true => format!("\x1b[1;31merror:\x1b[0m {}\n\x1b[2m{trace}\x1b[0m", error.evalue),
+        false => format!("error: {}\n{trace}", error.evalue),
     }
 }
 
@@ -117,5 +212,23 @@ fn plain_text(data: &MimeBundle) -> Option<String> {
         // nbformat's way to write text with many lines.
         Value::Array(lines) => Some(lines.iter().filter_map(Value::as_str).collect()),
         other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_says_the_message_once() {
+        let error = ErrorReply {
+            ename: "LuaError".to_string(),
+            evalue: "a.lua:1: x".to_string(),
+            traceback: ["LuaError: a.lua:1: x", "stack traceback:", "    a.lua:1: in main chunk"]
+                .map(str::to_string)
+                .to_vec(),
+            ..ErrorReply::default()
+        };
+        assert_eq!(complaint(&error, false), "error: a.lua:1: x\nstack traceback:\n    a.lua:1: in main chunk\n");
     }
 }

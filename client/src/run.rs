@@ -68,12 +68,13 @@ pub async fn run(session: &mut Session, program: Program, format: Format) -> Res
     let started = Instant::now();
     let reply =
         session.request(Via::Shell, Request::Execute(request), &mut |publication| output.show(publication)).await?;
+    output.finish()?;
     let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
     let ended = Ended::new(reply, session.interrupted())?;
     match format {
         Format::Text => {
             if let Some(error) = &ended.error {
-                output.complain(&complaint(error))?;
+                output.complain(error)?;
             }
         }
         Format::Json => {
@@ -131,19 +132,8 @@ pub fn unexpected(reply: &Reply) -> Failure {
 }
 
 /// What an operating system makes of the number given to `os.exit`: its lowest eight bits.
-fn exit_status(code: i32) -> u8 {
+pub fn exit_status(code: i32) -> u8 {
     code.to_le_bytes()[0]
-}
-
-/// The lines that tell of an error: the message, and where it happened.
-fn complaint(error: &ErrorReply) -> String {
-    let headline = format!("{}: {}", error.ename, error.evalue);
-    let mut text = format!("error: {}\n", error.evalue);
-    for line in error.traceback.iter().filter(|line| **line != headline) {
-        text.push_str(line);
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -153,18 +143,5 @@ mod tests {
     #[test]
     fn the_exit_code_is_the_low_byte() {
         assert_eq!([0, 1, 7, 256, -1].map(exit_status), [0, 1, 7, 0, 255]);
-    }
-
-    #[test]
-    fn a_complaint_says_the_message_once() {
-        let error = ErrorReply {
-            ename: "LuaError".to_string(),
-            evalue: "a.lua:1: x".to_string(),
-            traceback: ["LuaError: a.lua:1: x", "stack traceback:", "    a.lua:1: in main chunk"]
-                .map(str::to_string)
-                .to_vec(),
-            ..ErrorReply::default()
-        };
-        assert_eq!(complaint(&error), "error: a.lua:1: x\nstack traceback:\n    a.lua:1: in main chunk\n");
     }
 }

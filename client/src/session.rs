@@ -3,6 +3,7 @@
 
 mod exchange;
 mod greeting;
+mod rest;
 
 use std::fs;
 use std::path::Path;
@@ -56,7 +57,7 @@ impl Session {
     pub async fn open(connection_file: Option<&Path>, interrupts: &Interrupts) -> Result<Session, Failure> {
         match connection_file {
             Some(path) => Ok(Session::connect(path, interrupts).await?.0),
-            None => Session::embed(interrupts),
+            None => Ok(Session::embed(open_kernel().map_err(Failure::Usage)?, interrupts)),
         }
     }
 
@@ -81,17 +82,17 @@ impl Session {
         Ok((session, info))
     }
 
-    fn embed(interrupts: &Interrupts) -> Result<Session, Failure> {
-        let kernel = open_kernel().map_err(Failure::Usage)?;
+    /// Opens a conversation with a kernel in this process.
+    pub fn embed(kernel: Kernel, interrupts: &Interrupts) -> Session {
         let embedded = kernel.embed();
-        Ok(Session {
+        Session {
             ends: embedded.ends,
             codec: embedded.codec,
             id: new_id(),
             kernel: "the kernel in this process".to_owned(),
             embedded: Some(embedded.task),
             interrupts: interrupts.clone(),
-        })
+        }
     }
 
     /// Whether the user wants to stop.
@@ -188,7 +189,7 @@ mod tests {
             id: new_id(),
             kernel: "the kernel of `a.json`".to_owned(),
             embedded: None,
-            interrupts: Interrupts::listen().unwrap(),
+            interrupts: Interrupts::listen(1).unwrap(),
         };
         let answering = async {
             let codec = Codec::new("key");

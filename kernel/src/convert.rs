@@ -27,6 +27,12 @@ pub(crate) fn page(text: Rich) -> Value {
     json!({ "source": "page", "data": text.data, "start": 0 })
 }
 
+/// Asks a frontend that has a prompt to leave it; also among the payloads. Others may use the kernel, so a frontend that did not
+/// start it shall keep it.
+pub(crate) fn ask_exit() -> Value {
+    json!({ "source": "ask_exit", "keepkernel": true })
+}
+
 /// What a frontend prints of a failure: the message, then where it happened.
 pub(crate) fn traceback(failure: &Failure) -> Vec<String> {
     let mut lines = vec![format!("{}: {}", failure.name, failure.message)];

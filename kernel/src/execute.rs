@@ -86,14 +86,13 @@ pub(crate) async fn execute(
             let payload = io.pages();
             Reply::Execute(ExecuteReply { execution_count, payload, user_expressions, ..ExecuteReply::default() })
         }
+        Outcome::Exit(0) if numbering.notebook => leave(execution_count),
         Outcome::Exit(code) if numbering.notebook => {
-            if code == 0 {
-                return Reply::Execute(ExecuteReply { execution_count, ..ExecuteReply::default() });
-            }
             let message = format!("os.exit({code}) ended the cell; the kernel goes on");
             let failure = Failure { name: "Exit".to_owned(), message, traceback: Vec::new(), kind: None };
             publish(Publication::Error(error_output(&failure)));
-            failed(&failure, execution_count)
+            let error = ErrorReply { exit_code: Some(code), ..error_reply(&failure, execution_count) };
+            Reply::error("execute_request", error)
         }
         Outcome::Exit(code) => {
             let perilune = Some(ExecuteReplyExtension { exit_code: Some(code) });
@@ -115,14 +114,25 @@ fn error_output(failure: &Failure) -> ErrorOutput {
 }
 
 fn failed(failure: &Failure, execution_count: u32) -> Reply {
-    let error = ErrorReply {
+    Reply::error("execute_request", error_reply(failure, execution_count))
+}
+
+fn error_reply(failure: &Failure, execution_count: u32) -> ErrorReply {
+    ErrorReply {
         ename: failure.name.clone(),
         evalue: failure.message.clone(),
         traceback: convert::traceback(failure),
         kind: failure.kind.clone(),
         execution_count: Some(execution_count),
-    };
-    Reply::error("execute_request", error)
+        exit_code: None,
+    }
+}
+
+/// Lets a frontend with a prompt go; the kernel goes on for whoever else uses it.
+pub(crate) fn leave(execution_count: u32) -> Reply {
+    let perilune = Some(ExecuteReplyExtension { exit_code: Some(0) });
+    let payload = vec![convert::ask_exit()];
+    Reply::Execute(ExecuteReply { execution_count, payload, perilune, ..ExecuteReply::default() })
 }
 
 /// What a running cell prints and asks, on its way to the client that sent it.

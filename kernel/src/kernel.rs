@@ -7,7 +7,7 @@ use perilune_bridge::{Inquirer, WorkspaceOptions};
 use perilune_protocol::{
     ClientEnds, Codec, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq,
 };
-use perilune_providers::{Config, ConfigSources, Registry};
+use perilune_providers::{Config, ConfigSources, ModelSpecifier, Registry};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -34,6 +34,8 @@ pub struct Kernel {
     /// Its connections to other kernels.
     links: Links,
     warnings: Vec<String>,
+    model: Option<ModelSpecifier>,
+    seed: Option<u64>,
 }
 
 /// How a kernel came to its end.
@@ -81,12 +83,18 @@ impl Kernel {
         let registry = Registry::with_kernels(&config, &|name, common, options| {
             Arc::new(RemoteKernel::new(name, common, options, &links))
         })?;
-        Ok(Kernel { session, registry: Arc::new(registry), links, warnings })
+        Ok(Kernel { session, registry: Arc::new(registry), links, warnings, model: None, seed: None })
     }
 
     /// What the configuration holds that was not obeyed, for the user to see.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Gives the notebook a default model, as a specifier, and a seed that makes it repeatable.
+    pub fn with_generation(self, model: Option<&str>, seed: Option<u64>) -> Result<Kernel, Error> {
+        let model = model.map(str::parse::<ModelSpecifier>).transpose().map_err(perilune_providers::Error::from)?;
+        Ok(Kernel { model, seed, ..self })
     }
 
     /// Serves an in-process client from a task of the current runtime. The kernel ends when the client's ends drop.
@@ -120,11 +128,11 @@ impl Kernel {
         stop: CancellationToken,
         running: Running,
     ) -> Result<Shutdown, Error> {
+        let workspace = execute::start_workspace(self.notebook_options()).await?;
         let codec = Arc::new(codec);
         let session = self.session;
         let iopub = Iopub::new(codec.clone(), session.clone());
         let (stdin, stdin_replies) = Stdin::new(ends.stdin, codec.clone(), session.clone());
-        let workspace = execute::start_workspace(notebook_options(self.registry.clone())).await?;
         let context = Arc::new(Context {
             codec,
             session,
@@ -173,17 +181,17 @@ impl Kernel {
         ends.closer.close().await;
         Ok(context.shutdown.get().copied().unwrap_or(Shutdown::Stopped))
     }
-}
 
-fn notebook_options(registry: Arc<Registry>) -> WorkspaceOptions {
-    WorkspaceOptions {
-        registry,
-        model: None,
-        seed: None,
-        arguments: Vec::new(),
-        script: None,
-        modules: Default::default(),
-        module_directory: None,
+    fn notebook_options(&self) -> WorkspaceOptions {
+        WorkspaceOptions {
+            registry: self.registry.clone(),
+            model: self.model.clone(),
+            seed: self.seed,
+            arguments: Vec::new(),
+            script: None,
+            modules: Default::default(),
+            module_directory: None,
+        }
     }
 }
 

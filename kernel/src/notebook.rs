@@ -54,10 +54,23 @@ impl Notebook {
                 if execute.store_history && !execute.silent {
                     self.execution_count += 1;
                 }
+                if self.asks_to_leave(&execute.code).await {
+                    return Some(execute::leave(self.execution_count));
+                }
                 let numbering = Numbering { count: self.execution_count, notebook: true };
                 Some(execute::execute(&self.context, asker, &self.workspace, execute, numbering, guard).await)
             }
             request => inquiry(asker, request),
+        }
+    }
+
+    /// Whether a cell is nothing but `exit` or `quit`, as one types them at a prompt, and the name is not the user's own.
+    async fn asks_to_leave(&self, code: &str) -> bool {
+        let word = code.trim();
+        let word = word.strip_suffix("()").unwrap_or(word);
+        ["exit", "quit"].contains(&word) && {
+            let known = self.context.editor.complete(word.to_owned(), word.len()).await;
+            known.is_ok_and(|known| known.matches.iter().all(|known| known.text != word))
         }
     }
 

@@ -67,6 +67,9 @@ pub struct ErrorReply {
     /// In an `execute_reply`: the number of the execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_count: Option<u32>,
+    /// In an `execute_reply`: what the code gave to `os.exit`, when that is the error; Perilune's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
 }
 
 impl Reply {

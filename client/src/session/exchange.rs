@@ -218,7 +218,7 @@ impl<'a> Exchange<'a> {
 }
 
 /// Ends when the kernel gives no sign of life any more.
-async fn silence(heartbeat: &mut Heartbeat) {
+pub(super) async fn silence(heartbeat: &mut Heartbeat) {
     loop {
         sleep(HEARTBEAT_INTERVAL).await;
         if !heartbeat.probe(HEARTBEAT_PATIENCE).await {
