@@ -81,7 +81,7 @@ def test_completion_after_wide_characters_replaces_the_right_part(repl: Terminal
 
 
 def test_a_question_mark_explains(repl: Terminal) -> None:
-    run(repl, "--- Doubles a number.\nfunction double(n) return 2 * n end", 1)
+    run(repl, "--- Doubles a number." + ALT_ENTER + "function double(n) return 2 * n end", 1)
     run(repl, "double?", 2)
     assert "Doubles a number." in repl.text.split("double?")[1]
 
