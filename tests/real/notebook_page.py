@@ -22,6 +22,8 @@ class NotebookPage:
         page.set_default_timeout(MILLISECONDS)
         page.goto(f"{address}/lab?reset")
         page.locator(f'.jp-LauncherCard[data-category="Notebook"][title="{launcher_title}"]').click()
+        # Until it is connected, JupyterLab forgets a cell that is run, whatever the kernel.
+        expect(page.get_by_text(f"{launcher_title} | Idle")).to_be_visible()
         self.wait_idle()
 
     @property
