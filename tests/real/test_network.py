@@ -27,6 +27,7 @@ from frontend import PATIENCE, Frontend
 from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 from jupyter_client.session import Session
+from terminal import CTRL_D, Terminal
 
 FAR, NEAR = "10.213.7.1", "10.213.7.2"
 PORTS = {"shell_port": 5701, "iopub_port": 5702, "stdin_port": 5703, "control_port": 5704, "hb_port": 5705}
@@ -230,6 +231,13 @@ def test_everything_that_goes_to_the_other_machine_is_encrypted(machines: Machin
         assert ANSWER in machines.run("--connect", far, "exec", code).stdout
         assert "moonlet" in machines.run("--connect", far, "model", "list").stdout
         assert "moonlet" in machines.run("--connect", far, "model", "ps").stdout
+        with Terminal(["ip", "netns", "exec", machines.near, machines.binary, "--connect", far, "repl"]) as repl:
+            repl.prompt("[1]> ")
+            repl.line(code)
+            repl.prompt("[2]> ")
+            assert ANSWER in repl.text.split(PROMPT)[-1]
+            repl.keys(CTRL_D)
+            assert repl.ended() == 0
         console = machines.attach(machines.folder / "far.json")
         assert ANSWER in console.execute(code).stream()
         notebook = machines.attach(notebook_file)
