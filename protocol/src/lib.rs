@@ -61,7 +61,7 @@ pub use transport::in_process::in_process;
 pub use transport::zmq;
 pub use transport::{
     Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, PublishSender,
-    Publisher, Subscription, Subscriptions, TransportError,
+    Publisher, SubscriberCounts, Subscription, Subscriptions, TransportError,
 };
 
 /// The version of the Jupyter messaging protocol that our headers state.

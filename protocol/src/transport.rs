@@ -109,6 +109,17 @@ pub struct Subscription {
     pub topic: Bytes,
 }
 
+/// Who listens to what is published, and who was not let go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscriberCounts {
+    /// Subscribers that are there now.
+    pub connected: usize,
+    /// Subscribers that did not read and were cut off, since the start.
+    pub cut_off: u64,
+    /// Peers that did not greet as they should, or without the right keys, or were too many, since the start.
+    pub turned_away: u64,
+}
+
 /// Asks the kernel for a sign of life.
 #[derive(Debug)]
 pub struct Heartbeat(Beating);
@@ -200,11 +211,21 @@ impl ChannelReceiver {
 
 impl PublishSender {
     /// Publishes a message whose first frame is its topic. Without subscribers it is done at once. It waits for a subscriber whose
-    /// queue is full: in process until it is read or dropped, over ZeroMQ only as long as that subscriber keeps reading.
+    /// queue is full: in process until it is read or dropped, over ZeroMQ only as long as that subscriber keeps reading; then it is
+    /// cut off.
     pub async fn publish(&self, frames: Frames) -> Result<(), Closed> {
         match &self.0 {
             Publishing::InProcess(publisher) => publisher.publish(frames).await,
             Publishing::Zmq(publisher) => publisher.publish(frames).await,
+        }
+    }
+
+    /// Who listens, and who was cut off.
+    pub fn counts(&self) -> SubscriberCounts {
+        match &self.0 {
+            // The one client of a channel is never cut off.
+            Publishing::InProcess(_) => SubscriberCounts { connected: 1, ..SubscriberCounts::default() },
+            Publishing::Zmq(publisher) => publisher.counts(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! ZeroMQ, the transport that Jupyter's clients speak. This module and those below it are the only ones that know which library does it.
 //!
 //! What is bounded, and how: a peer may send [`MAX_MESSAGE_BYTES`] at once, and is cut off when it announces more or does not greet as
-//! it should within [`HANDSHAKE_TIMEOUT`]. A subscriber may lie [`SUBSCRIBER_KIBIBYTES`] behind; then publishing waits for it as long as
-//! it keeps reading, and goes on without it when it does not. A client that does not read its replies loses what is beyond
-//! [`PEER_MESSAGES`]. Closing waits for what is on its way, but no longer than [`LINGER`].
+//! it should within [`HANDSHAKE_TIMEOUT`]. A subscriber may lie [`SUBSCRIBER_KIBIBYTES`] behind; one that does not read is cut off then,
+//! and delays nobody. A client that does not read its replies loses what is beyond [`PEER_MESSAGES`]. A connection whose other machine
+//! is gone ends by [`keepalive`]. Closing waits for what is on its way, but no longer than [`LINGER`].
 
 mod curve;
 mod endpoint;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use omq_tokio::options::WorkloadProfile;
+use omq_tokio::options::{KeepAlive, WorkloadProfile};
 use omq_tokio::proto::connection::{ConnectionConfig, Role};
 use omq_tokio::{Message, MonitorEvent, MonitorStream, Options, Socket, SocketType};
 use tokio::net::TcpListener;
@@ -47,8 +47,8 @@ pub const SUBSCRIBER_KIBIBYTES: u32 = 64 << 10;
 /// Messages that wait for, or from, one peer of the other channels.
 pub const PEER_MESSAGES: u32 = 1 << 13;
 
-/// Publications that wait for our client to take them; then it is the kernel's queue that fills.
-const PUBLISHED_MESSAGES: u32 = 1 << 13;
+/// Publications that wait for our client to take them; then it is the kernel's queue that fills. Merged text has 64 KiB each.
+const PUBLISHED_MESSAGES: u32 = 1 << 10;
 
 /// How long a peer may take to greet and to prove its keys.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,8 +61,11 @@ pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Binds the kernel's sockets on the current tokio runtime. The file returned names the ports that were chosen for those given as 0.
 pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile), TransportError> {
-    let options =
-        Options::new().linger(LINGER).handshake_timeout(HANDSHAKE_TIMEOUT).max_pending_handshakes(PENDING_HANDSHAKES);
+    let options = Options::new()
+        .linger(LINGER)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .max_pending_handshakes(PENDING_HANDSHAKES)
+        .tcp_keepalive(keepalive());
     let options = server_mechanism(options, file)?;
     // Not the library's latency profile: with it a ROUTER loses replies of a burst beyond a few dozen (0.33).
     let requests = options.clone().max_message_size(MAX_MESSAGE_BYTES).send_hwm(PEER_MESSAGES).recv_hwm(PEER_MESSAGES);
@@ -77,7 +80,7 @@ pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile),
     let stdin = listen(Part::Stdin, SocketType::Router, &requests, &mut bound).await?;
     let listener = listen_to_subscribers(&mut bound).await?;
     let heart = listen(Part::Heartbeat, SocketType::Router, &beats, &mut bound).await?;
-    let (publisher, subscriptions, iopub) = publisher::start(listener, subscribers);
+    let (publisher, subscriptions, iopub) = publisher::start(listener, subscribers, keepalive());
     let sockets = [&shell, &control, &stdin, &heart].map(Clone::clone).into();
     let kernel = KernelEnds {
         shell: channel(shell),
@@ -135,6 +138,11 @@ pub async fn connect_to(
         heartbeat: super::Heartbeat(Beating::Zmq(Heartbeat::new(heart))),
         closer: super::Closer(Closing::Zmq(Closer { sockets, kernel: None })),
     })
+}
+
+/// Notices within about a minute that a peer's machine is gone, where nothing is on its way to it.
+fn keepalive() -> KeepAlive {
+    KeepAlive::Enabled { idle: Duration::from_secs(30), intvl: Duration::from_secs(10), cnt: 3 }
 }
 
 async fn listen(

@@ -25,7 +25,7 @@ fn ready(kind: &str) -> Vec<u8> {
     frame
 }
 
-fn after_ready(kind: &str, then: &[u8]) -> Vec<u8> {
+pub fn after_ready(kind: &str, then: &[u8]) -> Vec<u8> {
     [&greeting()[..], &ready(kind), then].concat()
 }
 

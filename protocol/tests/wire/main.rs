@@ -10,5 +10,6 @@ mod ends;
 mod golden;
 mod hostile;
 mod peers;
+mod subscribers;
 mod zeromq_crate;
 mod zmq;

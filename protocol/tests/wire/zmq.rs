@@ -108,29 +108,6 @@ async fn each_new_subscriber_is_announced_and_hears_its_welcome() {
     }
 }
 
-#[tokio::test]
-async fn a_subscriber_that_does_not_read_costs_the_others_a_moment_and_no_message() {
-    let (mut kernel, file) = zmq::bind(&local(false)).await.unwrap();
-    let stalled = zmq::connect(&file, PATIENCE).await.unwrap();
-    let mut reading = zmq::connect(&file, PATIENCE).await.unwrap();
-    for _ in 0..2 {
-        soon(kernel.iopub.subscriptions.recv()).await.unwrap();
-    }
-    // More than a queue and the system's buffers hold: 400 MiB.
-    let publishing = kernel.iopub.sender.clone();
-    let publish = tokio::spawn(async move {
-        let large = Bytes::from(vec![0; 1 << 20]);
-        for number in 0..400_u32 {
-            publishing.publish(vec![Bytes::new(), number.to_be_bytes().to_vec().into(), large.clone()]).await.unwrap();
-        }
-    });
-    for number in 0..400_u32 {
-        assert_eq!(soon(reading.iopub.recv()).await.unwrap()[1][..], number.to_be_bytes());
-    }
-    publish.await.unwrap();
-    drop(stalled);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_round_trip_takes_less_than_half_a_millisecond() {
     let (mut kernel, file) = zmq::bind(&local(false)).await.unwrap();

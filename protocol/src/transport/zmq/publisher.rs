@@ -1,34 +1,40 @@
 //! The iopub socket: an XPUB made of the library's codec and a task per subscriber, because the library's own drops messages of a burst
 //! (the more so with CURVE: beyond 64) and says nothing of it.
 //!
-//! Whoever has room gets a message at once. For whoever has none the publisher waits, as long as that subscriber keeps reading; one that
-//! does not is muted until it has caught up with half of its queue, and from then on nobody waits for it.
+//! Whoever has room gets a message at once. Nobody waits for a subscriber that does not read: once its queue is full it is cut off and
+//! counted, and may come back. The publisher does wait for one that reads but is slow, within limits that [`subscriber`] owns. A message
+//! is one allocation however many queues it lies in, and every queue ends with the newest message: so all of them together hold
+//! no more than the longest of them may.
 
+mod connection;
+mod greeting;
 mod subscriber;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use omq_tokio::Message;
+use omq_tokio::options::KeepAlive;
 use omq_tokio::proto::connection::ConnectionConfig;
-use tokio::net::TcpListener;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{LINGER, SUBSCRIBER_KIBIBYTES};
+use self::subscriber::{Outgoing, Subscriber};
+use super::LINGER;
 use crate::Frames;
-use crate::transport::{Closed, Subscription};
+use crate::transport::{Closed, SubscriberCounts, Subscription};
 
-/// How long publishing waits for a subscriber that takes nothing.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How much of that patience a message taken gives back: a subscriber that takes a thousand a second is never muted.
-const PATIENCE_PER_MESSAGE: Duration = Duration::from_millis(1);
-
-/// Connections beyond this are turned away.
+/// Subscribers beyond this are turned away.
 const MAX_SUBSCRIBERS: usize = 512;
+
+/// Peers that may be about to greet at once; one more, and the one that has taken longest is turned away.
+const MAX_GREETING: usize = 256;
 
 /// Subscriptions that wait for the kernel to welcome them; one beyond gets no welcome.
 const MAX_NOTICES: usize = 1024;
@@ -44,20 +50,10 @@ pub(in crate::transport) struct Publisher(Arc<Shared>);
 struct Shared {
     /// Locked while a message is published, which may wait: messages of several publishers shall not overtake each other.
     subscribers: Mutex<Vec<Subscriber>>,
+    connected: AtomicUsize,
+    cut_off: AtomicU64,
+    turned_away: AtomicU64,
     closing: CancellationToken,
-}
-
-/// What is on its way to a subscriber, with the room that it takes in the queue.
-type Queued = (Message, OwnedSemaphorePermit);
-
-/// The publisher's side of one subscriber.
-#[derive(Debug)]
-struct Subscriber {
-    /// Bounded by `room`, of which every message takes at least a permit.
-    queue: mpsc::UnboundedSender<Queued>,
-    room: Arc<Semaphore>,
-    patience: Duration,
-    muted: bool,
 }
 
 /// The subscriptions as they come in.
@@ -72,113 +68,122 @@ pub(super) struct PublisherCloser {
 }
 
 /// Starts to accept subscribers.
-pub(super) fn start(listener: TcpListener, config: ConnectionConfig) -> (Publisher, Subscriptions, PublisherCloser) {
-    let shared = Arc::new(Shared { subscribers: Mutex::default(), closing: CancellationToken::new() });
+pub(super) fn start(
+    listener: TcpListener,
+    config: ConnectionConfig,
+    keepalive: KeepAlive,
+) -> (Publisher, Subscriptions, PublisherCloser) {
+    let shared = Arc::new(Shared {
+        subscribers: Mutex::default(),
+        connected: AtomicUsize::new(0),
+        cut_off: AtomicU64::new(0),
+        turned_away: AtomicU64::new(0),
+        closing: CancellationToken::new(),
+    });
     let (notices, subscriptions) = mpsc::channel(MAX_NOTICES);
-    let accepting = tokio::spawn(accept(listener, config, shared.clone(), notices));
+    let door = Door { config, keepalive, greeting: JoinSet::new(), order: VecDeque::new() };
+    let accepting = tokio::spawn(accept(listener, door, shared.clone(), notices));
     let closer = PublisherCloser { closing: shared.closing.clone().drop_guard(), accepting };
     (Publisher(shared), Subscriptions(subscriptions), closer)
 }
 
-async fn accept(
-    listener: TcpListener,
-    config: ConnectionConfig,
-    shared: Arc<Shared>,
-    notices: mpsc::Sender<Subscription>,
-) {
+async fn accept(listener: TcpListener, mut door: Door, shared: Arc<Shared>, notices: mpsc::Sender<Subscription>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = shared.closing.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < MAX_SUBSCRIBERS => {
-                    connections.spawn(subscriber::serve(stream, config.clone(), shared.clone(), notices.clone()));
+            Some(greeted) = door.greeting.join_next() => match greeted {
+                Ok(Some(greeted)) if connections.len() < MAX_SUBSCRIBERS => {
+                    connections.spawn(connection::serve(greeted, shared.clone(), notices.clone()));
                 }
-                Ok(_) => tracing::warn!(MAX_SUBSCRIBERS, "a subscriber was turned away"),
+                Ok(Some(_)) => shared.turn_away("there are too many subscribers"),
+                Ok(None) => shared.turn_away("it did not greet as it should, or without the right keys"),
+                Err(_) => shared.turn_away("it took its time to greet while others waited"),
+            },
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => door.open(stream),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a subscriber");
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
+        shared.connected.store(connections.len(), Ordering::Relaxed);
     }
-    drop((listener, notices));
+    drop((listener, notices, door));
     // Without a sender a queue ends once what is in it is written.
     shared.subscribers.lock().await.clear();
     let _ = timeout(LINGER, async { while connections.join_next().await.is_some() {} }).await;
 }
 
+/// Peers on their way in.
+struct Door {
+    config: ConnectionConfig,
+    keepalive: KeepAlive,
+    greeting: JoinSet<Option<greeting::Greeted>>,
+    /// In order of arrival.
+    order: VecDeque<AbortHandle>,
+}
+
+impl Door {
+    fn open(&mut self, stream: TcpStream) {
+        self.order.retain(|greeting| !greeting.is_finished());
+        if self.order.len() >= MAX_GREETING
+            && let Some(oldest) = self.order.pop_front()
+        {
+            oldest.abort();
+        }
+        // Without these small messages might wait for each other and a lost peer might stay longer; neither is wrong.
+        let _ = stream.set_nodelay(true);
+        let _ = self.keepalive.apply(&stream);
+        self.order.push_back(self.greeting.spawn(greeting::greet(stream, self.config.clone())));
+    }
+}
+
+impl Shared {
+    fn turn_away(&self, reason: &str) {
+        let count = self.turned_away.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::info!(count, reason, "a peer was turned away from iopub");
+    }
+}
+
 impl Publisher {
     pub(in crate::transport) async fn publish(&self, frames: Frames) -> Result<(), Closed> {
-        let message = Message::multipart(frames);
-        let room = room_for(&message);
+        let outgoing = Outgoing::new(Message::multipart(frames));
         let mut subscribers = self.0.subscribers.lock().await;
         if self.0.closing.is_cancelled() {
             return Err(Closed);
         }
-        subscribers.retain(|subscriber| !subscriber.queue.is_closed());
+        subscribers.retain(|subscriber| !subscriber.is_gone());
         let mut full = Vec::new();
+        let alone = subscribers.len() == 1;
         for subscriber in subscribers.iter_mut() {
-            if !subscriber.offer(&message, room) {
+            if !subscriber.offer(&outgoing) {
                 full.push(subscriber);
             }
         }
-        for subscriber in full {
-            tokio::select! {
-                () = subscriber.wait_and_offer(&message, room) => {}
+        if !full.is_empty() {
+            let waiting = full.into_iter().map(|subscriber| subscriber.wait_and_offer(&outgoing, alone));
+            let taken = tokio::select! {
+                taken = join_all(waiting) => taken,
                 () = self.0.closing.cancelled() => return Err(Closed),
+            };
+            for _ in taken.into_iter().filter(|taken| !taken) {
+                let count = self.0.cut_off.fetch_add(1, Ordering::Relaxed) + 1;
+                tracing::warn!(count, "a subscriber that does not read was cut off");
             }
+            subscribers.retain(|subscriber| !subscriber.is_gone());
         }
         Ok(())
     }
-}
 
-/// In KiB, rounded up so that small messages are counted too; what is larger than the whole queue may have all of it.
-fn room_for(message: &Message) -> u32 {
-    u32::try_from(1 + message.byte_len() / 1024).unwrap_or(u32::MAX).min(SUBSCRIBER_KIBIBYTES)
-}
-
-impl Subscriber {
-    fn new(queue: mpsc::UnboundedSender<Queued>) -> Subscriber {
-        let room = Arc::new(Semaphore::new(SUBSCRIBER_KIBIBYTES as usize));
-        Subscriber { queue, room, patience: PATIENCE, muted: false }
-    }
-
-    /// False if there is no room, but should be soon.
-    fn offer(&mut self, message: &Message, room: u32) -> bool {
-        if self.muted && self.room.available_permits() < SUBSCRIBER_KIBIBYTES as usize / 2 {
-            return true;
+    pub(in crate::transport) fn counts(&self) -> SubscriberCounts {
+        SubscriberCounts {
+            connected: self.0.connected.load(Ordering::Relaxed),
+            cut_off: self.0.cut_off.load(Ordering::Relaxed),
+            turned_away: self.0.turned_away.load(Ordering::Relaxed),
         }
-        self.muted = false;
-        match self.room.clone().try_acquire_many_owned(room) {
-            Ok(permit) => {
-                self.send(message, permit);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    async fn wait_and_offer(&mut self, message: &Message, room: u32) {
-        let began = Instant::now();
-        match timeout(self.patience, self.room.clone().acquire_many_owned(room)).await {
-            Ok(Ok(permit)) => {
-                let left = self.patience.saturating_sub(began.elapsed());
-                self.patience = (left + PATIENCE_PER_MESSAGE).min(PATIENCE);
-                self.send(message, permit);
-            }
-            _ => {
-                tracing::warn!("a subscriber does not read; it loses messages until it has caught up");
-                self.patience = PATIENCE;
-                self.muted = true;
-            }
-        }
-    }
-
-    fn send(&self, message: &Message, permit: OwnedSemaphorePermit) {
-        // A subscriber that is gone is no error; the next publication forgets it.
-        let _ = self.queue.send((message.clone(), permit));
     }
 }
 

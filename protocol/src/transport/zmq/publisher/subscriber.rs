@@ -1,132 +1,187 @@
-//! One subscriber's connection: greets, takes subscriptions, and writes what matches them.
+//! The publisher's side of one subscriber: its queue, how far it may lie behind, and how long the publisher waits for it.
 
-use std::io::IoSlice;
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use omq_tokio::Message;
-use omq_tokio::proto::command::Command;
-use omq_tokio::proto::connection::{Connection, ConnectionConfig, Event};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
-use super::super::HANDSHAKE_TIMEOUT;
-use super::{Queued, Shared, Subscriber};
-use crate::transport::Subscription;
+use super::super::SUBSCRIBER_KIBIBYTES;
 
-/// Bytes that are framed ahead of what the system takes.
-const AHEAD_BYTES: usize = 64 << 10;
+/// A subscriber whose connection has taken no byte for this long, although some waited, does not read.
+const STALLED: Duration = Duration::from_millis(100);
 
-/// Chunks handed to the system at once.
-const CHUNKS: usize = 64;
+/// The same for the only subscriber, for which nobody but the cell that prints would wait.
+const STALLED_ALONE: Duration = Duration::from_secs(1);
 
-/// Topics that one subscriber may subscribe to.
-const MAX_TOPICS: usize = 1024;
+/// How long others wait for a slow one in a row.
+const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Serves a subscriber until it goes, breaks the protocol, or the queue ends. None of these is an error of ours.
-pub(super) async fn serve(
-    mut stream: TcpStream,
-    config: ConnectionConfig,
-    shared: Arc<Shared>,
-    notices: mpsc::Sender<Subscription>,
-) {
-    // Without it small messages might wait for each other, which is slower but not wrong.
-    let _ = stream.set_nodelay(true);
-    let (queue, mut queued) = mpsc::unbounded_channel::<Queued>();
-    // Held back until the first subscription: what is published before is not for this one.
-    let mut queue = Some(queue);
-    let mut topics = Vec::new();
-    let mut connection = Connection::new(config);
-    let mut ended = false;
-    let mut input = BytesMut::new();
-    let (mut reader, mut writer) = stream.split();
-    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
-    while !ended || connection.has_pending_transmit() {
-        let output = connection.clone_transmit_chunks();
-        let slices: Vec<IoSlice<'_>> = output.iter().take(CHUNKS).map(|chunk| IoSlice::new(chunk)).collect();
-        tokio::select! {
-            written = writer.write_vectored(&slices), if !slices.is_empty() => match written {
-                Ok(written) if written > 0 => connection.advance_transmit(written),
-                _ => return,
-            },
-            read = reader.read_buf(&mut input), if !ended && !connection.input_blocked_on_output() => {
-                if !matches!(read, Ok(1..)) || connection.handle_input(input.split().freeze()).is_err() {
-                    return;
+/// Who takes this much a second, in bytes, is waited for without an end: the patience comes back as fast as it is used up.
+const WORTH_WAITING_FOR: u64 = 16 << 20;
+
+/// A message on its way to the subscribers, which share it.
+#[derive(Clone)]
+pub(super) struct Outgoing {
+    message: Arc<Message>,
+    /// What it takes of a queue, in KiB.
+    room: u32,
+}
+
+impl Outgoing {
+    pub(super) fn new(message: Message) -> Outgoing {
+        // Rounded up so that small messages are counted too; what is larger than a whole queue may have all of it.
+        let room = u32::try_from(1 + message.byte_len() / 1024).unwrap_or(u32::MAX).min(SUBSCRIBER_KIBIBYTES);
+        Outgoing { message: Arc::new(message), room }
+    }
+}
+
+/// What is on its way to one subscriber, with the room that it takes until the system has all of it.
+pub(super) struct Queued {
+    pub(super) message: Arc<Message>,
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// The publisher's side of one subscriber.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    /// Bounded by `room`, of which every message takes at least a permit.
+    queue: mpsc::UnboundedSender<Queued>,
+    room: Arc<Semaphore>,
+    progress: Arc<Progress>,
+    cut: CancellationToken,
+    patience: Duration,
+    /// The bytes it had taken when the patience was last reckoned.
+    reckoned: u64,
+}
+
+/// The connection's side of one subscriber.
+pub(super) struct Receiver {
+    pub(super) queue: mpsc::UnboundedReceiver<Queued>,
+    pub(super) progress: Arc<Progress>,
+    /// Cancelled when the subscriber is cut off.
+    pub(super) cut: CancellationToken,
+}
+
+pub(super) fn subscriber() -> (Subscriber, Receiver) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (progress, cut) = (Arc::new(Progress::new()), CancellationToken::new());
+    let subscriber = Subscriber {
+        queue: sender,
+        room: Arc::new(Semaphore::new(SUBSCRIBER_KIBIBYTES as usize)),
+        progress: progress.clone(),
+        cut: cut.clone(),
+        patience: PATIENCE,
+        reckoned: 0,
+    };
+    (subscriber, Receiver { queue: receiver, progress, cut })
+}
+
+impl Subscriber {
+    pub(super) fn is_gone(&self) -> bool {
+        self.cut.is_cancelled() || self.queue.is_closed()
+    }
+
+    /// False if there is no room.
+    pub(super) fn offer(&self, outgoing: &Outgoing) -> bool {
+        let room = self.room.clone().try_acquire_many_owned(outgoing.room);
+        room.map(|room| self.send(outgoing, room)).is_ok()
+    }
+
+    /// Waits for room while that is worth it. False if the subscriber was cut off instead.
+    ///
+    /// One that does not read is waited for until [`STALLED`] has passed since it last took something, which is long past unless its
+    /// queue filled within that time. One that reads is waited for as long as it is `alone`, else as its patience allows.
+    pub(super) async fn wait_and_offer(&mut self, outgoing: &Outgoing, alone: bool) -> bool {
+        let taken = self.progress.taken();
+        let earned = Duration::from_secs_f64((taken - self.reckoned) as f64 / WORTH_WAITING_FOR as f64);
+        let patience = (self.patience + earned).min(PATIENCE);
+        let began = Instant::now();
+        let mut acquiring = pin!(self.room.clone().acquire_many_owned(outgoing.room));
+        let limit = if alone { STALLED_ALONE } else { STALLED };
+        loop {
+            let stalled = self.progress.last() + limit;
+            let deadline = if alone { stalled } else { stalled.min(began + patience) };
+            match timeout_at(deadline, &mut acquiring).await {
+                Ok(Ok(room)) => {
+                    self.reckoned = taken;
+                    self.patience = patience.saturating_sub(began.elapsed());
+                    self.send(outgoing, room);
+                    return true;
                 }
-                for change in changes(&mut connection) {
-                    match change {
-                        Change::Subscribe(topic) if topics.len() < MAX_TOPICS => {
-                            topics.push(topic.clone());
-                            if let Some(queue) = queue.take() {
-                                shared.subscribers.lock().await.push(Subscriber::new(queue));
-                            }
-                            // A full channel costs a welcome, no more.
-                            let _ = notices.try_send(Subscription { topic });
-                        }
-                        Change::Subscribe(_) => return,
-                        Change::Cancel(topic) => {
-                            if let Some(position) = topics.iter().position(|other| *other == topic) {
-                                topics.swap_remove(position);
-                            }
-                        }
-                    }
+                // It took something in the meantime, and so has more time.
+                Err(_) if deadline == stalled && self.progress.last() + limit > stalled => {}
+                _ => {
+                    self.cut.cancel();
+                    return false;
                 }
             }
-            message = queued.recv(), if !ended && connection.pending_transmit_size() < AHEAD_BYTES => {
-                let mut next = message;
-                ended = next.is_none();
-                while let Some((message, _room)) = next {
-                    if wanted(&topics, &message) && connection.send_message(&message).is_err() {
-                        return;
-                    }
-                    if connection.pending_transmit_size() >= AHEAD_BYTES {
-                        break;
-                    }
-                    next = queued.try_recv().ok();
-                }
-            }
-            () = sleep_until(deadline), if !connection.is_ready() => return,
-            () = shared.closing.cancelled(), if queue.is_some() => return,
         }
     }
-    // The last bytes are the system's now; a peer that is gone already cannot be told.
-    let _ = writer.shutdown().await;
+
+    fn send(&self, outgoing: &Outgoing, room: OwnedSemaphorePermit) {
+        if self.room.available_permits() + outgoing.room as usize == SUBSCRIBER_KIBIBYTES as usize {
+            // Nothing waited before, so it could take nothing.
+            self.progress.advance(0);
+        }
+        // A subscriber that is gone is no error; the next publication forgets it.
+        let _ = self.queue.send(Queued { message: outgoing.message.clone(), room });
+    }
 }
 
-enum Change {
-    Subscribe(Bytes),
-    Cancel(Bytes),
+/// How far a connection has come.
+#[derive(Debug)]
+pub(super) struct Progress {
+    began: Instant,
+    taken: AtomicU64,
+    /// In ms since it began.
+    last: AtomicU64,
 }
 
-/// Subscriptions come as commands, or from peers of ZMTP 3.0 as messages that begin with a 1 or a 0.
-fn changes(connection: &mut Connection) -> Vec<Change> {
-    let mut changes = Vec::new();
-    while let Some(event) = connection.poll_event() {
-        match event {
-            Event::Command(Command::Subscribe(topic)) => changes.push(Change::Subscribe(topic)),
-            Event::Command(Command::Cancel(topic)) => changes.push(Change::Cancel(topic)),
-            Event::Message(message) => changes.extend(change(&message)),
-            _ => {}
+impl Progress {
+    fn new() -> Progress {
+        Progress { began: Instant::now(), taken: AtomicU64::new(0), last: AtomicU64::new(0) }
+    }
+
+    /// The system took this many bytes, or with none could have taken some only from now on.
+    pub(super) fn advance(&self, bytes: usize) {
+        self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+}
+
+/// The room of messages that are framed but not yet the system's.
+#[derive(Default)]
+pub(super) struct Held {
+    written: u64,
+    ends: VecDeque<(u64, OwnedSemaphorePermit)>,
+}
+
+impl Held {
+    /// A message was framed, after which `pending` bytes wait for the system.
+    pub(super) fn framed(&mut self, pending: usize, room: OwnedSemaphorePermit) {
+        self.ends.push_back((self.written + pending as u64, room));
+    }
+
+    /// The system took this many bytes, and what ends with them has left.
+    pub(super) fn written(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+        while self.ends.front().is_some_and(|(end, _)| *end <= self.written) {
+            self.ends.pop_front();
         }
     }
-    while let Some(message) = connection.poll_message() {
-        changes.extend(change(&message));
-    }
-    changes
-}
-
-fn change(message: &Message) -> Option<Change> {
-    let notice = message.part_bytes(0)?;
-    match notice.first()? {
-        1 => Some(Change::Subscribe(notice.slice(1..))),
-        0 => Some(Change::Cancel(notice.slice(1..))),
-        _ => None,
-    }
-}
-
-fn wanted(topics: &[Bytes], message: &Message) -> bool {
-    let topic = message.part_slice(0).unwrap_or_default();
-    topics.iter().any(|wanted| topic.starts_with(wanted))
 }
