@@ -1,5 +1,6 @@
 //! The command line: what can be asked of `perilune`. Nothing that is not built is listed here.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -28,6 +29,9 @@ pub struct Global {
     /// Use the kernel that this connection file describes, instead of one in this process
     #[arg(long, global = true, value_name = "FILE")]
     pub connect: Option<PathBuf>,
+    /// Reach that kernel through ssh, as `[user@]host[:port]`; its FILE is one here, or else one over there
+    #[arg(long, global = true, value_name = "HOST", requires = "connect")]
+    pub ssh: Option<String>,
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub output: Format,
@@ -206,19 +210,10 @@ pub enum Model {
 pub enum Kernel {
     /// Start a kernel that others can use, by default on this machine only
     ///
-    /// Where a connection file lets other machines reach it, that file must hold a key and CURVE keys; only a Jupyter
+    /// With `--ip` other machines can reach it, encrypted and with a second connection file that is made for them. Where a
+    /// connection file that exists lets other machines reach the kernel, that file must hold a key and CURVE keys; only a Jupyter
     /// launcher is obeyed without them.
-    Start {
-        /// Where to write the connection file, or one with ports and key to use
-        #[arg(long, value_name = "FILE")]
-        connection_file: Option<PathBuf>,
-        /// Start it in the background and return once it answers
-        #[arg(long)]
-        detach: bool,
-        /// How `--detach` starts the kernel that stays.
-        #[arg(long, hide = true, conflicts_with = "detach")]
-        detached: bool,
-    },
+    Start(Start),
     /// Say whether a kernel answers
     Status {
         /// Its connection file; without it, the resident kernel's
@@ -237,6 +232,40 @@ pub enum Kernel {
     Uninstall(Uninstall),
     /// List where Jupyter finds this kernel, and what it starts
     List,
+}
+
+/// Start a kernel that others can use.
+#[derive(Debug, Default, Args)]
+pub struct Start {
+    /// Where to write the connection file, or one with ports and key to use
+    #[arg(long, value_name = "FILE")]
+    pub connection_file: Option<PathBuf>,
+    /// Start it in the background and return once it answers
+    #[arg(long)]
+    pub detach: bool,
+    /// How `--detach` starts the kernel that stays.
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub detached: bool,
+    /// How other machines reach it.
+    #[command(flatten)]
+    pub exposure: Exposure,
+}
+
+/// How other machines reach a kernel.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Exposure {
+    /// Listen on this address of the machine, or on all with 0.0.0.0 or ::, instead of on 127.0.0.1
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<IpAddr>,
+    /// The name or address by which other machines reach it, where that is another one
+    #[arg(long, value_name = "HOST", requires = "ip")]
+    pub advertise: Option<String>,
+    /// Where to write the other machines' connection file; by default beside the kernel's own
+    #[arg(long, value_name = "FILE", requires = "ip")]
+    pub client_file: Option<PathBuf>,
+    /// Put the kernel's own secret into that file too: Jupyter's clients (jupyter_client 8.10) cannot do without
+    #[arg(long, requires = "ip")]
+    pub for_jupyter: bool,
 }
 
 /// Make Jupyter list this kernel.

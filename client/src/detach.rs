@@ -4,7 +4,7 @@ use std::env;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::arguments::Format;
+use crate::arguments::{Exposure, Format, Start};
+use crate::exposure::client_file;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::model::resident_file;
@@ -27,8 +28,8 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const LOG_LIMIT: u64 = 1 << 20;
 
 /// Starts a kernel that outlives this process.
-pub async fn start(file: Option<PathBuf>, format: Format, interrupts: &Interrupts) -> Result<(), Failure> {
-    let path = match &file {
+pub async fn start(start: Start, format: Format, interrupts: &Interrupts) -> Result<(), Failure> {
+    let path = match &start.connection_file {
         Some(file) => std::path::absolute(file)
             .with_context(|| format!("cannot find `{}`", file.display()))
             .map_err(Failure::Usage)?,
@@ -36,7 +37,7 @@ pub async fn start(file: Option<PathBuf>, format: Format, interrupts: &Interrupt
     };
     create_folder(&path).map_err(Failure::Usage)?;
     let mut log = Log::open(path.with_extension("log")).map_err(Failure::Usage)?;
-    let mut child = spawn(file.as_deref(), &log).map_err(Failure::Refused)?;
+    let mut child = spawn(&start, &log).map_err(Failure::Refused)?;
     let mut interrupted = interrupts.clone();
     let listens = tokio::select! {
         listens = listens(&mut child) => listens,
@@ -52,7 +53,9 @@ pub async fn start(file: Option<PathBuf>, format: Format, interrupts: &Interrupt
     match Session::connect(&path, interrupts).await {
         Ok((session, info)) => {
             session.close().await;
-            resident::announce(&path, &info, format)
+            let client_file =
+                start.exposure.ip.filter(|ip| !ip.is_loopback()).map(|_| client_file(&start.exposure, &path));
+            resident::announce(&path, client_file.as_deref(), &info, format)
         }
         Err(failure) => {
             stop(&mut child).await;
@@ -61,12 +64,25 @@ pub async fn start(file: Option<PathBuf>, format: Format, interrupts: &Interrupt
     }
 }
 
-fn spawn(file: Option<&Path>, log: &Log) -> Result<Child, Error> {
+fn spawn(start: &Start, log: &Log) -> Result<Child, Error> {
     let executable = env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(&executable);
     command.args(["kernel", "start", "--detached"]);
-    if let Some(file) = file {
+    if let Some(file) = &start.connection_file {
         command.arg("--connection-file").arg(file);
+    }
+    let Exposure { ip, advertise, client_file, for_jupyter } = &start.exposure;
+    if let Some(ip) = ip {
+        command.arg("--ip").arg(ip.to_string());
+    }
+    if let Some(host) = advertise {
+        command.arg("--advertise").arg(host);
+    }
+    if let Some(file) = client_file {
+        command.arg("--client-file").arg(file);
+    }
+    if *for_jupyter {
+        command.arg("--for-jupyter");
     }
     let errors = log.file.try_clone().context("cannot share the log")?;
     // A launcher above us is not the launcher of a kernel that is to stay.

@@ -1,14 +1,15 @@
 //! The `perilune` command: reads the command line, opens a kernel or connects to one, and shows what it answers.
 //!
 //! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
-//! [`repl`] and [`chat`] with [`editor`] and [`pager`]; [`model`]; [`serve`], [`detach`], [`resident`] and [`kernelspec`], the commands
-//! about kernels; [`output`] with [`screen`], [`input`], [`interrupts`], [`table`] and [`failure`] at the terminal; [`reference`] for
-//! shells and `man`, [`manual`] for Lua. It knows messages, not Lua, models or sockets.
+//! [`repl`] and [`chat`] with [`editor`] and [`pager`]; [`model`]; [`serve`], [`exposure`], [`detach`], [`resident`] and [`kernelspec`],
+//! the commands about kernels; [`tunnel`] for `--ssh`; [`output`] with [`screen`], [`input`], [`interrupts`], [`table`] and [`failure`] at
+//! the terminal; [`reference`] for shells and `man`, [`manual`] for Lua. It knows messages, not Lua, models or sockets.
 
 mod arguments;
 mod chat;
 mod detach;
 mod editor;
+mod exposure;
 mod failure;
 mod input;
 mod interrupts;
@@ -27,6 +28,7 @@ mod serve;
 mod session;
 mod source;
 mod table;
+mod tunnel;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::run::Program;
 use crate::session::Session;
+use crate::tunnel::Tunnel;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::Refused(error).report(),
     };
-    let ended = runtime.block_on(command(arguments));
+    let ended = runtime.block_on(tunnelled(arguments));
     // A line of input that nobody needs any more may still be waited for.
     runtime.shutdown_background();
     ended.unwrap_or_else(Failure::report)
@@ -59,7 +62,7 @@ fn main() -> ExitCode {
 /// What a kernel that stays has to say beside its replies is warnings; a command that ends says all it has to in its output.
 fn log(verbose: u8, command: &Command) {
     let level = match verbose {
-        0 if matches!(command, Command::Kernel(Kernel::Start { .. })) => LevelFilter::WARN,
+        0 if matches!(command, Command::Kernel(Kernel::Start(_))) => LevelFilter::WARN,
         0 => LevelFilter::ERROR,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
@@ -68,6 +71,17 @@ fn log(verbose: u8, command: &Command) {
         EnvFilter::builder().with_env_var("PERILUNE_LOG").with_default_directive(level.into()).from_env_lossy();
     let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     layer.with_ansi(io::stderr().is_terminal()).init();
+}
+
+/// Runs the command, with `--ssh` at the near end of a tunnel.
+async fn tunnelled(mut arguments: Arguments) -> Result<ExitCode, Failure> {
+    let (Some(server), Some(file)) = (&arguments.global.ssh, &arguments.global.connect) else {
+        return command(arguments).await;
+    };
+    let tunnel = Tunnel::open(server, file, &listen()?).await?;
+    arguments.global.connect = Some(tunnel.connection_file().to_owned());
+    let ended = command(arguments).await;
+    tunnel.close(ended).await
 }
 
 async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, Failure> {
@@ -105,13 +119,8 @@ async fn kernel(command: Kernel, global: Global) -> Result<(), Failure> {
         return Err(Failure::Usage(anyhow!(what)));
     }
     match command {
-        Kernel::Start { connection_file, detach, detached } => {
-            if detach {
-                detach::start(connection_file, global.output, &listen()?).await
-            } else {
-                serve::start(connection_file, detached, global.output).await
-            }
-        }
+        Kernel::Start(start) if start.detach => detach::start(start, global.output, &listen()?).await,
+        Kernel::Start(start) => serve::start(start, global.output).await,
         Kernel::Status { connection_file } => {
             resident::status(connection_file.or(global.connect), global.output, &listen()?).await
         }

@@ -10,18 +10,22 @@ use perilune_protocol::{
     WhichBackend,
 };
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::arguments::Format;
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::interrupts::Interrupts;
 use crate::model::resident_file;
 use crate::output::{print, print_json};
+use crate::serve::advice;
 use crate::session::{Session, Via, address, connection_file};
 
 /// How long a kernel may take to end after it agreed to; it gives what it computes a few seconds to notice.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a kernel that is there may take to greet.
+const WORD_PATIENCE: Duration = Duration::from_millis(500);
 /// How often an ending kernel is looked after.
 const END_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -93,14 +97,25 @@ pub async fn stop(file: Option<PathBuf>, format: Format, interrupts: &Interrupts
 }
 
 /// Tells where a kernel that was just started is reached. The path alone, for `$(perilune kernel start --detach)`.
-pub fn announce(path: &Path, info: &KernelInfoReply, format: Format) -> Result<(), Failure> {
+pub fn announce(
+    path: &Path,
+    client_file: Option<&Path>,
+    info: &KernelInfoReply,
+    format: Format,
+) -> Result<(), Failure> {
     match format {
         Format::Json => print_json(&json!({
             "connection_file": path.display().to_string(),
             "address": address(&connection_file(path)?),
+            "client_file": client_file.map(|file| file.display().to_string()),
             "version": info.implementation_version,
         })),
-        Format::Text => print(&format!("{}\n", path.display())),
+        Format::Text => {
+            if let Some(file) = client_file {
+                tell(&advice(file));
+            }
+            print(&format!("{}\n", path.display()))
+        }
     }
 }
 
@@ -130,8 +145,13 @@ async fn gone(file: &File, connection: &ConnectionFile) {
     }
 }
 
+/// Whether somebody speaks there: a tunnel accepts connections to a kernel that is gone, and ends them without a word.
 async fn listens(connection: &ConnectionFile) -> bool {
-    TcpStream::connect((connection.host(), connection.shell_port)).await.is_ok()
+    let Ok(mut stream) = TcpStream::connect((connection.host(), connection.shell_port)).await else { return false };
+    match timeout(WORD_PATIENCE, stream.read_u8()).await {
+        Ok(word) => word.is_ok(),
+        Err(_) => true,
+    }
 }
 
 #[cfg(test)]

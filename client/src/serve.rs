@@ -19,8 +19,9 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::arguments::Format;
-use crate::failure::Failure;
+use crate::arguments::{Exposure, Format, Start};
+use crate::exposure;
+use crate::failure::{Failure, tell};
 use crate::model::resident_file;
 use crate::output::{print, print_json};
 use crate::session::{address, open_kernel};
@@ -29,11 +30,11 @@ use crate::session::{address, open_kernel};
 const LAUNCHER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts a kernel and serves until it is told to end. `detached`: leaves the terminal that it was started from.
-pub async fn start(file: Option<PathBuf>, detached: bool, format: Format) -> Result<(), Failure> {
-    if detached {
+pub async fn start(start: Start, format: Format) -> Result<(), Failure> {
+    if start.detached {
         setsid().context("cannot leave the terminal").map_err(Failure::Refused)?;
     }
-    let mut place = Place::find(file)?;
+    let mut place = Place::find(start.connection_file, &start.exposure)?;
     let launcher = place.launcher();
     let signals = Signals::listen().context("cannot listen for signals").map_err(Failure::Refused)?;
     let kernel = open_kernel().map_err(Failure::Usage)?;
@@ -41,8 +42,9 @@ pub async fn start(file: Option<PathBuf>, detached: bool, format: Format) -> Res
     let bound = bound
         .with_context(|| format!("cannot start a kernel for `{}`", place.path.display()))
         .map_err(Failure::Connection)?;
+    let elsewhere = exposure::elsewhere(&start.exposure, &place.path, bound.connection())?;
     if *bound.connection() != place.connection || place.ours {
-        place.write(bound.connection()).map_err(Failure::Connection)?;
+        place.write(bound.connection(), elsewhere).map_err(Failure::Connection)?;
     }
     let served = serve(bound, &place, launcher, signals, format).await;
     place.clear();
@@ -57,7 +59,7 @@ async fn serve(
     format: Format,
 ) -> Result<(), Failure> {
     if launcher.is_none() {
-        announce(&place.path, bound.connection(), format)?;
+        announce(place, bound.connection(), format)?;
     }
     let interrupter = launcher.is_some().then(|| bound.interrupter());
     let stop = CancellationToken::new();
@@ -89,10 +91,14 @@ async fn serve(
 }
 
 /// The path alone goes to stdout, for `$(perilune kernel start --detach)`.
-fn announce(path: &Path, connection: &ConnectionFile, format: Format) -> Result<(), Failure> {
-    let path = path.display();
+fn announce(place: &Place, connection: &ConnectionFile, format: Format) -> Result<(), Failure> {
+    let path = place.path.display();
     match format {
-        Format::Json => print_json(&json!({ "connection_file": path.to_string(), "address": address(connection) })),
+        Format::Json => print_json(&json!({
+            "connection_file": path.to_string(),
+            "address": address(connection),
+            "client_file": place.client_file.as_ref().map(|file| file.display().to_string()),
+        })),
         Format::Text => {
             print(&format!("{path}\n"))?;
             // Only advice: whoever started this may not listen on stderr.
@@ -101,9 +107,21 @@ fn announce(path: &Path, connection: &ConnectionFile, format: Format) -> Result<
                 "a kernel listens on {}; `perilune --connect {path} run FILE` uses it",
                 address(connection)
             );
+            if let Some(file) = &place.client_file {
+                tell(&advice(file));
+            }
             Ok(())
         }
     }
+}
+
+/// What to do with the connection file for other machines.
+pub fn advice(file: &Path) -> String {
+    let (path, name) = (file.display(), file.file_name().unwrap_or_default().to_string_lossy());
+    format!(
+        "for another machine: copy {path} there in a safe way, e.g. with scp, because whoever has it may use this kernel; then \
+         `perilune --connect {name} run FILE`"
+    )
 }
 
 /// Where a kernel's connection file lies, and what it says.
@@ -112,6 +130,8 @@ struct Place {
     connection: ConnectionFile,
     /// We write the file and remove it, rather than a launcher.
     ours: bool,
+    /// The file for other machines, once it is written.
+    client_file: Option<PathBuf>,
     /// Held by the one resident kernel while it lives; the operating system lets go of it, however the kernel ends.
     lock: Option<File>,
     /// The connection file we wrote, locked, so that `kernel stop` can wait for our last act: removing it.
@@ -119,7 +139,7 @@ struct Place {
 }
 
 impl Place {
-    fn find(file: Option<PathBuf>) -> Result<Place, Failure> {
+    fn find(file: Option<PathBuf>, exposure: &Exposure) -> Result<Place, Failure> {
         let path = match file {
             None => resident_file()?,
             Some(file) => std::path::absolute(&file)
@@ -129,34 +149,47 @@ impl Place {
         // A launcher need not tell its kernel where home is.
         let is_resident = resident_file().is_ok_and(|resident| resident == path);
         if !is_resident && path.exists() {
+            if exposure.ip.is_some() {
+                let path = path.display();
+                return Err(Failure::Usage(anyhow!(
+                    "`{path}` exists and says itself where to listen; `--ip` needs a file that is new"
+                )));
+            }
             let connection = ConnectionFile::read(&path).map_err(|error| Failure::Connection(error.into()))?;
-            return Ok(Place { path, connection, ours: false, lock: None, written: None });
+            return Ok(Place { path, connection, ours: false, client_file: None, lock: None, written: None });
         }
         create_folder(&path).map_err(Failure::Usage)?;
         let lock = if is_resident { Some(lock(&path)?) } else { None };
-        Ok(Place { path, connection: ConnectionFile::local(), ours: true, lock, written: None })
+        let connection = exposure::connection(exposure);
+        Ok(Place { path, connection, ours: true, client_file: None, lock, written: None })
     }
 
     fn launcher(&self) -> Option<Launcher> {
         if self.ours { None } else { Launcher::of_this_process() }
     }
 
-    fn write(&mut self, connection: &ConnectionFile) -> Result<(), Error> {
-        connection.write(&self.path)?;
-        if self.ours {
-            let written = File::open(&self.path)?;
-            written.lock()?;
-            self.written = Some(written);
+    fn write(&mut self, bound: &ConnectionFile, elsewhere: Option<(PathBuf, ConnectionFile)>) -> Result<(), Error> {
+        if !self.ours {
+            return Ok(bound.write(&self.path)?);
         }
+        if let Some((path, connection)) = elsewhere {
+            connection.write(&path)?;
+            self.client_file = Some(path);
+        }
+        exposure::local(bound).write(&self.path)?;
+        let written = File::open(&self.path)?;
+        written.lock()?;
+        self.written = Some(written);
         Ok(())
     }
 
     /// Removes what we wrote.
     fn clear(self) {
-        if self.ours
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            warn!(%error, path = %self.path.display(), "the connection file could not be removed");
+        let written = self.ours.then_some(self.path);
+        for path in self.client_file.into_iter().chain(written) {
+            if let Err(error) = fs::remove_file(&path) {
+                warn!(%error, path = %path.display(), "the connection file could not be removed");
+            }
         }
         drop((self.lock, self.written));
     }

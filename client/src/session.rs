@@ -24,7 +24,7 @@ use crate::failure::{Failure, tell};
 use crate::interrupts::Interrupts;
 
 /// How long the sockets of a kernel may take to open.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
 /// How long an embedded kernel, or what was sent last, may take to go.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -133,11 +133,11 @@ impl Session {
 
     /// Ends the conversation, and with it a kernel in this process.
     pub async fn close(self) {
-        let ClientEnds { shell, control, stdin, iopub, heartbeat, closer } = self.ends;
+        let ClientEnds { shell, control, stdin, iopub, heartbeat, reconnections, closer } = self.ends;
         if timeout(CLOSE_PATIENCE, closer.close()).await.is_err() {
             warn!("the sockets did not close in time");
         }
-        drop((shell, control, stdin, iopub, heartbeat));
+        drop((shell, control, stdin, iopub, heartbeat, reconnections));
         if let Some(task) = self.embedded
             && timeout(CLOSE_PATIENCE, task).await.is_err()
         {

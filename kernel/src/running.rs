@@ -43,6 +43,11 @@ impl Running {
         })
     }
 
+    /// Whether a request of this message id is under way or waits for its turn.
+    pub(crate) fn has(&self, msg_id: &str) -> bool {
+        self.requests(|requests| requests.values().any(|entry| entry.msg_id == msg_id))
+    }
+
     /// Cancels the notebook's cell that runs, or else the one that is about to.
     pub(crate) fn interrupt_notebook(&self) {
         self.requests(|requests| {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perilune_protocol::{
-    CancelReply, Channel, DecodeError, ErrorReply, ModelReply, ModelRequest, Reply, Request, ShutdownReply,
+    CancelReply, Channel, DecodeError, ErrorReply, InterruptExtension, ModelReply, ModelRequest, Reply, Request,
+    ShutdownReply,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -68,7 +69,7 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, lane: Lan
     match request {
         Request::Interrupt(interrupt) => {
             let reply = match interrupt.perilune {
-                Some(target) if !context.running.cancel(&target.request) => {
+                Some(target) if !reaches(context, &target) => {
                     let problem = format!("no request `{}` is under way", target.request);
                     Reply::error(&asker.header.msg_type, refusal("NotRunning", &problem, "not_running"))
                 }
@@ -111,6 +112,14 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, lane: Lan
             dispatch::answer(context, &asker, async { notebook::inquiry(&asker, request) }).await;
         }
         request => queue(context, asker, request, jobs).await,
+    }
+}
+
+/// Whether there is such a request; unless it was only asked after, it is cancelled.
+fn reaches(context: &Context, target: &InterruptExtension) -> bool {
+    match target.only_ask {
+        true => context.running.has(&target.request),
+        false => context.running.cancel(&target.request),
     }
 }
 

@@ -45,7 +45,7 @@ pub struct ConnectionFile {
 pub struct CurveKeys {
     /// What clients check the kernel against.
     pub public: String,
-    /// The kernel's own.
+    /// The kernel's own; empty in a file for clients alone, which do without.
     pub secret: String,
 }
 
@@ -169,7 +169,9 @@ impl ConnectionFile {
         });
         if let (Some(curve), Some(fields)) = (&self.curve, fields.as_object_mut()) {
             fields.insert("curve_publickey".to_owned(), curve.public.clone().into());
-            fields.insert("curve_secretkey".to_owned(), curve.secret.clone().into());
+            if !curve.secret.is_empty() {
+                fields.insert("curve_secretkey".to_owned(), curve.secret.clone().into());
+            }
         }
         if let Some(fields) = fields.as_object_mut() {
             fields.extend(self.other.clone());

@@ -60,8 +60,8 @@ pub use stdin::{InputReply, InputRequest, StdinMessage};
 pub use transport::in_process::in_process;
 pub use transport::zmq;
 pub use transport::{
-    Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, PublishSender,
-    Publisher, SubscriberCounts, Subscription, Subscriptions, TransportError,
+    Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, PeerCounts,
+    PublishSender, Publisher, Reconnections, Subscription, Subscriptions, TransportError,
 };
 
 /// The version of the Jupyter messaging protocol that our headers state.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lenient::null_default;
+use crate::lenient::{is_off, null_default};
 
 /// Asks the kernel to stop what it computes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct InterruptRequest {
 pub struct InterruptExtension {
     /// The `msg_id` of the request to stop; without this extension it is the notebook's cell.
     pub request: String,
+    /// Stop nothing, only say whether that request is under way: with an ordinary reply, or with an error of the kind `not_running`.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub only_ask: bool,
 }
 
 /// Asks the kernel to end.

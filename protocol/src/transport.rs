@@ -40,6 +40,8 @@ pub struct ClientEnds {
     pub iopub: ChannelReceiver,
     /// Whether the kernel is there.
     pub heartbeat: Heartbeat,
+    /// Tells when the connection broke and is back.
+    pub reconnections: Reconnections,
     /// Ends the connection.
     pub closer: Closer,
 }
@@ -109,14 +111,15 @@ pub struct Subscription {
     pub topic: Bytes,
 }
 
-/// Who listens to what is published, and who was not let go on.
+/// Who listens to what is published, and who was sent away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SubscriberCounts {
+pub struct PeerCounts {
     /// Subscribers that are there now.
     pub connected: usize,
     /// Subscribers that did not read and were cut off, since the start.
     pub cut_off: u64,
-    /// Peers that did not greet as they should, or without the right keys, or were too many, since the start.
+    /// Peers that were not let in, on any channel, since the start: they did not greet as they should, not with the right keys, or
+    /// were too many.
     pub turned_away: u64,
 }
 
@@ -128,6 +131,16 @@ pub struct Heartbeat(Beating);
 enum Beating {
     InProcess(in_process::Heartbeat),
     Zmq(zmq::Heartbeat),
+}
+
+/// The times that a connection broke and came back by itself.
+#[derive(Debug)]
+pub struct Reconnections(Reconnecting);
+
+#[derive(Debug)]
+enum Reconnecting {
+    InProcess,
+    Zmq(zmq::Reconnections),
 }
 
 /// Ends a connection.
@@ -221,10 +234,10 @@ impl PublishSender {
     }
 
     /// Who listens, and who was cut off.
-    pub fn counts(&self) -> SubscriberCounts {
+    pub fn counts(&self) -> PeerCounts {
         match &self.0 {
             // The one client of a channel is never cut off.
-            Publishing::InProcess(_) => SubscriberCounts { connected: 1, ..SubscriberCounts::default() },
+            Publishing::InProcess(_) => PeerCounts { connected: 1, ..PeerCounts::default() },
             Publishing::Zmq(publisher) => publisher.counts(),
         }
     }
@@ -246,6 +259,17 @@ impl Heartbeat {
         match &mut self.0 {
             Beating::InProcess(heartbeat) => heartbeat.probe(),
             Beating::Zmq(heartbeat) => heartbeat.probe(patience).await,
+        }
+    }
+}
+
+impl Reconnections {
+    /// Waits until a channel of the connection is back that was broken. What was published in between is lost, and so may be a request or
+    /// a reply that was on its way. A channel in this process never breaks.
+    pub async fn recv(&mut self) {
+        match &mut self.0 {
+            Reconnecting::InProcess => std::future::pending().await,
+            Reconnecting::Zmq(reconnections) => reconnections.recv().await,
         }
     }
 }

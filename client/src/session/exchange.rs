@@ -28,8 +28,15 @@ const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a request may take to end after it was interrupted.
 const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often the kernel is asked whether a request is still under way, after the connection broke.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long its reply may take once the kernel said that it has ended: it comes by another socket.
+const LATE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The `kind` of an error that came because the kernel was stopped.
 const KERNEL_STOPPED: &str = "kernel_stopped";
+/// The `kind` of the answer that no such request is under way.
+const NOT_RUNNING: &str = "not_running";
 
 /// One request and what came of it so far.
 pub(super) struct Exchange<'a> {
@@ -44,6 +51,8 @@ pub(super) struct Exchange<'a> {
     failure: Option<Failure>,
     /// Set once the request was interrupted.
     stopping: Option<Stopping>,
+    /// Set once the connection broke and came back.
+    broken: Option<Broken>,
 }
 
 /// An interrupted request's time.
@@ -53,6 +62,16 @@ struct Stopping {
     again: Instant,
     /// When to give up.
     deadline: Instant,
+}
+
+/// What is done about messages that a broken connection may have swallowed: the kernel is asked whether the request is still under way.
+struct Broken {
+    /// The question, by its message id.
+    question: String,
+    /// When to ask again: the end may come before this client's new subscription.
+    again: Instant,
+    /// When to believe that nothing more comes, since the kernel said that the request has ended.
+    deadline: Option<Instant>,
 }
 
 type Reading = Pin<Box<dyn Future<Output = io::Result<InputReply>> + Send>>;
@@ -75,12 +94,13 @@ impl<'a> Exchange<'a> {
             idle: false,
             failure: None,
             stopping: None,
+            broken: None,
         }
     }
 
     /// Hands over what the request publishes until both its reply and its `idle` are there.
     pub(super) async fn run(&mut self, ends: &mut ClientEnds, mut interrupts: Interrupts) -> Result<Reply, Failure> {
-        let ClientEnds { shell, control, stdin, iopub, heartbeat, .. } = ends;
+        let ClientEnds { shell, control, stdin, iopub, heartbeat, reconnections, .. } = ends;
         let mut silence = pin!(silence(heartbeat));
         let mut reading: Option<Reading> = None;
         loop {
@@ -120,6 +140,20 @@ impl<'a> Exchange<'a> {
                     }
                 }
                 () = &mut silence => return Err(self.lost("has died: it gives no sign of life any more")),
+                () = reconnections.recv() => {
+                    if self.broken.is_none() {
+                        tell(&format!("warning: the connection to {} broke and is back; what came in between is lost", self.kernel));
+                    }
+                    self.ask(&control.sender).await?;
+                }
+                () = until(self.broken.as_ref().map(|broken| broken.again)) => self.ask(&control.sender).await?,
+                () = until(self.broken.as_ref().and_then(|broken| broken.deadline)) => {
+                    // Without the reply there is nothing to go on with; without `idle` there is.
+                    self.idle = true;
+                    if self.reply.is_none() {
+                        return Err(self.lost("has ended the request while the connection was broken, and its answer is lost"));
+                    }
+                }
                 () = until(self.stopping.map(|stopping| stopping.again)) => self.interrupt(&control.sender).await?,
                 () = until(self.stopping.map(|stopping| stopping.deadline)) => {
                     tell(&format!("warning: {} did not stop in {} s and may still be busy", self.kernel, INTERRUPT_PATIENCE.as_secs()));
@@ -143,9 +177,21 @@ impl<'a> Exchange<'a> {
         let now = Instant::now();
         let deadline = self.stopping.map_or(now + INTERRUPT_PATIENCE, |stopping| stopping.deadline);
         self.stopping = Some(Stopping { again: now + INTERRUPT_INTERVAL, deadline });
-        let extension = InterruptExtension { request: self.request.msg_id.clone() };
-        let request = Request::Interrupt(InterruptRequest { perilune: Some(extension) });
-        self.send(control, &Message::new(self.session, request)).await
+        self.send(control, &self.interrupt_request(false)).await
+    }
+
+    /// Asks whether the request is still under way.
+    async fn ask(&mut self, control: &ChannelSender) -> Result<(), Failure> {
+        let question = self.interrupt_request(true);
+        let deadline = self.broken.take().and_then(|broken| broken.deadline);
+        self.broken =
+            Some(Broken { question: question.header.msg_id.clone(), again: Instant::now() + ASK_INTERVAL, deadline });
+        self.send(control, &question).await
+    }
+
+    fn interrupt_request(&self, only_ask: bool) -> Message<Request> {
+        let extension = InterruptExtension { request: self.request.msg_id.clone(), only_ask };
+        Message::new(self.session, Request::Interrupt(InterruptRequest { perilune: Some(extension) }))
     }
 
     pub(super) async fn send<C: Content>(&self, sender: &ChannelSender, message: &Message<C>) -> Result<(), Failure> {
@@ -179,6 +225,13 @@ impl<'a> Exchange<'a> {
     fn reply(&mut self, frames: Option<Frames>) -> Result<(), Failure> {
         match self.codec.decode::<Reply>(self.open(frames)?) {
             Ok(message) if self.is_parent(&message) => self.reply = Some(message.content),
+            Ok(Message { content: Reply::Error { error, .. }, parent_header: Some(parent), .. })
+                if error.kind.as_deref() == Some(NOT_RUNNING) =>
+            {
+                if let Some(broken) = self.broken.as_mut().filter(|broken| broken.question == parent.msg_id) {
+                    broken.deadline.get_or_insert(Instant::now() + LATE_PATIENCE);
+                }
+            }
             Ok(message) => debug!(msg_type = %message.header.msg_type, "a reply to another request"),
             // Whatever comes here is for this client, so without it the request would never be done.
             Err(error @ DecodeError::InvalidContent { .. }) => {

@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::{Session, address};
 
 /// How long a kernel may take to answer its first question.
-const GREETING_PATIENCE: Duration = Duration::from_secs(5);
+const GREETING_PATIENCE: Duration = Duration::from_secs(4);
 /// How often the first question is repeated until it is seen on iopub too, where a subscription takes effect a little late.
 const GREETING_INTERVAL: Duration = Duration::from_millis(200);
 

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Closing, KernelEnds, PublishSender,
-    Publishing, Receiving, Sending, Subscribing, Subscription,
+    Publishing, Receiving, Reconnecting, Sending, Subscribing, Subscription,
 };
 use crate::Frames;
 
@@ -39,6 +39,7 @@ pub fn in_process() -> (KernelEnds, ClientEnds) {
         stdin: client_stdin,
         iopub: ChannelReceiver(Receiving::InProcess(Receiver(published))),
         heartbeat: super::Heartbeat(Beating::InProcess(Heartbeat(heartbeat))),
+        reconnections: super::Reconnections(Reconnecting::InProcess),
         closer: Closer(Closing::InProcess),
     };
     (kernel, client)

@@ -8,7 +8,10 @@
 mod curve;
 mod endpoint;
 mod heartbeat;
+mod knock;
 mod publisher;
+mod reconnection;
+mod turned_away;
 
 use std::io;
 use std::time::Duration;
@@ -28,10 +31,12 @@ use endpoint::{Part, port, set_port};
 pub(super) use heartbeat::Heartbeat;
 use publisher::PublisherCloser;
 pub(super) use publisher::{Publisher, Subscriptions};
+pub(super) use reconnection::Reconnections;
+use turned_away::TurnedAway;
 
 use super::{
     Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closing, KernelEnds, PublishSender,
-    Publishing, Receiving, Sending, Subscribing, TransportError,
+    Publishing, Receiving, Reconnecting, Sending, Subscribing, TransportError,
 };
 use crate::{ConnectionFile, Frames};
 
@@ -55,6 +60,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Peers that may be about to greet at once; one beyond is turned away and tries again.
 const PENDING_HANDSHAKES: usize = 512;
+
+/// Connections that end before the greeting, one after the other, until a client believes that it is not let in.
+const REFUSALS: usize = 4;
 
 /// How long a closing end waits for what is still on its way.
 pub const LINGER: Duration = Duration::from_secs(1);
@@ -80,8 +88,13 @@ pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile),
     let stdin = listen(Part::Stdin, SocketType::Router, &requests, &mut bound).await?;
     let listener = listen_to_subscribers(&mut bound).await?;
     let heart = listen(Part::Heartbeat, SocketType::Router, &beats, &mut bound).await?;
-    let (publisher, subscriptions, iopub) = publisher::start(listener, subscribers, keepalive());
-    let sockets = [&shell, &control, &stdin, &heart].map(Clone::clone).into();
+    let turned_away = TurnedAway::default();
+    let parts = [(Part::Shell, &shell), (Part::Control, &control), (Part::Stdin, &stdin), (Part::Heartbeat, &heart)];
+    let watching: Vec<_> =
+        parts.map(|(part, socket)| spawn(turned_away.clone().watch(part.name(), socket.monitor()))).into();
+    let (publisher, subscriptions, iopub) = publisher::start(listener, subscribers, keepalive(), turned_away);
+    let sockets = parts.map(|(_, socket)| socket.clone()).into();
+    let tasks = KernelTasks { iopub, heart: spawn(heartbeat::answer(heart)), _watching: watching };
     let kernel = KernelEnds {
         shell: channel(shell),
         control: channel(control),
@@ -90,13 +103,18 @@ pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile),
             sender: PublishSender(Publishing::Zmq(publisher)),
             subscriptions: super::Subscriptions(Subscribing::Zmq(subscriptions)),
         },
-        closer: super::Closer(Closing::Zmq(Closer { sockets, kernel: Some((iopub, heartbeat::answer(heart))) })),
+        closer: super::Closer(Closing::Zmq(Closer { sockets, kernel: Some(tasks) })),
     };
     Ok((kernel, bound))
 }
 
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(task))
+}
+
 /// Connects to a kernel's sockets on the current tokio runtime. Returns once all of them are there, which includes that the keys fit; an
-/// address where nobody answers is an error within `patience`.
+/// address where nobody answers, or somebody else does, is an error within `patience`. A connection that breaks later is tried again
+/// until the ends are closed: the heartbeat tells whether that is worth waiting for.
 pub async fn connect(file: &ConnectionFile, patience: Duration) -> Result<ClientEnds, TransportError> {
     connect_to(file, &[Bytes::new()], patience).await
 }
@@ -107,9 +125,13 @@ pub async fn connect_to(
     topics: &[Bytes],
     patience: Duration,
 ) -> Result<ClientEnds, TransportError> {
-    endpoint::try_to_reach(file, patience).await?;
-    let options =
-        Options::new().linger(LINGER).handshake_timeout(HANDSHAKE_TIMEOUT).max_message_size(MAX_MESSAGE_BYTES);
+    knock::knock(file, patience).await?;
+    let options = Options::new()
+        .linger(LINGER)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .reconnect(reconnection::POLICY)
+        .tcp_keepalive(keepalive());
     let options = client_mechanism(options, file)?;
     // One identity for all three: a question on stdin is addressed to whoever sent the request on shell.
     let requests = options
@@ -129,6 +151,7 @@ pub async fn connect_to(
         subscribed(dial(Part::Iopub, SocketType::Sub, &iopub), topics, file),
         dial(Part::Heartbeat, SocketType::Dealer, &beats),
     )?;
+    let reconnections = Reconnections::of([&shell, &control, &stdin, &iopub].map(Socket::monitor));
     let sockets = [&shell, &control, &stdin, &iopub, &heart].map(Clone::clone).into();
     Ok(ClientEnds {
         shell: channel(shell),
@@ -136,6 +159,7 @@ pub async fn connect_to(
         stdin: channel(stdin),
         iopub: ChannelReceiver(Receiving::Zmq(Receiver(iopub))),
         heartbeat: super::Heartbeat(Beating::Zmq(Heartbeat::new(heart))),
+        reconnections: super::Reconnections(Reconnecting::Zmq(reconnections)),
         closer: super::Closer(Closing::Zmq(Closer { sockets, kernel: None })),
     })
 }
@@ -196,9 +220,12 @@ async fn dial(
     let socket = Socket::try_new(kind, options.clone()).map_err(|error| failed(error.to_string()))?;
     let mut events = socket.monitor();
     socket.connect(address.as_str()).await.map_err(|error| failed(error.to_string()))?;
-    match socket.wait_connected(1, patience).await {
-        Ok(_) => Ok(socket),
-        Err(_) => Err(failed(why(&mut events, patience))),
+    tokio::select! {
+        connected = socket.wait_connected(1, patience) => match connected {
+            Ok(_) => Ok(socket),
+            Err(_) => Err(failed(format!("it did not greet within {} s", patience.as_secs_f32()))),
+        },
+        reason = refused(&mut events) => Err(failed(format!("{reason}; are these the keys of this kernel?"))),
     }
 }
 
@@ -219,15 +246,20 @@ async fn subscribed(
     Ok(socket)
 }
 
-/// Why a connection did not come about, as far as anybody knows.
-fn why(events: &mut MonitorStream, patience: Duration) -> String {
-    let mut reason = format!("it did not greet within {} s", patience.as_secs_f32());
-    while let Ok(event) = events.try_recv() {
-        if let MonitorEvent::HandshakeFailed { reason: failure, .. } = event {
-            reason = format!("{failure}; are these the keys of this kernel?");
+/// Ends when the other side has ended more connections without a greeting than a network's mishap explains.
+async fn refused(events: &mut MonitorStream) -> String {
+    let mut attempts = 0;
+    let mut reason = "it ends the connection instead of greeting".to_owned();
+    loop {
+        match events.recv().await {
+            Ok(MonitorEvent::Connected { .. }) if attempts == REFUSALS => return reason,
+            Ok(MonitorEvent::Connected { .. }) => attempts += 1,
+            Ok(MonitorEvent::HandshakeFailed { reason: failure, .. }) => reason = failure,
+            Ok(MonitorEvent::ConnectStopped { .. }) => return reason,
+            Ok(_) => {}
+            Err(_) => std::future::pending().await,
         }
     }
-    reason
 }
 
 fn channel(socket: Socket) -> Channel {
@@ -261,19 +293,26 @@ impl Receiver {
 #[derive(Debug)]
 pub(super) struct Closer {
     sockets: Vec<Socket>,
-    kernel: Option<(PublisherCloser, AbortOnDropHandle<()>)>,
+    kernel: Option<KernelTasks>,
+}
+
+#[derive(Debug)]
+struct KernelTasks {
+    iopub: PublisherCloser,
+    heart: AbortOnDropHandle<()>,
+    _watching: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Closer {
     pub(super) async fn close(self) {
         // A socket that cannot be closed has been closed already.
         let sockets = join_all(self.sockets.into_iter().map(Socket::close));
-        let Some((iopub, heart)) = self.kernel else {
+        let Some(tasks) = self.kernel else {
             sockets.await;
             return;
         };
-        tokio::join!(sockets, iopub.close());
+        tokio::join!(sockets, tasks.iopub.close());
         // It ends with its socket.
-        let _ = heart.await;
+        let _ = tasks.heart.await;
     }
 }

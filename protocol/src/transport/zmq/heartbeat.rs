@@ -5,17 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use omq_tokio::{Message, Socket};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::AbortOnDropHandle;
 
 /// Answers every beat until the socket is closed. A ROUTER that repeats serves any number of clients, and none can hold up another.
-pub(super) fn answer(socket: Socket) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        while let Ok(beat) = socket.recv().await {
-            if socket.send(beat).await.is_err() {
-                break;
-            }
+pub(super) async fn answer(socket: Socket) {
+    while let Ok(beat) = socket.recv().await {
+        if socket.send(beat).await.is_err() {
+            break;
         }
-    }))
+    }
 }
 
 /// The client's side. A DEALER rather than a REQ, which could not ask again after an answer that never came.

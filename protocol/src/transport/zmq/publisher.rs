@@ -27,8 +27,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::subscriber::{Outgoing, Subscriber};
 use super::LINGER;
+use super::turned_away::TurnedAway;
 use crate::Frames;
-use crate::transport::{Closed, SubscriberCounts, Subscription};
+use crate::transport::{Closed, PeerCounts, Subscription};
 
 /// Subscribers beyond this are turned away.
 const MAX_SUBSCRIBERS: usize = 512;
@@ -52,7 +53,7 @@ struct Shared {
     subscribers: Mutex<Vec<Subscriber>>,
     connected: AtomicUsize,
     cut_off: AtomicU64,
-    turned_away: AtomicU64,
+    turned_away: TurnedAway,
     closing: CancellationToken,
 }
 
@@ -72,12 +73,13 @@ pub(super) fn start(
     listener: TcpListener,
     config: ConnectionConfig,
     keepalive: KeepAlive,
+    turned_away: TurnedAway,
 ) -> (Publisher, Subscriptions, PublisherCloser) {
     let shared = Arc::new(Shared {
         subscribers: Mutex::default(),
         connected: AtomicUsize::new(0),
         cut_off: AtomicU64::new(0),
-        turned_away: AtomicU64::new(0),
+        turned_away,
         closing: CancellationToken::new(),
     });
     let (notices, subscriptions) = mpsc::channel(MAX_NOTICES);
@@ -97,9 +99,9 @@ async fn accept(listener: TcpListener, mut door: Door, shared: Arc<Shared>, noti
                 Ok(Some(greeted)) if connections.len() < MAX_SUBSCRIBERS => {
                     connections.spawn(connection::serve(greeted, shared.clone(), notices.clone()));
                 }
-                Ok(Some(_)) => shared.turn_away("there are too many subscribers"),
-                Ok(None) => shared.turn_away("it did not greet as it should, or without the right keys"),
-                Err(_) => shared.turn_away("it took its time to greet while others waited"),
+                Ok(Some(_)) => shared.turned_away.add("iopub", "there are too many subscribers"),
+                Ok(None) => shared.turned_away.add("iopub", "it did not greet as it should, or without the right keys"),
+                Err(_) => shared.turned_away.add("iopub", "it took its time to greet while others waited"),
             },
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => door.open(stream),
@@ -141,13 +143,6 @@ impl Door {
     }
 }
 
-impl Shared {
-    fn turn_away(&self, reason: &str) {
-        let count = self.turned_away.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::info!(count, reason, "a peer was turned away from iopub");
-    }
-}
-
 impl Publisher {
     pub(in crate::transport) async fn publish(&self, frames: Frames) -> Result<(), Closed> {
         let outgoing = Outgoing::new(Message::multipart(frames));
@@ -178,11 +173,11 @@ impl Publisher {
         Ok(())
     }
 
-    pub(in crate::transport) fn counts(&self) -> SubscriberCounts {
-        SubscriberCounts {
+    pub(in crate::transport) fn counts(&self) -> PeerCounts {
+        PeerCounts {
             connected: self.0.connected.load(Ordering::Relaxed),
             cut_off: self.0.cut_off.load(Ordering::Relaxed),
-            turned_away: self.0.turned_away.load(Ordering::Relaxed),
+            turned_away: self.0.turned_away.count(),
         }
     }
 }
