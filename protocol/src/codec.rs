@@ -131,7 +131,8 @@ impl Codec {
             None => Bytes::from_static(b"{}"),
         };
         let metadata = json(&message.metadata).map_err(error("metadata"))?;
-        let content = Bytes::from(message.content.to_json().map_err(error("content"))?);
+        // Without the room that writing left over, up to as much again: it may wait in many queues.
+        let content = Bytes::from(message.content.to_json().map_err(error("content"))?.into_boxed_slice());
 
         let parts = [&header, &parent_header, &metadata, &content];
         let bytes = parts.into_iter().chain(&message.buffers).map(Bytes::len).sum();

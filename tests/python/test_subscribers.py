@@ -75,6 +75,7 @@ def flood(frontend: Frontend, megabytes: int) -> tuple[float, float]:
 def test_those_that_do_not_read_delay_nobody_cost_no_more_than_64_megabytes_and_may_come_back(running: Running, figures) -> None:
     kind = "with CURVE" if "curve_publickey" in running.connection else "plain"
     with attached(running.file) as frontend, contextlib.ExitStack() as stack:
+        flood(frontend, 16)  # what printing costs by itself
         before = running.memory("VmHWM")
         stalled = [stack.enter_context(running.subscriber(1)) for _ in range(3)]
         beside, gap = flood(frontend, 160)
@@ -84,7 +85,7 @@ def test_those_that_do_not_read_delay_nobody_cost_no_more_than_64_megabytes_and_
         figures(f"160 MB beside three that do not read, {kind}", [1000 * beside])
         figures(f"the longest without a message, {kind}", [1000 * gap])
         figures(f"memory that four share, in MB, {kind}", [grown / MEGABYTE])
-        assert grown < 80 * MEGABYTE, "64 MB that wait, however many wait for them, and what allocating and encrypting takes"
+        assert grown <= 64 * MEGABYTE, "what waits is there once, however many wait for it"
         assert gap < 1, "somebody was waited for"
         assert beside < 2 * alone + 1
         assert "cut off" in running.log.read_text()
