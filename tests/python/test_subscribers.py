@@ -111,10 +111,10 @@ def hears(socket: zmq.Socket, frontend: Frontend, text: str) -> bool:
 
 def test_a_slow_one_within_the_bound_loses_nothing(running: Running) -> None:
     with attached(running.file) as frontend, running.subscriber(1) as slow:
-        flood(frontend, 48)
+        flood(frontend, 40)
         session = Session(key=frontend.session.key)
         heard = 0
-        while heard < 48 * MEGABYTE:
+        while heard < 40 * MEGABYTE:
             assert slow.poll(1000 * PATIENCE), f"only {heard} bytes came"
             _, parts = session.feed_identities(slow.recv_multipart())
             heard += len(session.deserialize(parts)["content"].get("text", ""))

@@ -46,8 +46,9 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// What a beat of the heart may weigh.
 const MAX_BEAT_BYTES: usize = 64 << 10;
 
-/// What a subscriber may lie behind, in KiB; a message counts as one at least. With what the allocator adds it costs less than 64 MiB.
-pub const SUBSCRIBER_KIBIBYTES: u32 = 56 << 10;
+/// What a subscriber may lie behind, in KiB; a message counts as one at least. With what allocating and encrypting add it costs
+/// less than 64 MiB.
+pub const SUBSCRIBER_KIBIBYTES: u32 = 48 << 10;
 
 /// Messages that wait for, or from, one peer of the other channels.
 pub const PEER_MESSAGES: u32 = 1 << 13;

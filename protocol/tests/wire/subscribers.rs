@@ -95,8 +95,8 @@ async fn a_slow_one_loses_nothing_within_the_bound() {
     let (mut kernel, file) = zmq::bind(&local(false)).await.unwrap();
     let mut slow = subscriber(&mut kernel, &file).await;
     let large = Bytes::from(vec![0; MEBIBYTE]);
-    let bytes = 52 * MEBIBYTE;
-    for number in 0..52 {
+    let bytes = 44 * MEBIBYTE;
+    for number in 0..44 {
         // At once, all of it: nobody reads yet.
         timeout(Duration::from_secs(1), kernel.iopub.sender.publish(numbered(number, &large))).await.unwrap().unwrap();
     }
