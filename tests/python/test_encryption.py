@@ -114,6 +114,8 @@ def round_trip(frontend: Frontend) -> float:
 def test_peers_that_say_nothing_keep_nobody_out(encrypted: KernelManager, figures) -> None:
     """More of them than may be about to greet at once, on every port."""
     connection = encrypted.get_connection_info(session=False)
+    with connected(connection):
+        pass  # it listens
     with contextlib.ExitStack() as stack:
         for port in PORTS:
             for _ in range(300):

@@ -80,13 +80,13 @@ def test_those_that_do_not_read_delay_nobody_cost_no_more_than_64_megabytes_and_
         stalled = [stack.enter_context(running.subscriber(1)) for _ in range(3)]
         beside, gap = flood(frontend, 160)
         grown = running.memory("VmHWM") - before
-        alone, _ = flood(frontend, 160)
+        alone, usual = flood(frontend, 160)
         figures(f"160 MB, {kind}", [1000 * alone])
         figures(f"160 MB beside three that do not read, {kind}", [1000 * beside])
         figures(f"the longest without a message, {kind}", [1000 * gap])
         figures(f"memory that four share, in MB, {kind}", [grown / MEGABYTE])
         assert grown <= 64 * MEGABYTE, "what waits is there once, however many wait for it"
-        assert gap < 1, "somebody was waited for"
+        assert gap < 3 * usual + 0.5, "somebody was waited for"
         assert beside < 2 * alone + 1
         assert "cut off" in running.log.read_text()
         assert "count=3" in running.log.read_text()
