@@ -24,6 +24,20 @@ return display.vegalite {
   encoding = { x = { field = "moon", type = "nominal" }, y = { field = "km", type = "quantitative" } },
 }"""
 
+ECHO = """
+Comm.register("echo", function(comm)
+  comm:on_message(function(message) comm:send({ word = message.word, going = going }) end)
+end)"""
+OPEN_COMM = """async () => {
+  const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  window.comm = kernel.createComm('echo');
+  window.heard = [];
+  comm.onMsg = message => { heard.push(message.content.data); };
+  await comm.open({}).done;
+  return kernel.supportsSubshells;
+}"""
+"""What a widget's code does in JupyterLab, which makes a subshell for the comms of a target by itself."""
+
 
 @pytest.fixture(scope="module")
 def lab(surroundings: Path) -> Iterator[str]:
@@ -32,7 +46,7 @@ def lab(surroundings: Path) -> Iterator[str]:
     notebooks = surroundings / "notebooks"
     notebooks.mkdir()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
-    command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={notebooks}"]
+    command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={notebooks}", "--LabApp.expose_app_in_browser=True"]
     # JupyterLab asks whether it may fetch news, over the corner of every screenshot.
     settings = surroundings / "settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
@@ -109,6 +123,21 @@ def test_shift_tab_inspects(notebook: NotebookPage) -> None:
     notebook.type("LocalLLM.generate")
     notebook.press_until("Shift+Tab", notebook.page.locator(".jp-Tooltip"), "LocalLLM.generate")
     notebook.screenshot("inspection")
+
+
+def test_comms_reach_their_handlers_while_a_cell_computes(notebook: NotebookPage) -> None:
+    page = notebook.page
+    notebook.run(ECHO)
+    assert page.evaluate(OPEN_COMM), "JupyterLab sees no subshells"
+    page.wait_for_function("comm.subshellId")
+    loop = notebook.start("going = true print('going') while true do end")
+    expect(notebook.output(loop).first).to_contain_text("going")
+    page.evaluate("() => { comm.send({ word: 'hello' }); }")
+    page.wait_for_function("heard.length > 0")
+    assert page.evaluate("heard") == [{"word": "hello", "going": True}]
+    expect(loop.locator(".jp-InputPrompt").first).to_contain_text("*")
+    notebook.interrupt()
+    notebook.wait_done(loop)
 
 
 def test_tables_trees_and_charts_are_drawn(notebook: NotebookPage) -> None:
