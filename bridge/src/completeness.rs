@@ -4,7 +4,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Lua, LuaOptions, StdLib};
 use serde::{Deserialize, Serialize};
 
-use crate::inspection;
+use crate::editor::inspection;
 use crate::lexer::{Token, lex};
 
 /// One level of indentation.

@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::cell::{CellIo, Output};
-use crate::completion;
+use crate::editor::completion;
+use crate::editor::inspection;
+use crate::editor::sources::Sources;
 use crate::input::Input;
-use crate::inspection;
 use crate::interrupt::{self, Stop};
 use crate::leftovers::Leftovers;
-use crate::sources::Sources;
 use crate::text::Decoder;
 use crate::workspace::{Complete, Execute, Inspect, REQUEST_QUEUE, Request, WorkspaceOptions};
 

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 use crate::cell::{Cell, ExpressionResult, Failure, Outcome, Output, Rich};
 use crate::display::Shown;
+use crate::editor::inspection::{self, Detail};
 use crate::host::{Host, Stream};
-use crate::inspection::{self, Detail};
 use crate::interrupt::{self, Stop};
 use crate::locals;
 use crate::prelude;

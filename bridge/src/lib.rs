@@ -7,52 +7,41 @@
 //! that is written in Lua; `locals` makes top-level locals last; then come the globals: `console`,
 //! `process`, `modules`, `display` (what a value looks like), `json` (with `convert`), `models` and
 //! `agents` (with `options` and `generation`); [`documentation`] is the one registry of what these
-//! give to scripts; [`is_complete`] and [`Inquirer`] serve an editor: `completion` and `inspection` tell
-//! what an expression there stands for. This crate has never heard of Jupyter, of sockets or of a terminal.
+//! give to scripts; [`is_complete`] and `editor` answer whoever writes code. This crate has never heard of
+//! Jupyter, of sockets or of a terminal.
 
 mod agents;
 mod cell;
 mod completeness;
-mod completion;
 mod console;
 mod convert;
 mod display;
 mod documentation;
+mod editor;
 mod error;
-mod expected;
-mod expression;
 mod generation;
 mod host;
 mod input;
-mod inquirer;
-mod inspection;
 mod interpreter;
 mod interrupt;
 mod json;
 mod leftovers;
 mod lexer;
 mod locals;
-mod model_names;
 mod models;
 mod modules;
 mod operation;
 mod options;
 mod prelude;
-mod preview;
 mod process;
-mod scope;
 mod script_error;
-mod sources;
-mod subject;
 mod syntax;
 mod text;
 mod workspace;
 
 pub use cell::{Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, MimeBundle, Outcome, Output, Rich};
 pub use completeness::{Completeness, is_complete};
-pub use completion::{Completion, CompletionKind, Completions};
 pub use documentation::{Area, Documentation, Entry, EntryKind, Parameter, documentation};
+pub use editor::{Completion, CompletionKind, Completions, Detail, Inquirer, Unanswered};
 pub use error::Error;
-pub use inquirer::{Inquirer, Unanswered};
-pub use inspection::Detail;
 pub use workspace::{Workspace, WorkspaceOptions};

@@ -13,12 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::{Cell, CellIo, Failure, Outcome, Rich};
-use crate::completion::Completions;
+use crate::editor::model_names::ModelNames;
+use crate::editor::{Completions, Detail, Inquirer};
 use crate::error::Error;
-use crate::inquirer::Inquirer;
-use crate::inspection::Detail;
 use crate::interpreter;
-use crate::model_names::ModelNames;
 
 /// What a workspace starts with.
 #[derive(Clone)]

@@ -190,6 +190,30 @@ async fn a_huge_table_is_offered_in_part() {
 }
 
 #[tokio::test]
+async fn code_made_to_be_hard_is_answered_in_time() {
+    let notebook = Notebook::start();
+    let inquirer = notebook.workspace.inquirer();
+    for code in [
+        "(".repeat(300_000) + "x" + &")".repeat(300_000) + ".",
+        "local a = function() ".repeat(100_000) + "a.",
+        "t = { a = t.a.a.a.a.a.a.a.a }\n".repeat(1_000) + "t.a.a.a.",
+        "local t = t.a.a.a\n".repeat(10_000) + "t.",
+        "f(f{f[".repeat(200_000),
+        "x = 1 ".repeat(200_000) + "x",
+        (0..100_000).map(|number| format!("v{number} = 1 ")).collect::<String>() + "v",
+        "[==[".repeat(100_000),
+        "a.".repeat(300_000),
+        "f()".repeat(300_000) + ":",
+    ] {
+        for _ in 0..2 {
+            let cursor = code.len();
+            inquirer.complete(code.clone(), cursor).await.expect("an answer in time");
+            inquirer.inspect(code.clone(), cursor - 1, perilune_bridge::Detail::Full).await.expect("an answer in time");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_user_code_runs_wherever_the_cursor_is() {
     let mut notebook = Notebook::start();
     notebook.run(TRAPS).await.expect_nothing();

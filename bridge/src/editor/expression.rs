@@ -30,8 +30,15 @@ pub(crate) enum Step<'a> {
     Item(Option<i64>),
 }
 
+/// Parentheses within parentheses are followed so far.
+const NESTING: usize = 8;
+
 /// The expression that ends before the token `end`.
 pub(crate) fn ending_at<'a>(tokens: &[Token<'a>], end: usize) -> Option<Expression<'a>> {
+    nested(tokens, end, NESTING)
+}
+
+fn nested<'a>(tokens: &[Token<'a>], end: usize, nesting: usize) -> Option<Expression<'a>> {
     let mut steps = Vec::new();
     let mut at = end;
     let (root, start) = loop {
@@ -52,7 +59,7 @@ pub(crate) fn ending_at<'a>(tokens: &[Token<'a>], end: usize) -> Option<Expressi
                     steps.push(Step::Call);
                     at = open;
                 } else if token.is(")") {
-                    let inner = ending_at(tokens, at).filter(|inner| inner.start == open + 1)?;
+                    let inner = nested(tokens, at, nesting.checked_sub(1)?).filter(|inner| inner.start == open + 1)?;
                     steps.extend(inner.steps.into_iter().rev());
                     break (inner.root, open);
                 } else {

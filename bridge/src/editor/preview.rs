@@ -3,8 +3,8 @@
 
 use mlua::{Lua, Table, Value};
 
-use crate::completion::function_signature;
-use crate::subject::metatable;
+use crate::editor::completion::function_signature;
+use crate::editor::subject::metatable;
 
 /// Characters of a string that are shown.
 const TEXT: usize = 200;
@@ -71,7 +71,7 @@ fn short(lua: &Lua, name: &str, value: &Value) -> mlua::Result<String> {
         Value::Integer(number) => number.to_string(),
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => format!("{number:.1}"),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => quoted(&text.to_string_lossy()),
+        Value::String(text) => quoted(&text.as_bytes()),
         Value::Function(function) => format!("function {}", function_signature(lua, name, function)?),
         Value::Table(table) if table.metatable().is_none() && table.pairs::<Value, Value>().next().is_none() => {
             "{}".to_owned()
@@ -84,10 +84,11 @@ fn short(lua: &Lua, name: &str, value: &Value) -> mlua::Result<String> {
     })
 }
 
-fn quoted(text: &str) -> String {
-    let mut characters = text.chars();
-    let shown: String = characters.by_ref().take(TEXT).collect();
-    let left = characters.as_str().len();
+fn quoted(text: &[u8]) -> String {
+    // A character has four bytes at most.
+    let start = String::from_utf8_lossy(&text[..text.len().min(TEXT * 4)]);
+    let shown: String = start.chars().take(TEXT).collect();
+    let left = text.len().saturating_sub(shown.len());
     let rest = if left == 0 { String::new() } else { format!("... ({left} more bytes)") };
     let escaped = shown.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let printable: String = escaped.chars().map(|one| if one.is_control() { '\u{FFFD}' } else { one }).collect();

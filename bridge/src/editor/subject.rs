@@ -2,19 +2,21 @@
 //! type that the documentation tells. Tables are read as they are; no function is called and no
 //! metamethod runs.
 
+use std::cell::Cell;
+
 use mlua::{Lua, Table, Value};
 
 use crate::documentation::{Entry, EntryKind, Parameter, documentation};
-use crate::expression::{Expression, Root, Step, ending_at};
+use crate::editor::expression::{Expression, Root, Step, ending_at};
+use crate::editor::scope::{self, Variable};
 use crate::lexer::{Kind, Token};
 use crate::prelude;
-use crate::scope::{self, Variable};
 use crate::syntax::Cursor;
 
 /// Steps along `__index` that are followed.
 const INHERITANCE: usize = 10;
-/// Locals whose value is another expression are followed so far.
-const NESTING: usize = 8;
+/// Expressions that are followed for one answer: a variable's value may be another's.
+const BUDGET: usize = 64;
 
 /// What an expression stands for.
 #[derive(Clone, Debug)]
@@ -34,18 +36,26 @@ pub(crate) enum Subject<'a> {
 pub(crate) struct Reader<'l, 't, 'a> {
     pub(crate) lua: &'l Lua,
     pub(crate) tokens: &'t [Token<'a>],
+    /// How many expressions may still be followed.
+    budget: Cell<usize>,
 }
 
-impl<'a> Reader<'_, '_, 'a> {
-    /// What the expression before the token `end` stands for.
-    pub(crate) fn before(&self, end: usize) -> Option<Subject<'a>> {
-        self.resolve(&ending_at(self.tokens, end)?, NESTING).ok().flatten()
+impl<'l, 't, 'a> Reader<'l, 't, 'a> {
+    pub(crate) fn new(lua: &'l Lua, tokens: &'t [Token<'a>]) -> Reader<'l, 't, 'a> {
+        Reader { lua, tokens, budget: Cell::new(BUDGET) }
     }
 
-    pub(crate) fn resolve(&self, expression: &Expression<'a>, nesting: usize) -> mlua::Result<Option<Subject<'a>>> {
+    /// What the expression before the token `end` stands for.
+    pub(crate) fn before(&self, end: usize) -> Option<Subject<'a>> {
+        self.resolve(&ending_at(self.tokens, end)?).ok().flatten()
+    }
+
+    fn resolve(&self, expression: &Expression<'a>) -> mlua::Result<Option<Subject<'a>>> {
+        let Some(left) = self.budget.get().checked_sub(1) else { return Ok(None) };
+        self.budget.set(left);
         let mut subject = match expression.root {
             Root::Text => Some(Subject::Value(Value::String(self.lua.create_string("")?))),
-            Root::Name(name, at) => self.variable(name, at, nesting)?,
+            Root::Name(name, at) => self.variable(name, at)?,
         };
         for step in &expression.steps {
             subject = match (subject, step) {
@@ -59,10 +69,10 @@ impl<'a> Reader<'_, '_, 'a> {
     }
 
     /// The variable of that name where the token `at` stands.
-    fn variable(&self, name: &str, at: usize, nesting: usize) -> mlua::Result<Option<Subject<'a>>> {
+    fn variable(&self, name: &str, at: usize) -> mlua::Result<Option<Subject<'a>>> {
         let local = scope::locals(self.tokens, at).into_iter().rfind(|local| local.name == name);
         if let Some(local) = local {
-            return Ok(Some(self.written(&local, nesting)?.unwrap_or(Subject::Declared(local))));
+            return Ok(Some(self.written(&local)?.unwrap_or(Subject::Declared(local))));
         }
         let value = match kept_value(self.lua, name)? {
             Value::Nil => self.lua.globals().raw_get(name)?,
@@ -74,12 +84,12 @@ impl<'a> Reader<'_, '_, 'a> {
         // One that this very code assigns.
         let assigned = scope::assigned(self.tokens).into_iter().find(|one| one.name == name && one.declared != at);
         let Some(assigned) = assigned else { return Ok(None) };
-        Ok(Some(self.written(&assigned, nesting)?.unwrap_or(Subject::Declared(assigned))))
+        Ok(Some(self.written(&assigned)?.unwrap_or(Subject::Declared(assigned))))
     }
 
     /// What a variable is given where it is declared.
-    fn written(&self, variable: &Variable<'a>, nesting: usize) -> mlua::Result<Option<Subject<'a>>> {
-        let (Some(start), Some(nesting)) = (variable.value, nesting.checked_sub(1)) else { return Ok(None) };
+    fn written(&self, variable: &Variable<'a>) -> mlua::Result<Option<Subject<'a>>> {
+        let Some(start) = variable.value else { return Ok(None) };
         let mut cursor = Cursor { tokens: self.tokens, at: start };
         cursor.skip_expression();
         let Some(first) = self.tokens.get(start) else { return Ok(None) };
@@ -87,7 +97,7 @@ impl<'a> Reader<'_, '_, 'a> {
             return Ok(Some(Subject::Written(start)));
         }
         match ending_at(self.tokens, cursor.at.min(self.tokens.len())) {
-            Some(expression) if expression.start == start => self.resolve(&expression, nesting),
+            Some(expression) if expression.start == start => self.resolve(&expression),
             _ => Ok(None),
         }
     }
@@ -116,7 +126,7 @@ impl<'a> Reader<'_, '_, 'a> {
             Subject::Written(open) => {
                 let found = constructed(self.tokens, *open).into_iter().find(|field| field.name == name);
                 let Some(found) = found else { return Ok(None) };
-                Ok(Some(self.written(&found, NESTING)?.unwrap_or(Subject::Declared(found))))
+                Ok(Some(self.written(&found)?.unwrap_or(Subject::Declared(found))))
             }
             Subject::Documented(_) | Subject::Declared(_) => Ok(None),
         }

@@ -5,14 +5,15 @@ use mlua::{Function, Lua, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::cell::{MimeBundle, Rich};
-use crate::completion::function_signature;
 use crate::documentation::{Entry, EntryKind, Parameter, documentation};
-use crate::expression::{enclosing, ending_at};
+use crate::editor::completion::function_signature;
+use crate::editor::expression::{enclosing, ending_at};
+use crate::editor::preview::{preview, type_text};
+use crate::editor::scope::Variable;
+use crate::editor::subject::{Reader, Subject, class_of, classes, documented};
+use crate::editor::window;
 use crate::host::Host;
 use crate::lexer::{Kind, lex};
-use crate::preview::{preview, type_text};
-use crate::scope::Variable;
-use crate::subject::{Reader, Subject, class_of, documented};
 
 /// How much to tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,22 +28,27 @@ pub enum Detail {
 
 /// What is known of the name at the byte offset `cursor`, or of the function in whose call it stands.
 pub(crate) fn inspect(lua: &Lua, host: &Host, code: &str, cursor: usize, detail: Detail) -> Option<Rich> {
+    let window = window(code, cursor);
     let first_line = code.lines().next().unwrap_or("");
     if code.starts_with('%') && cursor <= first_line.len() {
         return documentation().find(first_line.split_whitespace().next()?).map(Entry::page);
     }
-    let tokens = lex(code).tokens;
-    let reader = Reader { lua, tokens: &tokens };
-    let asked = Asked { reader, host, code, detail };
-    // What stands at the cursor or ends there; a name rather than what follows it.
+    let tokens = lex(window.code).tokens;
+    let cursor = window.cursor;
+    let asked = Asked {
+        reader: Reader::new(lua, &tokens),
+        host,
+        code: window.code,
+        lines_before: code[..window.start].matches('\n').count(),
+        detail,
+    };
+    // A name at the cursor, or one that ends there, rather than what stands around it.
     let at = tokens.iter().position(|token| token.start <= cursor && cursor <= token.end() && token.kind == Kind::Name);
     let named = at.and_then(|at| asked.name(at).ok().flatten());
-    named.or_else(|| {
-        asked.call(tokens.iter().position(|token| token.end() >= cursor.max(1)).map_or(tokens.len(), |at| {
-            // Within a string or a bracket that ends here the call is the one before it.
-            if tokens[at].end() == cursor && tokens[at].kind != Kind::String { at + 1 } else { at }
-        }))
-    })
+    let before = tokens.iter().take_while(|token| token.end() <= cursor).count();
+    // A string that ends at the cursor may be an argument without parentheses.
+    let string = before.checked_sub(1).is_some_and(|at| tokens[at].kind == Kind::String && tokens[at].end() == cursor);
+    named.or_else(|| asked.call(if string { before - 1 } else { before }))
 }
 
 /// The question that a cell of the form `name?`, `?name` or `name??` asks.
@@ -64,6 +70,8 @@ struct Asked<'l, 't, 'a> {
     reader: Reader<'l, 't, 'a>,
     host: &'l Host,
     code: &'a str,
+    /// How many lines of the cell come before `code`.
+    lines_before: usize,
     detail: Detail,
 }
 
@@ -108,7 +116,7 @@ impl<'a> Asked<'_, '_, 'a> {
             Subject::Documented(entry) => Ok(entry.page()),
             Subject::Typed(form) => {
                 let mut page = Page::of(&format!("{written}: {form}"));
-                let class = crate::subject::classes(form).next();
+                let class = classes(form).next();
                 class.into_iter().for_each(|class| page.paragraph(&class.summary));
                 Ok(page.finished())
             }
@@ -161,7 +169,7 @@ impl<'a> Asked<'_, '_, 'a> {
     fn declared(&self, variable: &Variable<'a>) -> Rich {
         let tokens = self.reader.tokens;
         let start = tokens[variable.declared].start;
-        let line = self.code[..start].matches('\n').count() + 1;
+        let line = self.lines_before + self.code[..start].matches('\n').count() + 1;
         let signature = match variable.parameters {
             Some((first, last)) => {
                 let text = tokens[first..last].iter().map(|token| token.text).collect::<String>();

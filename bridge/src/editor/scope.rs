@@ -1,7 +1,9 @@
 //! The locals and parameters in scope at a place in code that is being written, and the globals it
 //! assigns: what can be named although nothing has run yet.
 
-use crate::expression::is_dot;
+use std::collections::HashSet;
+
+use crate::editor::expression::is_dot;
 use crate::lexer::{Kind, Token};
 use crate::syntax::{Bracket, Cursor, bracket, closes_block, opens_block};
 
@@ -194,6 +196,7 @@ fn parameters(tokens: &[Token<'_>], open: usize) -> Option<(usize, usize)> {
 /// The globals that code assigns or defines outside every table, wherever it does.
 pub(crate) fn assigned<'a>(tokens: &[Token<'a>]) -> Vec<Variable<'a>> {
     let mut found: Vec<Variable<'a>> = Vec::new();
+    let mut names = HashSet::new();
     let mut depth = 0usize;
     for at in 0..tokens.len() {
         let token = &tokens[at];
@@ -204,7 +207,7 @@ pub(crate) fn assigned<'a>(tokens: &[Token<'a>]) -> Vec<Variable<'a>> {
         }
         let before = at.checked_sub(1).map(|before| &tokens[before]);
         let after = tokens.get(at + 1);
-        if token.kind != Kind::Name || found.iter().any(|one| one.name == token.text) {
+        if token.kind != Kind::Name || names.contains(token.text) {
             continue;
         }
         let defined = before.is_some_and(|before| before.is("function")) && after.is_some_and(|after| after.is("("));
@@ -219,6 +222,7 @@ pub(crate) fn assigned<'a>(tokens: &[Token<'a>]) -> Vec<Variable<'a>> {
                 Some(value) => written_parameters(tokens, value),
                 None => parameters(tokens, at + 1),
             };
+            names.insert(token.text);
             found.push(Variable { name: token.text, declared: at, value, parameters });
         }
     }

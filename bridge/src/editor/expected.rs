@@ -2,9 +2,9 @@
 //! documentation of the function tells it that is called there.
 
 use crate::documentation::{Entry, Parameter, documentation};
-use crate::expression::{Enclosing, enclosing};
+use crate::editor::expression::{Enclosing, enclosing};
+use crate::editor::subject::{Reader, classes, element};
 use crate::lexer::Kind;
-use crate::subject::{Reader, classes, element};
 
 /// Tables within tables are followed so far.
 const NESTING: usize = 8;

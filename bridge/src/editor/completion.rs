@@ -7,12 +7,13 @@ use mlua::{Function, Lua, Table, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::documentation::{Documentation, Entry, EntryKind, Parameter, documentation};
-use crate::expression::is_dot;
+use crate::editor::expression::is_dot;
+use crate::editor::scope::{self, Variable};
+use crate::editor::subject::{Reader, Subject, class_of, classes, constructed, documented, inheritance, kept_value};
+use crate::editor::window;
 use crate::host::Host;
 use crate::lexer::{KEYWORDS, Kind, Lexed, lex};
 use crate::prelude;
-use crate::scope::{self, Variable};
-use crate::subject::{Reader, Subject, class_of, classes, constructed, documented, inheritance, kept_value};
 
 mod strings;
 
@@ -69,16 +70,14 @@ const MATCHES: usize = 1_000;
 
 /// What could stand at the byte offset `cursor`; `models` are the specifiers that are known.
 pub(crate) fn complete(lua: &Lua, host: &Host, code: &str, cursor: usize, models: &[String]) -> Completions {
-    let mut cursor = cursor.min(code.len());
-    while !code.is_char_boundary(cursor) {
-        cursor -= 1;
-    }
-    let before = &code[..cursor];
+    let window = window(code, cursor);
+    let before = &window.code[..window.cursor];
     let lexed = lex(before);
     let mut finder = Finder { host, models, lua, word: "", found: Vec::new(), names: HashSet::new() };
     // What a table holds that cannot be read is not offered.
     let _ = finder.find(before, &lexed);
-    let start = cursor - finder.word.len();
+    let end = window.start + window.cursor;
+    let start = end - finder.word.len();
     let mut matches = finder.found;
     let rank = |one: &Completion| match one.kind {
         CompletionKind::Table | CompletionKind::Value => CompletionKind::Function,
@@ -86,7 +85,7 @@ pub(crate) fn complete(lua: &Lua, host: &Host, code: &str, cursor: usize, models
     };
     matches.sort_by_cached_key(|one| (rank(one), one.text.starts_with('_'), one.text.clone()));
     matches.truncate(MATCHES);
-    Completions { matches, start, end: cursor }
+    Completions { matches, start, end }
 }
 
 struct Finder<'f> {
@@ -122,7 +121,7 @@ impl<'f> Finder<'f> {
                 Kind::Symbol => {}
             }
         }
-        let reader = Reader { lua: self.lua, tokens };
+        let reader = Reader::new(self.lua, tokens);
         match tokens.last() {
             Some(last) if is_dot(last) => self.members(&reader, tokens.len() - 1, last.is(":")),
             Some(last) if last.is("local") => {

@@ -9,10 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::cell::Rich;
-use crate::completion::Completions;
-use crate::inspection::Detail;
+use crate::editor::completion::Completions;
+use crate::editor::inspection::Detail;
+use crate::editor::model_names::ModelNames;
 use crate::lexer::lex;
-use crate::model_names::ModelNames;
 use crate::workspace::{Complete, Inspect, Request};
 
 /// How long an answer may take: somebody is typing.

@@ -7,8 +7,8 @@ use mlua::Value;
 
 use super::{CompletionKind, Finder};
 use crate::documentation::Documentation;
+use crate::editor::subject::{Reader, alternatives};
 use crate::lexer::Token;
-use crate::subject::{Reader, alternatives};
 
 /// Files of a folder that are looked at.
 const FILES: usize = 1_000;
@@ -29,7 +29,7 @@ impl<'f> Finder<'f> {
             return Ok(());
         }
         let string = tokens.iter().rposition(|token| token.start == open).unwrap_or(tokens.len());
-        let reader = Reader { lua: self.lua, tokens };
+        let reader = Reader::new(self.lua, tokens);
         if is_required(&reader, string) {
             return self.modules();
         }
