@@ -71,9 +71,9 @@ pub enum Command {
         /// What to look up, e.g. `LocalLLM.generate` or `agent:execute`
         name: Option<String>,
     },
-    /// Write type stubs for lua-language-server, so that an editor knows what scripts are given
+    /// Write type stubs for lua-language-server
     ///
-    /// Then name the directory in the editor's setting `Lua.workspace.library`.
+    /// With them an editor knows what scripts are given: name the directory in its setting `Lua.workspace.library`.
     Stubs {
         /// The directory, which is made if need be
         #[arg(value_name = "DIR", default_value = "perilune-stubs")]

@@ -65,6 +65,7 @@ def test_tab_completes_one_and_offers_many(repl: Terminal) -> None:
     repl.keys("string.rev" + TAB)
     repl.see("string.reverse")
     repl.keys(CTRL_C)
+    repl.prompt("[1]> ")  # what is typed before it is thrown away with the line
     repl.keys("string." + TAB)
     repl.see("gsub")
     repl.keys("form" + TAB)
