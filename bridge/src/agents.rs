@@ -84,8 +84,8 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         "agent_model",
         lua.create_function(move |_, agent: UserDataRef<Agent>| {
             let options = &shared.options;
-            let model = agent.0.options.model.as_ref().or(options.model.as_ref());
-            Ok(model.unwrap_or(options.registry.default_model()).to_string())
+            let model = agent.0.options.model.clone().or_else(|| options.model.get());
+            Ok(model.as_ref().unwrap_or(options.registry.default_model()).to_string())
         })?,
     )?;
     prelude::load(lua, include_str!("lua/agents.lua"))

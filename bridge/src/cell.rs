@@ -133,7 +133,7 @@ pub enum ExpressionResult {
 /// An error that a cell did not catch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// `LuaError`, `SyntaxError`, `ModelError` or `Interrupted`.
+    /// `LuaError`, `SyntaxError`, `ModelError`, `InputError`, `StdinNotAllowed` or `Interrupted`.
     pub name: String,
     /// The message with its place: `hello.lua:3: attempt to call a nil value (global 'f')`.
     pub message: String,

@@ -1,4 +1,4 @@
-//! The Rust side of print and io: what a cell writes goes to the client that sent it, what it
+//! The Rust side of print, io and input: what a cell writes goes to the client that sent it, what it
 //! reads comes from there.
 
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::operation;
 use crate::prelude;
 use crate::script_error::ScriptError;
 
-/// Adds `write_stdout`, `write_stderr`, `read` and `describe_userdata` to the prelude.
+/// Adds `write_stdout`, `write_stderr`, `read`, `ask` and `describe_userdata` to the prelude.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let table = prelude::table(lua)?;
     for (name, stream) in [("write_stdout", Stream::Stdout), ("write_stderr", Stream::Stderr)] {
@@ -30,6 +30,13 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         Ok(async move { input::read(io, input, formats).await.map(Variadic::from_iter) })
     })?;
     table.set("read", read)?;
+    let shared = Rc::clone(host);
+    let ask = operation::starter(lua, host, move |_, (prompt, password): (LuaString, bool)| {
+        let io = shared.io().ok_or_else(ScriptError::interrupted)?;
+        let prompt = prompt.to_string_lossy();
+        Ok(async move { input::ask(io, prompt, password).await })
+    })?;
+    table.set("ask", ask)?;
     table.set("describe_userdata", lua.create_function(describe)?)
 }
 

@@ -28,11 +28,13 @@ macro_rules! file {
 }
 
 /// A new area is a new file, named here.
-const FILES: [File; 15] = [
+const FILES: [File; 17] = [
     file!("local_llm", false),
     file!("agent", false),
     file!("display", false),
     file!("json", false),
+    file!("input", false),
+    file!("magics", false),
     file!("ilua", false),
     file!("basic", true),
     file!("string", true),

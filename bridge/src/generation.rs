@@ -9,7 +9,8 @@ use std::time::Instant;
 use futures::StreamExt;
 use mlua::{Lua, Table};
 use perilune_providers::{
-    ChatMessage, Event, EventStream, FinishReason, GenerateRequest, ModelSpecifier, Prompt, Registry, ToolCall, Usage,
+    ChatMessage, Event, EventStream, FinishReason, GenerateRequest, Ledger, ModelSpecifier, Prompt, Registry, ToolCall,
+    Usage,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -22,6 +23,7 @@ use crate::script_error::ScriptError;
 /// A generation that has yet to start.
 pub(crate) struct Planned {
     registry: Arc<Registry>,
+    ledger: Arc<Ledger>,
     model: Option<ModelSpecifier>,
     prompt: Prompt,
     options: perilune_providers::GenerateOptions,
@@ -58,7 +60,8 @@ pub(crate) fn plan(host: &Host, prompt: Prompt, options: Options) -> Planned {
     }
     Planned {
         registry: Arc::clone(&host.options.registry),
-        model: options.model.or_else(|| host.options.model.clone()),
+        ledger: Arc::clone(&host.options.ledger),
+        model: options.model.or_else(|| host.options.model.get()),
         prompt,
         options: generate,
         cancel: host.work().child_token(),
@@ -85,8 +88,9 @@ impl Planned {
         let cancel_on_drop = self.cancel.clone().drop_guard();
         let resolved = self.registry.resolve_or_default(self.model.as_ref()).await?;
         let request = GenerateRequest { model: resolved.model, prompt: self.prompt, options: self.options };
+        let events = resolved.provider.generate(request, self.cancel.clone());
         Ok(Generation {
-            events: resolved.provider.generate(request, self.cancel.clone()),
+            events: self.ledger.watch(resolved.specifier.to_string(), events),
             answer: Answer {
                 text: String::new(),
                 thinking: String::new(),

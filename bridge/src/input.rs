@@ -89,6 +89,20 @@ pub(crate) async fn read(
     Ok(items)
 }
 
+/// Asks for one line beside what was read so far; `None` is the end of the input.
+pub(crate) async fn ask(io: Arc<dyn CellIo>, prompt: String, password: bool) -> Result<Option<String>, ScriptError> {
+    io.read_line(prompt, password).await.map_err(|error| failed(&error))
+}
+
+fn failed(error: &InputError) -> ScriptError {
+    let kind = match error {
+        InputError::Interrupted => return ScriptError::interrupted(),
+        InputError::NotAllowed => "input_not_allowed",
+        InputError::Failed(_) => "input",
+    };
+    ScriptError { kind: kind.into(), message: error.to_string() }
+}
+
 struct Reader {
     io: Arc<dyn CellIo>,
     input: Rc<RefCell<Input>>,
@@ -111,8 +125,7 @@ impl Reader {
                 self.input.borrow_mut().ended = true;
                 Ok(false)
             }
-            Err(InputError::Interrupted) => Err(ScriptError::interrupted()),
-            Err(error) => Err(ScriptError { kind: "input".into(), message: error.to_string() }),
+            Err(error) => Err(failed(&error)),
         }
     }
 

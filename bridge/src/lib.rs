@@ -44,4 +44,4 @@ pub use completeness::{Completeness, is_complete};
 pub use documentation::{Area, Documentation, Entry, EntryKind, Parameter, documentation};
 pub use editor::{Completion, CompletionKind, Completions, Detail, Inquirer, Unanswered};
 pub use error::Error;
-pub use workspace::{Workspace, WorkspaceOptions};
+pub use workspace::{ChosenModel, Workspace, WorkspaceOptions};

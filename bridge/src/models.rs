@@ -216,7 +216,7 @@ fn optional_name(_: &Host, value: &Value, function: &str) -> Result<Option<Strin
 
 fn model_name(host: &Host, value: &Value, function: &str) -> Result<Option<ModelSpecifier>, ScriptError> {
     match value {
-        Value::Nil => Ok(host.options.model.clone()),
+        Value::Nil => Ok(host.options.model.get()),
         Value::String(name) => match name.to_string_lossy().parse::<ModelSpecifier>() {
             Ok(specifier) => Ok(Some(specifier)),
             Err(error) => Err(perilune_providers::Error::from(error).into()),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use perilune_providers::{ModelSpecifier, Registry};
+use perilune_providers::{Ledger, ModelSpecifier, Registry};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,10 @@ use crate::interpreter;
 pub struct WorkspaceOptions {
     /// The providers its scripts may ask.
     pub registry: Arc<Registry>,
-    /// The model of requests that name none; `None`: the registry's default.
-    pub model: Option<ModelSpecifier>,
+    /// The model of requests that name none.
+    pub model: ChosenModel,
+    /// Counts what its generations take.
+    pub ledger: Arc<Ledger>,
     /// Makes runs repeatable: the nth generation that names no seed uses `seed + n`, from 0.
     pub seed: Option<u64>,
     /// The script's arguments: `arg[1]` and on, and its `...`.
@@ -35,6 +37,28 @@ pub struct WorkspaceOptions {
     pub modules: BTreeMap<String, String>,
     /// The folder where `require` looks next.
     pub module_directory: Option<PathBuf>,
+}
+
+/// The model of requests that name none, which may change while a workspace runs; without one, the
+/// registry's default.
+#[derive(Clone, Debug, Default)]
+pub struct ChosenModel(Arc<Mutex<Option<ModelSpecifier>>>);
+
+impl ChosenModel {
+    /// Starts with that model.
+    pub fn new(model: Option<ModelSpecifier>) -> ChosenModel {
+        ChosenModel(Arc::new(Mutex::new(model)))
+    }
+
+    /// The model, if one was chosen.
+    pub fn get(&self) -> Option<ModelSpecifier> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Chooses another one.
+    pub fn set(&self, model: ModelSpecifier) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(model);
+    }
 }
 
 /// An isolated Lua state on its own thread, which ends with the last handle.

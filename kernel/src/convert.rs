@@ -4,7 +4,7 @@ pub(crate) mod elsewhere;
 
 use std::collections::BTreeMap;
 
-use perilune_bridge::{Completeness, CompletionKind, Completions, Failure, Rich};
+use perilune_bridge::{Completeness, CompletionKind, Completions, Failure, Output, Rich};
 use perilune_protocol as wire;
 use perilune_providers as providers;
 use perilune_providers::{ErrorKind, HealthStatus, ModelSpecifier, Prompt, Sampling};
@@ -14,8 +14,24 @@ use crate::dispatch::refusal;
 
 // Cells
 
+/// What a cell shows, as what is published; a page is not, but goes with the reply.
+pub(crate) fn publication(output: Output) -> Option<wire::Publication> {
+    Some(match output {
+        Output::Stdout(text) => wire::Publication::Stream(wire::Stream { name: wire::StreamName::Stdout, text }),
+        Output::Stderr(text) => wire::Publication::Stream(wire::Stream { name: wire::StreamName::Stderr, text }),
+        Output::Display { value, display_id, update: false, live } => {
+            wire::Publication::DisplayData(display_data(value, display_id, live))
+        }
+        Output::Display { value, display_id, update: true, live } => {
+            wire::Publication::UpdateDisplayData(display_data(value, display_id, live))
+        }
+        Output::ClearOutput { wait } => wire::Publication::ClearOutput(wire::ClearOutput { wait }),
+        Output::Page(_) => return None,
+    })
+}
+
 /// `transient.perilune_live` is our own: soon replaced, so that a terminal may leave it out.
-pub(crate) fn display_data(value: Rich, display_id: Option<String>, live: bool) -> wire::DisplayData {
+fn display_data(value: Rich, display_id: Option<String>, live: bool) -> wire::DisplayData {
     let mut transient: Map<String, Value> = Map::new();
     transient.extend(display_id.map(|id| ("display_id".to_owned(), id.into())));
     transient.extend(live.then(|| ("perilune_live".to_owned(), true.into())));

@@ -7,6 +7,7 @@ use perilune_protocol::{IsCompleteReply, Reply, Request};
 use crate::convert;
 use crate::dispatch::{Asker, refusal};
 use crate::kernel::Context;
+use crate::magics;
 
 /// Whether [`handle`] answers a request.
 pub(crate) fn is_editing(request: &Request) -> bool {
@@ -16,11 +17,15 @@ pub(crate) fn is_editing(request: &Request) -> bool {
 pub(crate) async fn handle(context: &Context, asker: &Asker, request: Request) -> Option<Reply> {
     let answered = match request {
         Request::IsComplete(request) => {
-            let (status, indent) = convert::completeness(perilune_bridge::is_complete(&request.code));
+            let (status, indent) = convert::completeness(magics::completeness(&request.code));
             Ok(Reply::IsComplete(IsCompleteReply { status, indent }))
         }
         Request::Complete(request) => {
-            let completions = context.editor.complete(request.code.clone(), request.cursor_bytes()).await;
+            let (code, cursor) = (&request.code, request.cursor_bytes());
+            let completions = match magics::complete(&context.registry, code, cursor).await {
+                Some(completions) => Ok(completions),
+                None => context.editor.complete(code.clone(), cursor).await,
+            };
             completions.map(|completions| Reply::Complete(convert::complete_reply(&request.code, completions)))
         }
         Request::Inspect(request) => {

@@ -1,16 +1,17 @@
 //! Runs one `execute_request` in a workspace: what it prints goes to iopub, what it asks to stdin, how it ended into the reply.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use perilune_bridge::{
-    Cell, CellIo, Failure, InputError, Interrupted, Outcome, Output, Rich, Workspace, WorkspaceOptions,
+    Cell, CellIo, Completeness, Failure, InputError, Interrupted, Outcome, Output, Rich, Workspace, WorkspaceOptions,
 };
 use perilune_protocol::{
-    ClearOutput, ErrorOutput, ErrorReply, ExecuteInput, ExecuteReply, ExecuteReplyExtension, ExecuteRequest,
-    ExecuteResult, InputRequest, Reply,
+    ErrorOutput, ErrorReply, ExecuteInput, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExecuteResult,
+    InputRequest, Reply,
 };
 use perilune_protocol::{Publication, Stream, StreamName};
 use serde_json::Value;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::convert;
 use crate::dispatch::Asker;
 use crate::kernel::Context;
+use crate::magics::{self, Magics, Place};
 use crate::running::Guard;
 
 /// Printed text travels in pieces of at most this many bytes, so that a long one keeps to the queue's bound.
@@ -30,6 +32,8 @@ pub(crate) struct Numbering {
     pub(crate) count: u32,
     /// A cell of the notebook, rather than a script.
     pub(crate) notebook: bool,
+    /// Whether the history keeps it.
+    pub(crate) kept: bool,
 }
 
 /// Starts an interpreter without holding up the runtime's threads.
@@ -55,6 +59,9 @@ pub(crate) async fn execute(
         let input = ExecuteInput { code: request.code.clone(), execution_count };
         context.iopub.publish(Some(&asker.header), Publication::ExecuteInput(input));
     }
+    if numbering.kept {
+        context.history.input(execution_count, &request.code);
+    }
     let io = Arc::new(RequestIo {
         context: context.clone(),
         asker: asker.clone(),
@@ -63,15 +70,19 @@ pub(crate) async fn execute(
         cancel: running.token.clone(),
         pages: Mutex::default(),
     });
+    let code = request.code;
     let script = request.perilune.as_ref().and_then(|run| run.script.as_ref());
     let cell = Cell {
-        code: request.code,
+        code: code.clone(),
         chunk_name: script.map_or_else(|| format!("=cell {execution_count}"), |script| format!("@{script}")),
         keep_locals: numbering.notebook,
         user_expressions: request.user_expressions,
     };
 
-    let outcome = workspace.execute(cell, io.clone(), running.token.clone()).await;
+    let outcome = match magics::parse(&cell.code).filter(|_| numbering.notebook) {
+        Some(magics) => with_magics(context, workspace, cell, magics, &io, running).await,
+        None => workspace.execute(cell, io.clone(), running.token.clone()).await,
+    };
     let publish = |publication| {
         if !request.silent {
             context.iopub.publish(Some(&asker.header), publication);
@@ -79,6 +90,9 @@ pub(crate) async fn execute(
     };
     match outcome {
         Outcome::Ok { result, expressions } => {
+            if let Some(text) = result.as_ref().filter(|_| numbering.kept).and_then(Rich::text) {
+                context.history.output(execution_count, text);
+            }
             if let Some(Rich { data, metadata }) = result {
                 publish(Publication::ExecuteResult(ExecuteResult { execution_count, data, metadata }));
             }
@@ -99,6 +113,9 @@ pub(crate) async fn execute(
             Reply::Execute(ExecuteReply { execution_count, perilune, ..ExecuteReply::default() })
         }
         Outcome::Error(mut failure) => {
+            if numbering.notebook {
+                magics::explain(&mut failure, &code);
+            }
             if context.stop.is_cancelled() && failure.kind.as_deref() == Some("interrupted") {
                 failure.message = "the kernel was stopped".to_owned();
                 failure.kind = Some("kernel_stopped".to_owned());
@@ -107,6 +124,29 @@ pub(crate) async fn execute(
             failed(&failure, execution_count)
         }
     }
+}
+
+/// Runs a cell's magics and then its code, if it has any that could run.
+async fn with_magics(
+    context: &Arc<Context>,
+    workspace: &Workspace,
+    mut cell: Cell,
+    magics: Magics,
+    io: &Arc<RequestIo>,
+    running: &Guard,
+) -> Outcome {
+    cell.code = magics.code().to_owned();
+    // As of every cell with a syntax error, nothing of this one runs.
+    if perilune_bridge::is_complete(&cell.code) == Completeness::Complete {
+        let place = Place { context, io, cancel: &running.token };
+        if let Err(failure) = magics.run(&place).await {
+            return Outcome::Error(failure);
+        }
+    }
+    if cell.code.is_empty() && cell.user_expressions.is_empty() {
+        return Outcome::Ok { result: None, expressions: BTreeMap::new() };
+    }
+    workspace.execute(cell, io.clone(), running.token.clone()).await
 }
 
 fn error_output(failure: &Failure) -> ErrorOutput {
@@ -136,7 +176,7 @@ pub(crate) fn leave(execution_count: u32) -> Reply {
 }
 
 /// What a running cell prints and asks, on its way to the client that sent it.
-struct RequestIo {
+pub(crate) struct RequestIo {
     context: Arc<Context>,
     asker: Asker,
     silent: bool,
@@ -154,19 +194,14 @@ impl CellIo for RequestIo {
         match output {
             Output::Stdout(text) => self.write_text(StreamName::Stdout, text),
             Output::Stderr(text) => self.write_text(StreamName::Stderr, text),
-            Output::Display { value, display_id, update, live } => {
-                let content = convert::display_data(value, display_id, live);
-                self.publish(if update {
-                    Publication::UpdateDisplayData(content)
-                } else {
-                    Publication::DisplayData(content)
-                })
-            }
-            Output::ClearOutput { wait } => self.publish(Publication::ClearOutput(ClearOutput { wait })),
             Output::Page(text) => {
-                self.pages.lock().unwrap_or_else(PoisonError::into_inner).push(convert::page(text));
+                self.page(text);
                 Ok(())
             }
+            output => match convert::publication(output) {
+                Some(publication) => self.publish(publication),
+                None => Ok(()),
+            },
         }
     }
 
@@ -180,6 +215,23 @@ impl CellIo for RequestIo {
 }
 
 impl RequestIo {
+    /// Shows what the kernel itself has to say, also of a cell that was interrupted.
+    pub(crate) async fn show(&self, output: Output) {
+        if self.silent {
+            return;
+        }
+        if let Output::Page(text) = output {
+            return self.page(text);
+        }
+        let Some(publication) = convert::publication(output) else { return };
+        // A kernel that is ending shows nothing more.
+        let _ = self.context.iopub.send(&self.asker.header, publication).await;
+    }
+
+    fn page(&self, text: Rich) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).push(convert::page(text));
+    }
+
     fn pages(&self) -> Vec<Value> {
         mem::take(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use perilune_bridge::{Inquirer, WorkspaceOptions};
 use perilune_protocol::{
-    ClientEnds, Codec, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq,
+    ClientEnds, Codec, ConnectReply, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq,
 };
-use perilune_providers::{Config, ConfigSources, ModelSpecifier, Registry};
+use perilune_providers::{Config, ConfigSources, Directories, ModelSpecifier, Registry};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -16,12 +16,14 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::Error;
+use crate::history::History;
 use crate::iopub::Iopub;
 use crate::remote::{Links, RemoteKernel};
 use crate::running::Running;
 use crate::shell::Lane;
 use crate::stdin::Stdin;
-use crate::{execute, iopub, notebook, shell};
+use crate::usage::Meter;
+use crate::{execute, iopub, magics, notebook, shell};
 
 /// How long an ending kernel waits for the requests under way to notice, and then for its last publications to leave.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -63,6 +65,11 @@ pub(crate) struct Context {
     pub(crate) own_models: Registry,
     /// Asks the notebook's workspace what an editor wants to know.
     pub(crate) editor: Inquirer,
+    pub(crate) history: Arc<History>,
+    pub(crate) remembered: magics::Remembered,
+    pub(crate) meter: Meter,
+    /// The ports of the sockets; none of a kernel in its client's process.
+    pub(crate) ports: Option<ConnectReply>,
     /// Requests that run beside the notebook's cells.
     pub(crate) tasks: TaskTracker,
     /// Places for requests that may take long, and for those that do not.
@@ -101,7 +108,7 @@ impl Kernel {
     pub fn embed(self) -> Embedded {
         let key = Uuid::new_v4().to_string();
         let (kernel_ends, ends) = in_process();
-        let serving = self.serve(kernel_ends, Codec::new(&key), CancellationToken::new(), Running::default());
+        let serving = self.serve(kernel_ends, Codec::new(&key), None, CancellationToken::new(), Running::default());
         Embedded { ends, codec: Codec::new(&key), task: tokio::spawn(serving) }
     }
 
@@ -125,12 +132,15 @@ impl Kernel {
         self,
         ends: KernelEnds,
         codec: Codec,
+        ports: Option<ConnectReply>,
         stop: CancellationToken,
         running: Running,
     ) -> Result<Shutdown, Error> {
-        let workspace = execute::start_workspace(self.notebook_options()).await?;
+        let remembered = magics::Remembered::new(self.model.clone());
+        let workspace = execute::start_workspace(self.notebook_options(&remembered)).await?;
         let codec = Arc::new(codec);
         let session = self.session;
+        let history = History::new(Directories::from_environment().history());
         let iopub = Iopub::new(codec.clone(), session.clone());
         let (stdin, stdin_replies) = Stdin::new(ends.stdin, codec.clone(), session.clone());
         let context = Arc::new(Context {
@@ -142,6 +152,10 @@ impl Kernel {
             own_models: self.registry.without_kernels(),
             registry: self.registry,
             editor: workspace.inquirer(),
+            history: history.clone(),
+            remembered,
+            meter: Meter::default(),
+            ports,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
             quick_places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
@@ -174,18 +188,21 @@ impl Kernel {
             tracing::warn!("some requests did not end in time; they are abandoned");
         }
         self.links.close(SHUTDOWN_GRACE).await;
+        let writing = tokio::task::spawn_blocking(move || history.close());
         iopub.close();
         if timeout(SHUTDOWN_GRACE, publishing).await.is_err() {
             tracing::warn!("the last publications did not leave in time");
         }
+        let _ = writing.await;
         ends.closer.close().await;
         Ok(context.shutdown.get().copied().unwrap_or(Shutdown::Stopped))
     }
 
-    fn notebook_options(&self) -> WorkspaceOptions {
+    fn notebook_options(&self, remembered: &magics::Remembered) -> WorkspaceOptions {
         WorkspaceOptions {
             registry: self.registry.clone(),
-            model: self.model.clone(),
+            model: remembered.model.clone(),
+            ledger: remembered.ledger.clone(),
             seed: self.seed,
             arguments: Vec::new(),
             script: None,
@@ -227,7 +244,9 @@ impl Bound {
     /// Serves until a client sends `shutdown_request` or `stop` is cancelled; everything it started has ended then.
     pub async fn serve(self, stop: CancellationToken) -> Result<Shutdown, Error> {
         let codec = Codec::new(&self.connection.key);
-        self.kernel.serve(self.ends, codec, stop, self.interrupter.0).await
+        let ConnectionFile { shell_port, iopub_port, stdin_port, control_port, hb_port, .. } = self.connection;
+        let ports = ConnectReply { shell_port, iopub_port, stdin_port, control_port, hb_port };
+        self.kernel.serve(self.ends, codec, Some(ports), stop, self.interrupter.0).await
     }
 }
 

@@ -3,7 +3,8 @@
 //! In reading order: `kernel` opens a kernel and puts it behind a transport; `shell` receives requests, `dispatch` wraps
 //! each one in busy, handler, reply, idle; `notebook` runs cells in order, `script` gives a run a workspace of its own,
 //! both by way of `execute`;
-//! `editing` answers an editor's questions beside the running cell; `models` answers `model_request`, `remote` asks it of
+//! `magics` runs what a cell says to the kernel rather than to Lua; `editing` answers an editor's questions beside the
+//! running cell; `history` keeps the cells, `usage` measures; `models` answers `model_request`, `remote` asks it of
 //! another kernel; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
 //! every translation between crates; [`kernelspec`] and [`resident`] know where things lie on disk.
 //!
@@ -14,9 +15,11 @@ mod dispatch;
 mod editing;
 mod error;
 mod execute;
+mod history;
 mod iopub;
 mod kernel;
 pub mod kernelspec;
+mod magics;
 mod models;
 mod notebook;
 mod remote;
@@ -25,6 +28,7 @@ mod running;
 mod script;
 mod shell;
 mod stdin;
+mod usage;
 
 pub use error::Error;
 pub use kernel::{Bound, Embedded, Interrupter, Kernel, Shutdown};

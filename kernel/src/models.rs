@@ -16,13 +16,26 @@ use crate::kernel::Context;
 use crate::running::Guard;
 
 /// How long a cancelled generation may take to say what it did.
-const CANCEL_GRACE: Duration = Duration::from_millis(500);
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_millis(500);
 
-/// Whether a request may take as long as a generation or a load.
-pub(crate) fn takes_long(request: &ModelRequest) -> bool {
+/// How long a request may take, and so how many of its kind may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// No time: it is answered where it is received, however much else is under way.
+    None,
+    /// As long as an instance takes to say how it is.
+    Quick,
+    /// As long as a generation or a load.
+    Long,
+}
+
+pub(crate) fn weight(request: &ModelRequest) -> Weight {
     match request {
-        ModelRequest::Load(_) | ModelRequest::Info(_) | ModelRequest::Chat(_) | ModelRequest::Complete(_) => true,
-        ModelRequest::List(_) | ModelRequest::Status(_) | ModelRequest::Unload(_) | ModelRequest::Cancel(_) => false,
+        ModelRequest::Load(_) | ModelRequest::Info(_) | ModelRequest::Chat(_) | ModelRequest::Complete(_) => {
+            Weight::Long
+        }
+        ModelRequest::List(_) | ModelRequest::Status(_) | ModelRequest::Unload(_) => Weight::Quick,
+        ModelRequest::Cancel(_) => Weight::None,
     }
 }
 
@@ -34,6 +47,10 @@ pub(crate) async fn handle(
     running: &Guard,
     request: ModelRequest,
 ) -> Option<Reply> {
+    if matches!(&request, ModelRequest::Chat(chat) if chat.messages.is_empty()) {
+        let problem = r#"`messages` is empty; expected a list like [{"role": "user", "content": "..."}]"#;
+        return Some(Reply::error(&asker.header.msg_type, refusal("ModelError", problem, "invalid_request")));
+    }
     let goes_on = matches!(request, ModelRequest::Load(_) | ModelRequest::Info(_));
     let asked = Asked { context, asker, cancel: running.token.clone() };
     Some(tokio::select! {

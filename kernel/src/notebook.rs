@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perilune_bridge::Workspace;
-use perilune_protocol::{CommInfoReply, KernelInfoReply, LanguageInfo, Reply, Request};
+use perilune_protocol::{CommInfoReply, HelpLink, KernelInfoReply, LanguageInfo, Reply, Request};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -14,6 +14,9 @@ use crate::running::Guard;
 
 /// Requests that may wait for the running cell; one more is refused.
 pub(crate) const QUEUE: usize = 1024;
+
+/// Optional features (JEP 92). JEP 65 gives its welcome no name; this is the one that Ark uses and Positron looks for.
+const SUPPORTED_FEATURES: [&str; 1] = ["iopub_welcome"];
 
 /// A request that waits for its turn.
 pub(crate) struct Job {
@@ -51,16 +54,17 @@ impl Notebook {
     async fn handle(&mut self, asker: &Asker, request: Request, guard: &Guard) -> Option<Reply> {
         match request {
             Request::Execute(execute) => {
-                if execute.store_history && !execute.silent {
+                let kept = execute.store_history && !execute.silent;
+                if kept {
                     self.execution_count += 1;
                 }
                 if self.asks_to_leave(&execute.code).await {
                     return Some(execute::leave(self.execution_count));
                 }
-                let numbering = Numbering { count: self.execution_count, notebook: true };
+                let numbering = Numbering { count: self.execution_count, notebook: true, kept };
                 Some(execute::execute(&self.context, asker, &self.workspace, execute, numbering, guard).await)
             }
-            request => inquiry(asker, request),
+            request => inquiry(&self.context, asker, request).await,
         }
     }
 
@@ -92,9 +96,21 @@ impl Notebook {
 }
 
 /// Answers what needs no workspace; so it also answers these requests on control while a cell runs.
-pub(crate) fn inquiry(asker: &Asker, request: Request) -> Option<Reply> {
+pub(crate) async fn inquiry(context: &Context, asker: &Asker, request: Request) -> Option<Reply> {
     match request {
         Request::KernelInfo => Some(Reply::KernelInfo(Box::new(kernel_info()))),
+        Request::History(request) => Some(match context.history.find(request).await {
+            Ok(reply) => Reply::History(reply),
+            Err(problem) => Reply::error(&asker.header.msg_type, refusal("HistoryError", &problem, "unavailable")),
+        }),
+        Request::Usage => Some(Reply::Usage(Box::new(context.meter.read(&context.own_models).await))),
+        Request::Connect => Some(match context.ports {
+            Some(ports) => Reply::Connect(ports),
+            None => {
+                let problem = "this kernel runs in its client's process and has no ports";
+                Reply::error(&asker.header.msg_type, refusal("NoPorts", problem, "unsupported"))
+            }
+        }),
         Request::CommInfo(_) => Some(Reply::CommInfo(CommInfoReply::default())),
         // Messages without a reply, such as `comm_open`, are nothing to this kernel; a request must not wait for ever.
         other => {
@@ -126,7 +142,16 @@ fn kernel_info() -> KernelInfoReply {
         },
         banner: format!("Perilune {version}: Lua 5.4 with language models (LocalLLM, Agent)"),
         debugger: false,
-        supported_features: Vec::new(),
-        help_links: Vec::new(),
+        supported_features: SUPPORTED_FEATURES.map(str::to_owned).to_vec(),
+        help_links: help_links(),
     }
+}
+
+fn help_links() -> Vec<HelpLink> {
+    let link = |text: &str, url: &str| HelpLink { text: text.to_owned(), url: url.to_owned() };
+    vec![
+        link("Lua 5.4 Reference Manual", "https://www.lua.org/manual/5.4/"),
+        link("Programming in Lua", "https://www.lua.org/pil/"),
+        link("Markdown", "https://commonmark.org/help/"),
+    ]
 }

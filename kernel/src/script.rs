@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perilune_bridge::WorkspaceOptions;
+use perilune_bridge::{ChosenModel, WorkspaceOptions};
 use perilune_protocol::{ExecuteRequest, Reply};
 use perilune_providers::ModelSpecifier;
 
@@ -26,7 +26,8 @@ pub(crate) async fn run(
     };
     let options = WorkspaceOptions {
         registry: context.registry.clone(),
-        model,
+        model: ChosenModel::new(model),
+        ledger: Arc::default(),
         seed: run.seed,
         arguments: run.arguments,
         script: run.script,
@@ -37,7 +38,7 @@ pub(crate) async fn run(
         Ok(workspace) => workspace,
         Err(error) => return Some(Reply::error(&asker.header.msg_type, internal(&error.to_string()))),
     };
-    let numbering = Numbering { count: 1, notebook: false };
+    let numbering = Numbering { count: 1, notebook: false, kept: false };
     let reply = execute::execute(context, asker, &workspace, request, numbering, running).await;
     // Joining the interpreter's thread may take as long as the C function it is in.
     context.tasks.spawn_blocking(move || drop(workspace));

@@ -5,14 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perilune_protocol::{
-    CancelReply, Channel, DecodeError, ErrorReply, InterruptExtension, ModelReply, ModelRequest, Reply, Request,
-    ShutdownReply,
-};
+use perilune_protocol::{Channel, DecodeError, ErrorReply, InterruptExtension, Reply, Request, ShutdownReply};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::dispatch::{self, Asker, refusal};
 use crate::kernel::{Context, Shutdown};
+use crate::models::Weight;
 use crate::notebook::Job;
 use crate::running::Guard;
 use crate::{editing, models, notebook, script};
@@ -26,6 +24,9 @@ pub(crate) enum Lane {
     Shell,
     Control,
 }
+
+/// Characters of a content's problem that its answer repeats.
+const QUOTED_CHARACTERS: usize = 300;
 
 /// How often dropped messages are told of: whoever sends them need not be anybody we know.
 const DROPPED_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,7 +54,9 @@ pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: L
             Err(DecodeError::InvalidContent { identities, header, source }) => {
                 let asker =
                     Asker { identities, header: Arc::new(*header), way_back: channel.sender.clone(), is_kernel: false };
-                let problem = format!("invalid content of `{}`: {source}", asker.header.msg_type);
+                // What serde says may quote what came, whole.
+                let said: String = source.to_string().chars().take(QUOTED_CHARACTERS).collect();
+                let problem = format!("invalid content of `{}`: {said}", asker.header.msg_type);
                 refuse(&context, &asker, refusal("InvalidRequest", &problem, "invalid_request")).await;
             }
             Err(error) if told.is_none_or(|told| told.elapsed() >= DROPPED_INTERVAL) => {
@@ -88,13 +91,16 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, lane: Lan
             let _ = context.shutdown.set(Shutdown::Requested { restart });
             context.stop.cancel();
         }
-        Request::Model(ModelRequest::Cancel(cancel)) => {
-            let cancelled = context.running.cancel(&cancel.request);
-            let reply = Reply::Model(ModelReply::Cancel(CancelReply { cancelled }));
-            dispatch::answer(context, &asker, async { Some(reply) }).await;
-        }
         Request::Model(request) => {
-            let places = if models::takes_long(&request) { &context.places } else { &context.quick_places };
+            let places = match models::weight(&request) {
+                Weight::Long => &context.places,
+                Weight::Quick => &context.quick_places,
+                Weight::None => {
+                    let guard = context.running.enter(&asker.header.msg_id, false, &context.stop);
+                    dispatch::answer(context, &asker, models::handle(context, &asker, &guard, request)).await;
+                    return;
+                }
+            };
             let handler =
                 |context, asker, guard| async move { models::handle(&context, &asker, &guard, request).await };
             beside(context, asker, places, handler).await;
@@ -108,8 +114,15 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, lane: Lan
                 |context: Arc<Context>, asker, _| async move { editing::handle(&context, &asker, request).await };
             beside(context, asker, &context.quick_places, handler).await;
         }
+        // They may wait: for a second reading, for a disk.
+        request @ (Request::Usage | Request::History(_)) if lane == Lane::Control => {
+            let handler = |context: Arc<Context>, asker, _guard| async move {
+                notebook::inquiry(&context, &asker, request).await
+            };
+            beside(context, asker, &context.quick_places, handler).await;
+        }
         request if lane == Lane::Control => {
-            dispatch::answer(context, &asker, async { notebook::inquiry(&asker, request) }).await;
+            dispatch::answer(context, &asker, notebook::inquiry(context, &asker, request)).await;
         }
         request => queue(context, asker, request, jobs).await,
     }
@@ -156,6 +169,7 @@ async fn queue(context: &Arc<Context>, asker: Asker, request: Request, jobs: &mp
 }
 
 async fn refuse(context: &Context, asker: &Asker, error: ErrorReply) {
-    let reply = Reply::error(&asker.header.msg_type, error);
-    dispatch::answer(context, asker, async { Some(reply) }).await;
+    // Whoever sent no request waits for no reply.
+    let reply = asker.header.msg_type.ends_with("_request").then(|| Reply::error(&asker.header.msg_type, error));
+    dispatch::answer(context, asker, async { reply }).await;
 }

@@ -1,4 +1,4 @@
-//! What a frontend asks while somebody types: `is_complete`, `complete`, `inspect` and `comm_info`.
+//! What a frontend asks while somebody types, and beside that: `is_complete`, `complete`, `inspect`, `comm_info`, `connect`.
 
 use std::collections::BTreeMap;
 
@@ -133,6 +133,21 @@ pub struct CommInfoReply {
 pub struct CommInfo {
     /// What it speaks to.
     pub target_name: String,
+}
+
+/// The answer to `connect_request`, which is empty: the ports of the kernel's sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectReply {
+    /// Requests in turn.
+    pub shell_port: u16,
+    /// What the kernel publishes.
+    pub iopub_port: u16,
+    /// Questions to the user.
+    pub stdin_port: u16,
+    /// Requests past those that wait.
+    pub control_port: u16,
+    /// The heartbeat.
+    pub hb_port: u16,
 }
 
 #[cfg(test)]

@@ -16,6 +16,14 @@ pub(crate) fn null_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<boo
     Ok(Option::deserialize(deserializer)?.unwrap_or(true))
 }
 
+/// Refuses a content that is no JSON object: serde would take a list for a struct whose fields are all optional.
+pub(crate) fn object(content: &[u8]) -> Result<(), serde_json::Error> {
+    match content.trim_ascii_start().first() {
+        Some(b'{') => Ok(()),
+        _ => Err(serde::de::Error::custom("expected a JSON object")),
+    }
+}
+
 /// The default of an optional flag that is on unless said otherwise.
 pub(crate) fn yes() -> bool {
     true

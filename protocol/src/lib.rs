@@ -2,7 +2,7 @@
 //! transports that carry the frames.
 //!
 //! In reading order: [`header`], [`message`] (a message and the trait of its content), the message families ([`kernel_info`],
-//! [`execute`], [`inquiry`], [`lifecycle`], [`output`], [`chat`], [`model`]), the enums that collect them per channel ([`request`],
+//! [`execute`], [`inquiry`], [`history`], [`usage`], [`lifecycle`], [`output`], [`chat`], [`model`]), the enums that collect them per channel ([`request`],
 //! [`reply`], [`publication`], [`stdin`]), [`codec`], [`connection_file`], and [`transport`] with its two implementations.
 //!
 //! A kernel takes a [`KernelEnds`] from [`zmq::bind`] or [`in_process`], a client a [`ClientEnds`] from [`zmq::connect`] or the same
@@ -19,6 +19,7 @@ pub mod codec;
 pub mod connection_file;
 pub mod execute;
 pub mod header;
+pub mod history;
 pub mod inquiry;
 pub mod kernel_info;
 mod lenient;
@@ -31,14 +32,16 @@ pub mod reply;
 pub mod request;
 pub mod stdin;
 pub mod transport;
+pub mod usage;
 
 pub use chat::{ChatMessage, FinishReason, GenerateOptions, Role, Tool, ToolCall, Usage};
 pub use codec::{Codec, DecodeError, Dropped, EncodeError};
 pub use connection_file::{ConnectionFile, ConnectionFileError, CurveKeys};
 pub use execute::{ExecuteExtension, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExpressionResult};
 pub use header::Header;
+pub use history::{HistoryAccess, HistoryEntry, HistoryReply, HistoryRequest};
 pub use inquiry::{
-    CommInfo, CommInfoReply, CommInfoRequest, CompleteReply, CompleteRequest, Completeness, InspectReply,
+    CommInfo, CommInfoReply, CommInfoRequest, CompleteReply, CompleteRequest, Completeness, ConnectReply, InspectReply,
     InspectRequest, IsCompleteReply, IsCompleteRequest,
 };
 pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
@@ -63,6 +66,7 @@ pub use transport::{
     Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, PeerCounts,
     PublishSender, Publisher, Reconnections, Subscription, Subscriptions, TransportError,
 };
+pub use usage::{ModelUsage, UsageReply};
 
 /// The version of the Jupyter messaging protocol that our headers state.
 pub const PROTOCOL_VERSION: &str = "5.5";

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use crate::Content;
 use crate::execute::ExecuteReply;
-use crate::inquiry::{CommInfoReply, CompleteReply, InspectReply, IsCompleteReply};
+use crate::history::HistoryReply;
+use crate::inquiry::{CommInfoReply, CompleteReply, ConnectReply, InspectReply, IsCompleteReply};
 use crate::kernel_info::KernelInfoReply;
 use crate::lenient::null_default;
 use crate::lifecycle::ShutdownReply;
 use crate::model::ModelReply;
+use crate::usage::UsageReply;
 
 /// A reply.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,12 @@ pub enum Reply {
     Complete(CompleteReply),
     /// `inspect_reply`
     Inspect(InspectReply),
+    /// `history_reply`
+    History(HistoryReply),
+    /// `connect_reply`
+    Connect(ConnectReply),
+    /// `usage_reply`
+    Usage(Box<UsageReply>),
     /// `comm_info_reply`
     CommInfo(CommInfoReply),
     /// `interrupt_reply`
@@ -88,6 +96,9 @@ impl Content for Reply {
             Reply::IsComplete(_) => "is_complete_reply",
             Reply::Complete(_) => "complete_reply",
             Reply::Inspect(_) => "inspect_reply",
+            Reply::History(_) => "history_reply",
+            Reply::Connect(_) => "connect_reply",
+            Reply::Usage(_) => "usage_reply",
             Reply::CommInfo(_) => "comm_info_reply",
             Reply::Interrupt => "interrupt_reply",
             Reply::Shutdown(_) => "shutdown_reply",
@@ -103,6 +114,9 @@ impl Content for Reply {
             Reply::IsComplete(content) => serde_json::to_vec(content),
             Reply::Complete(content) => ok(content),
             Reply::Inspect(content) => ok(content),
+            Reply::History(content) => ok(content),
+            Reply::Connect(content) => ok(content),
+            Reply::Usage(content) => ok(content),
             Reply::CommInfo(content) => ok(content),
             Reply::Interrupt => Ok(br#"{"status":"ok"}"#.to_vec()),
             Reply::Shutdown(content) => ok(content),
@@ -122,6 +136,9 @@ impl Content for Reply {
             "is_complete_reply" => Reply::IsComplete(serde_json::from_slice(content)?),
             "complete_reply" => Reply::Complete(serde_json::from_slice(content)?),
             "inspect_reply" => Reply::Inspect(serde_json::from_slice(content)?),
+            "history_reply" => Reply::History(serde_json::from_slice(content)?),
+            "connect_reply" => Reply::Connect(serde_json::from_slice(content)?),
+            "usage_reply" => Reply::Usage(serde_json::from_slice(content)?),
             "comm_info_reply" => Reply::CommInfo(serde_json::from_slice(content)?),
             "interrupt_reply" => Reply::Interrupt,
             "shutdown_reply" => Reply::Shutdown(serde_json::from_slice(content)?),

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use crate::Content;
 use crate::execute::ExecuteRequest;
+use crate::history::HistoryRequest;
 use crate::inquiry::{CommInfoRequest, CompleteRequest, InspectRequest, IsCompleteRequest};
+use crate::lenient;
 use crate::lifecycle::{InterruptRequest, ShutdownRequest};
 use crate::model::ModelRequest;
 
@@ -21,8 +23,14 @@ pub enum Request {
     Complete(CompleteRequest),
     /// `inspect_request`
     Inspect(InspectRequest),
+    /// `history_request`
+    History(HistoryRequest),
     /// `comm_info_request`
     CommInfo(CommInfoRequest),
+    /// `connect_request`
+    Connect,
+    /// `usage_request`
+    Usage,
     /// `interrupt_request`
     Interrupt(InterruptRequest),
     /// `shutdown_request`
@@ -46,6 +54,9 @@ impl Content for Request {
             Request::IsComplete(_) => "is_complete_request",
             Request::Complete(_) => "complete_request",
             Request::Inspect(_) => "inspect_request",
+            Request::History(_) => "history_request",
+            Request::Connect => "connect_request",
+            Request::Usage => "usage_request",
             Request::CommInfo(_) => "comm_info_request",
             Request::Interrupt(_) => "interrupt_request",
             Request::Shutdown(_) => "shutdown_request",
@@ -56,11 +67,12 @@ impl Content for Request {
 
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         match self {
-            Request::KernelInfo => Ok(b"{}".to_vec()),
+            Request::KernelInfo | Request::Connect | Request::Usage => Ok(b"{}".to_vec()),
             Request::Execute(content) => serde_json::to_vec(content),
             Request::IsComplete(content) => serde_json::to_vec(content),
             Request::Complete(content) => serde_json::to_vec(content),
             Request::Inspect(content) => serde_json::to_vec(content),
+            Request::History(content) => serde_json::to_vec(content),
             Request::CommInfo(content) => serde_json::to_vec(content),
             Request::Interrupt(content) => serde_json::to_vec(content),
             Request::Shutdown(content) => serde_json::to_vec(content),
@@ -70,12 +82,24 @@ impl Content for Request {
     }
 
     fn from_json(msg_type: &str, content: &[u8]) -> Result<Request, serde_json::Error> {
+        match msg_type {
+            // What is empty may be written as null.
+            "kernel_info_request" | "connect_request" | "usage_request" if content != b"null" => {
+                lenient::object(content)?;
+                serde_json::from_slice::<serde::de::IgnoredAny>(content)?;
+            }
+            "kernel_info_request" | "connect_request" | "usage_request" => {}
+            _ => lenient::object(content)?,
+        }
         Ok(match msg_type {
             "kernel_info_request" => Request::KernelInfo,
             "execute_request" => Request::Execute(serde_json::from_slice(content)?),
             "is_complete_request" => Request::IsComplete(serde_json::from_slice(content)?),
             "complete_request" => Request::Complete(serde_json::from_slice(content)?),
             "inspect_request" => Request::Inspect(serde_json::from_slice(content)?),
+            "history_request" => Request::History(serde_json::from_slice(content)?),
+            "connect_request" => Request::Connect,
+            "usage_request" => Request::Usage,
             "comm_info_request" => Request::CommInfo(serde_json::from_slice(content)?),
             "interrupt_request" => Request::Interrupt(serde_json::from_slice(content)?),
             "shutdown_request" => Request::Shutdown(serde_json::from_slice(content)?),

@@ -1,4 +1,4 @@
-//! Where configuration and models lie: the XDG base directories, or all of it under `PERILUNE_HOME`.
+//! Where configuration, models and state lie: the XDG base directories, or all of it under `PERILUNE_HOME`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,17 @@ pub struct Directories {
     pub config: Option<PathBuf>,
     /// Holds `models/`.
     pub data: Option<PathBuf>,
+    /// Holds what is remembered between runs, such as `history.sqlite3`.
+    pub state: Option<PathBuf>,
     /// The user's home: what `~/` means, and where the search for a project's file ends.
     pub home: Option<PathBuf>,
 }
 
 impl Directories {
     /// The folders this process's environment asks for: `PERILUNE_HOME`, else `perilune/` under
-    /// `XDG_CONFIG_HOME` (`~/.config`) and `XDG_DATA_HOME` (`~/.local/share`). As the XDG
-    /// specification wants it, a relative path there counts as unset. Without `HOME`, which some Jupyter launchers do
-    /// not pass on, the system's record of the user tells the home.
+    /// `XDG_CONFIG_HOME` (`~/.config`), `XDG_DATA_HOME` (`~/.local/share`) and `XDG_STATE_HOME`
+    /// (`~/.local/state`). As the XDG specification wants it, a relative path there counts as unset. Without `HOME`,
+    /// which some Jupyter launchers do not pass on, the system's record of the user tells the home.
     pub fn from_environment() -> Directories {
         Directories::from_variables(|name| match name {
             "HOME" => std::env::home_dir(),
@@ -31,12 +33,17 @@ impl Directories {
         let home = absolute("HOME");
         if let Some(all) = set("PERILUNE_HOME") {
             let all = std::path::absolute(&all).unwrap_or(all);
-            return Directories { config: Some(all.clone()), data: Some(all), home };
+            return Directories { config: Some(all.clone()), data: Some(all.clone()), state: Some(all), home };
         }
         let under = |name: &str, fallback: &str| {
             absolute(name).or_else(|| home.as_ref().map(|home| home.join(fallback))).map(|base| base.join("perilune"))
         };
-        Directories { config: under("XDG_CONFIG_HOME", ".config"), data: under("XDG_DATA_HOME", ".local/share"), home }
+        Directories {
+            config: under("XDG_CONFIG_HOME", ".config"),
+            data: under("XDG_DATA_HOME", ".local/share"),
+            state: under("XDG_STATE_HOME", ".local/state"),
+            home,
+        }
     }
 
     /// The user's configuration file.
@@ -47,6 +54,11 @@ impl Directories {
     /// Where models are looked for unless the configuration says otherwise.
     pub fn models(&self) -> Option<PathBuf> {
         self.data.as_ref().map(|folder| folder.join("models"))
+    }
+
+    /// The cells that every kernel of this user ran.
+    pub fn history(&self) -> Option<PathBuf> {
+        self.state.as_ref().map(|folder| folder.join("history.sqlite3"))
     }
 
     /// `path` as written in a file of `folder`: `~/` is the home, and a relative path starts at
@@ -76,6 +88,7 @@ mod tests {
         let directories = with(&[("HOME", "/home/a"), ("PERILUNE_HOME", "/srv/p"), ("XDG_CONFIG_HOME", "/x")]);
         assert_eq!(directories.config_file(), Some("/srv/p/config.toml".into()));
         assert_eq!(directories.models(), Some("/srv/p/models".into()));
+        assert_eq!(directories.history(), Some("/srv/p/history.sqlite3".into()));
     }
 
     #[test]
@@ -83,6 +96,7 @@ mod tests {
         let directories = with(&[("HOME", "/home/a"), ("XDG_DATA_HOME", "relative")]);
         assert_eq!(directories.config_file(), Some("/home/a/.config/perilune/config.toml".into()));
         assert_eq!(directories.models(), Some("/home/a/.local/share/perilune/models".into()));
+        assert_eq!(directories.history(), Some("/home/a/.local/state/perilune/history.sqlite3".into()));
         assert_eq!(directories.expand("~/m", Path::new("/etc")), PathBuf::from("/home/a/m"));
         assert_eq!(directories.expand("m", Path::new("/etc")), PathBuf::from("/etc/m"));
         assert_eq!(with(&[]), Directories::default());

@@ -4,13 +4,15 @@
 //! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
 //! can do; [`CandleProvider`] runs models in this process through the engine; [`Registry`] holds
 //! the instances and resolves a specifier to one of them; [`limited`] ends what takes too long;
-//! [`Error`] is everything that can go wrong. Instances of type `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
+//! [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
+//! `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
 
 mod candle;
 mod config;
 mod deadline;
 mod directories;
 mod error;
+mod ledger;
 mod nearest;
 mod provider;
 mod registry;
@@ -24,6 +26,7 @@ pub use config::{
 pub use deadline::limited;
 pub use directories::Directories;
 pub use error::{Error, ErrorKind};
+pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
     ChatMessage, Event, FinishReason, GenerateOptions, ModelInfo, Prompt, Role, Sampling, Tool, ToolCall, Usage,
 };

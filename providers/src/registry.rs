@@ -159,6 +159,36 @@ impl Registry {
         self.resolve(specifier.unwrap_or(&self.default_model)).await
     }
 
+    /// The specifier resolved, if the instance it means has the model.
+    pub async fn check(&self, specifier: &ModelSpecifier) -> Result<Resolved, Error> {
+        let resolved = self.resolve(specifier).await?;
+        let Resolved { provider, model, .. } = &resolved;
+        let names = async {
+            let servable = provider.models().await?.into_iter().filter(|entry| entry.problem.is_none());
+            Ok(servable.map(|entry| entry.name).collect::<Vec<_>>())
+        };
+        let names = answered(provider, names).await?;
+        if names.contains(model) {
+            return Ok(resolved);
+        }
+        Err(Error::ModelNotFound {
+            model: model.clone(),
+            instances: vec![provider.name().to_owned()],
+            near: nearest(model, names.iter().map(String::as_str)),
+            unreachable: Vec::new(),
+        })
+    }
+
+    /// Every model that can be asked for, of the instances that answer in time.
+    pub async fn specifiers(&self) -> Vec<ModelSpecifier> {
+        let listed = self.list(None).await.unwrap_or_default();
+        let names = listed.iter().flat_map(|instance| {
+            let servable = instance.models.iter().flatten().filter(|entry| entry.problem.is_none());
+            servable.filter_map(|entry| instance.specifier(&entry.name))
+        });
+        names.collect()
+    }
+
     /// What every instance has, or the one named `backend`. An instance that fails or does not
     /// answer in time is listed with its error.
     pub async fn list(&self, backend: Option<&str>) -> Result<Vec<InstanceModels>, Error> {

@@ -78,3 +78,34 @@ def test_a_late_answer_that_says_what_it_answers_goes_nowhere_else(frontend: Fro
         message = frontend.session.msg("input_reply", {"value": answer}, parent={"header": parent})
         frontend.client.stdin_channel.send(message)
     assert frontend.finish(running).result == "in time"
+
+
+def test_input_shows_a_prompt_and_can_hide_what_is_typed(frontend: Frontend) -> None:
+    frontend.answers = ["Ada", "s3cret", ""]
+    exchange = frontend.execute(
+        "local name = input('Name? ') local word = input('Password? ', {password = true}) return name .. word .. input() .. '.'",
+        allow_stdin=True,
+    )
+    assert exchange.result == "Adas3cret."
+    asked = [(arrival.content["prompt"], arrival.content["password"]) for arrival in exchange.all("input_request")]
+    assert asked == [("Name? ", False), ("Password? ", True), ("", False)]
+
+
+def test_a_client_without_stdin_is_told_so_by_name(frontend: Frontend) -> None:
+    for code in ("io.read()", "input('Name? ')"):
+        exchange = frontend.execute(code, allow_stdin=False)
+        assert exchange.reply["ename"] == "StdinNotAllowed", code
+        assert exchange.first("error").content["ename"] == "StdinNotAllowed"
+    caught = "local ok, problem = pcall(input) return problem.kind"
+    assert frontend.execute(caught, allow_stdin=False).result == "input_not_allowed"
+
+
+def test_input_says_what_is_wrong_with_its_arguments(frontend: Frontend) -> None:
+    for code, words in [
+        ("input({})", "string expected, got table"),
+        ("input('x', true)", "table expected, got boolean"),
+        ("input('x', {pasword = true})", "known: `password`"),
+        ("input('x', {password = 1})", "expected true or false"),
+    ]:
+        reply = frontend.execute(code, allow_stdin=True).reply
+        assert words in reply["evalue"], reply

@@ -1,4 +1,4 @@
--- print, io and warn: what they write and read belongs to the client that sent the cell. Files
+-- print, io, warn and input: what they write and read belongs to the client that sent the cell. Files
 -- that `io.open` opens behave as always.
 local host = ...
 local tostring, type, select, pairs, setmetatable = tostring, type, select, pairs, setmetatable
@@ -136,7 +136,7 @@ function Console:close()
   return nil, "cannot close standard file", -1
 end
 
-local input, output = stdin, stdout
+local current_input, output = stdin, stdout
 io.stdin, io.stdout, io.stderr = stdin, stdout, stderr
 
 function io.type(value)
@@ -151,11 +151,34 @@ function io.write(...)
 end
 
 function io.read(...)
-  return input:read(...)
+  return current_input:read(...)
 end
 
 function io.flush()
   return output:flush()
+end
+
+-- Shows a prompt and returns the line that is typed; nil at the input's end.
+local ask = host.waiting(host.ask)
+function input(prompt, options)
+  local password = false
+  if prompt == nil then
+    prompt = ""
+  elseif type(prompt) ~= "string" and type(prompt) ~= "number" then
+    return host.complain("bad argument #1 to 'input' (string expected, got " .. type(prompt) .. ")")
+  end
+  if options ~= nil and type(options) ~= "table" then
+    return host.complain("bad argument #2 to 'input' (table expected, got " .. type(options) .. ")")
+  end
+  for name, value in pairs(options or {}) do
+    if name ~= "password" then
+      return host.complain("unknown option `" .. tostring(name) .. "` of input; known: `password`")
+    elseif type(value) ~= "boolean" then
+      return host.complain("option `password` of input is a " .. type(value) .. "; expected true or false")
+    end
+    password = value
+  end
+  return ask(tostring(prompt), password)
 end
 
 local function redirect(name, current, mode, file)
@@ -176,8 +199,8 @@ local function redirect(name, current, mode, file)
 end
 
 function io.input(file)
-  input = redirect("input", input, "r", file)
-  return input
+  current_input = redirect("input", current_input, "r", file)
+  return current_input
 end
 
 function io.output(file)
@@ -191,7 +214,7 @@ end
 
 function io.lines(name, ...)
   if name == nil then
-    return input:lines(...)
+    return current_input:lines(...)
   end
   return raw.lines(name, ...)
 end

@@ -191,6 +191,9 @@ function xpcall(body, handler, ...)
   end, ...)
 end
 
+-- What a failure is called whose error has this kind; any other is a model's.
+local NAMES = { input = "InputError", input_not_allowed = "StdinNotAllowed" }
+
 -- The message handler of a cell: gathers what a failure says while the frames still stand.
 function host.handler(object)
   if signals.stopped then
@@ -201,7 +204,7 @@ function host.handler(object)
     failure.frames[#failure.frames + 1] = line
   end
   if getmetatable(object) == Error then
-    failure.name = "ModelError"
+    failure.name = NAMES[object.kind] or "ModelError"
   end
   if type(object) == "table" then
     local kind = rawget(object, "kind")

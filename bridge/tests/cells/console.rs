@@ -64,9 +64,10 @@ async fn reading_asks_the_client() {
 async fn a_client_without_input_says_so() {
     let mut notebook = Notebook::start().without_input();
     let ran = notebook.run("io.read()").await;
-    assert_eq!(ran.failure().kind.as_deref(), Some("input"));
+    assert_eq!(ran.failure().kind.as_deref(), Some("input_not_allowed"));
+    assert_eq!(ran.failure().name, "StdinNotAllowed");
     assert!(ran.failure().message.contains("does not answer input requests"), "{:?}", ran.failure());
-    notebook.run("select(2, pcall(io.read)).kind").await.expect_result("input");
+    notebook.run("select(2, pcall(io.read)).kind").await.expect_result("input_not_allowed");
 }
 
 #[tokio::test]

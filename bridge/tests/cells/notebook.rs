@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use perilune_bridge::{
-    Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, Outcome, Output, Rich, Workspace,
+    Cell, CellIo, ChosenModel, ExpressionResult, Failure, InputError, Interrupted, Outcome, Output, Rich, Workspace,
     WorkspaceOptions,
 };
 use perilune_providers::{Config, Registry};
@@ -43,7 +43,8 @@ pub fn options() -> WorkspaceOptions {
     let config = Config::from_toml("", "none").expect("the empty configuration");
     WorkspaceOptions {
         registry: Arc::new(Registry::new(&config).expect("the default registry")),
-        model: None,
+        model: ChosenModel::default(),
+        ledger: Arc::default(),
         seed: Some(7),
         arguments: Vec::new(),
         script: None,

@@ -1,0 +1,162 @@
+//! `%%chat`: the cell's text goes to a model with the notebook's conversation, and the answer is shown while it comes.
+//!
+//! The answer streams as markdown through updates of one display, and at its end takes that display's place for good: a frontend
+//! that knows no updates, such as Jupyter's console, shows the whole once. A turn joins the conversation once its answer is whole.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use futures::StreamExt;
+use perilune_bridge::{Failure, MimeBundle, Output, Rich};
+use perilune_providers::{ChatMessage, Event, FinishReason, GenerateRequest, Prompt};
+use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
+
+use self::options::Options;
+use super::{Place, failed, interrupted, wrong};
+use crate::execute::RequestIo;
+use crate::models::CANCEL_GRACE;
+
+pub(super) mod options;
+
+/// An answer is shown at most this often, and seldomer as it grows: about so many bytes a second.
+const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+const SHOW_BYTES: f64 = 200_000.0;
+
+/// What was said so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Conversation {
+    system: Option<String>,
+    turns: Vec<ChatMessage>,
+}
+
+pub(super) async fn run(place: &Place<'_>, words: &str, body: &str) -> Result<(), Failure> {
+    let options = Options::read(words)?;
+    let conversation = &place.context.remembered.conversation;
+    let mut said = conversation.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if options.reset {
+        said = Conversation::default();
+    }
+    if options.system.is_some() {
+        said.system.clone_from(&options.system);
+    }
+    if body.trim().is_empty() {
+        if !options.reset && options.system.is_none() {
+            return Err(wrong("`%%chat` has nothing to send; write the prompt below its line".to_owned()));
+        }
+        let turns = said.turns.len() / 2;
+        *conversation.lock().unwrap_or_else(PoisonError::into_inner) = said;
+        let text = if options.reset {
+            "a new conversation".to_owned()
+        } else {
+            format!("after {turns} turns, other instructions")
+        };
+        place.show(text.clone(), format!("*{text}*")).await;
+        return Ok(());
+    }
+    said.turns.push(ChatMessage::user(body.trim()));
+    let answer = ask(place, options, &said).await?;
+    said.turns.push(ChatMessage::assistant(answer));
+    *conversation.lock().unwrap_or_else(PoisonError::into_inner) = said;
+    Ok(())
+}
+
+/// The answer, which is shown by then.
+async fn ask(place: &Place<'_>, options: Options, said: &Conversation) -> Result<String, Failure> {
+    let Place { context, io, cancel } = place;
+    let model = options.model.or_else(|| context.remembered.model.get());
+    let resolved = tokio::select! {
+        resolved = context.registry.resolve_or_default(model.as_ref()) => resolved.map_err(|error| failed(&error))?,
+        () = cancel.cancelled() => return Err(interrupted()),
+    };
+    let system = said.system.iter().map(ChatMessage::system);
+    let messages = system.chain(said.turns.iter().cloned()).collect();
+    let prompt = Prompt::Chat { messages, tools: Vec::new() };
+    let specifier = resolved.specifier.to_string();
+    let request = GenerateRequest { model: resolved.model, prompt, options: options.generate };
+    let events = resolved.provider.generate(request, (*cancel).clone());
+    let mut events = context.remembered.ledger.watch(specifier.clone(), events);
+
+    let mut answer = Answer::begin(io, &specifier).await;
+    let ended = loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(Event::Text(text))) => answer.add(&text),
+                Some(Ok(Event::Done(reason))) => break Ok(reason),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break Err(failed(&error)),
+                None => break Ok(FinishReason::Cancelled),
+            },
+            () = sleep_until(answer.due), if answer.grown => answer.show().await,
+            // A model that does not end by itself in time is not waited for.
+            () = async { cancel.cancelled().await; sleep(CANCEL_GRACE).await } => break Ok(FinishReason::Cancelled),
+        }
+    };
+    match ended {
+        Ok(FinishReason::Cancelled) => {
+            answer.end("interrupted; this turn is not part of the conversation").await;
+            Err(interrupted())
+        }
+        Ok(FinishReason::Length) => Ok(answer.end("cut off: `max_tokens` or the end of the context was reached").await),
+        Ok(_) => Ok(answer.end("").await),
+        Err(failure) => {
+            answer.end("").await;
+            Err(failure)
+        }
+    }
+}
+
+/// An answer on its way, and where it is shown.
+struct Answer<'a> {
+    io: &'a RequestIo,
+    display_id: String,
+    text: String,
+    /// Whether it has grown since it was shown, and when to show it next.
+    grown: bool,
+    due: Instant,
+}
+
+impl<'a> Answer<'a> {
+    /// Shows that the model is asked.
+    async fn begin(io: &'a RequestIo, model: &str) -> Answer<'a> {
+        let display_id = Uuid::new_v4().to_string();
+        let value = shown(&format!("{model} ..."), format!("*{model} …*"));
+        io.show(Output::Display { value, display_id: Some(display_id.clone()), update: false, live: true }).await;
+        Answer { io, display_id, text: String::new(), grown: false, due: Instant::now() }
+    }
+
+    fn add(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.grown = true;
+    }
+
+    async fn show(&mut self) {
+        let value = shown(&self.text, self.text.clone());
+        let display_id = Some(self.display_id.clone());
+        self.io.show(Output::Display { value, display_id, update: true, live: true }).await;
+        let pause = SHOW_INTERVAL.max(Duration::from_secs_f64(self.text.len() as f64 / SHOW_BYTES));
+        self.due = Instant::now() + pause;
+        self.grown = false;
+    }
+
+    /// Puts what there is of it in the place of the display that streamed it, with a note below; returns the text.
+    async fn end(self, note: &str) -> String {
+        self.io.show(Output::ClearOutput { wait: true }).await;
+        let (mut plain, mut markdown) = (self.text.trim_end().to_owned(), self.text.trim_end().to_owned());
+        if !note.is_empty() {
+            let gap = if plain.is_empty() { "" } else { "\n\n" };
+            plain.push_str(&format!("{gap}({note})"));
+            markdown.push_str(&format!("{gap}*({note})*"));
+        }
+        let value = shown(&plain, markdown);
+        self.io.show(Output::Display { value, display_id: None, update: false, live: false }).await;
+        self.text
+    }
+}
+
+fn shown(plain: &str, markdown: String) -> Rich {
+    let mut value = Rich { data: MimeBundle::new(), metadata: MimeBundle::new() };
+    value.data.insert("text/plain".to_owned(), plain.into());
+    value.data.insert("text/markdown".to_owned(), markdown.into());
+    value
+}
