@@ -284,8 +284,10 @@ impl Item {
     }
 }
 
-/// Tells each new subscriber that it is heard from now on (JEP 65).
+/// Tells each new subscriber that it is heard from now on (JEP 65), and the first one then that the kernel has started: a status
+/// that came before a welcome would not be expected.
 pub(crate) async fn welcome(context: Arc<Context>, mut subscriptions: Subscriptions) {
+    let mut started = false;
     loop {
         let subscription = tokio::select! {
             subscription = subscriptions.recv() => subscription,
@@ -294,6 +296,9 @@ pub(crate) async fn welcome(context: Arc<Context>, mut subscriptions: Subscripti
         let Some(subscription) = subscription else { return };
         let subscription = String::from_utf8_lossy(&subscription.topic).into_owned();
         context.iopub.publish(None, Publication::IopubWelcome(IopubWelcome { subscription }));
+        if !mem::replace(&mut started, true) {
+            context.iopub.publish(None, Publication::Status(Status { execution_state: ExecutionState::Starting }));
+        }
     }
 }
 

@@ -167,7 +167,6 @@ impl Kernel {
             let (iopub, publisher) = (iopub.clone(), ends.iopub.sender);
             async move { iopub.run(publisher).await }
         });
-        iopub.publish(None, Publication::Status(Status { execution_state: ExecutionState::Starting }));
 
         let (jobs, queued) = mpsc::channel(notebook::QUEUE);
         let helpers = TaskTracker::new();
