@@ -74,10 +74,35 @@ function display.vegalite(spec) end
 ---@example display.table(moons, { columns = { "moon", "km" }, caption = "Moons of Jupiter" })
 function display.table(records, options) end
 
+--- Draws a chart, as a picture that needs no network and as text.
+---@param chart display.Chart what to draw
+---@return display.Handle handle replaces it
+---@example display.chart { kind = "bar", x = { "Io", "Europa" }, y = { 3643, 3122 }, title = "Moons", y_label = "km" }
+---@example local runs = { { tokens = 10, ms = 31, cached = 12 }, { tokens = 20, ms = 55, cached = 20 } }
+---@example display.chart { kind = "line", data = runs, x = "tokens", y = { "ms", "cached" } }
+---@example display.chart { kind = "histogram", x = { 1, 2, 2, 3, 3, 3, 4, 4, 5 }, bins = 5 }
+function display.chart(chart) end
+
+--- Shows how far something is, in one line that is replaced at most 20 times a second; its last state is always shown.
+---@param total? number how much there is to do; nothing if that is not known
+---@param options? display.ProgressOptions how to show it
+---@return display.Progress progress says how much is done
+---@example local progress = display.progress(3, { label = "moons" })
+---@example for _ = 1, 3 do progress:advance() end
+function display.progress(total, options) end
+
 --- Takes away what the cell has shown so far.
 ---@param wait? boolean only once something else is shown, so that nothing flickers
 ---@example display.clear(true)
 function display.clear(wait) end
+
+--- Switches the line on or off by which slow model calls show how far they are. In a notebook it is on: a call that takes longer
+--- than 0.2 s shows one line, which stays as a summary. Scripts show none unless they switch it on.
+---@param on boolean whether to show it
+---@example display.live(false)
+---@example print(LocalLLM.generate("Hello!"))
+---@example display.live(true)
+function display.live(on) end
 
 --- The options of `display`.
 ---@class display.Options
@@ -99,6 +124,44 @@ function display.clear(wait) end
 ---@field caption? string a line above the table
 ---@field max_rows? integer how many rows to show, 50 if not given; the rest is counted
 ---@field max_columns? integer how many columns to show, 20 if not given and no `columns` are; the rest is counted
+
+--- What `display.chart` draws: the fields `x` and `y` of the records `data`, or without `data` lists of values.
+---@class display.Chart
+---@field kind string `"bar"`, `"line"`, `"scatter"` or `"histogram"`
+---@field data? table a list of records
+---@field x? any the name of a field of `data`, or a list; a histogram's numbers; 1, 2, 3 ... if not given
+---@field y? any the name of a field of `data`, a list of names, a list of numbers, or a table from names to such lists
+---@field bins? integer how many bars a histogram has
+---@field title? string a line above
+---@field x_label? string what lies along the first axis
+---@field y_label? string what lies along the second axis
+---@field width? integer in pixels, 560 if not given
+---@field height? integer in pixels, 320 if not given
+
+--- The options of `display.progress`.
+---@class display.ProgressOptions
+---@field label? string what is being done
+
+--- How far something is.
+---@class display.Progress
+local progress = {}
+
+--- Says how much is done.
+---@param done number of the total
+---@return display.Progress progress itself
+---@example display.progress(100):update(40)
+function progress:update(done) end
+
+--- Says how much more is done.
+---@param more? number 1 if not given
+---@return display.Progress progress itself
+---@example display.progress(10):advance():advance(2)
+function progress:advance(more) end
+
+--- Says that nothing more will be done.
+---@return display.Progress progress itself
+---@example display.progress(10):finish()
+function progress:finish() end
 
 --- What is shown, and can be replaced.
 ---@class display.Handle

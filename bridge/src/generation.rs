@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::convert;
 use crate::host::Host;
 use crate::leftovers::Leftover;
+use crate::live::Live;
 use crate::options::Options;
 use crate::script_error::ScriptError;
 
@@ -28,11 +29,14 @@ pub(crate) struct Planned {
     prompt: Prompt,
     options: perilune_providers::GenerateOptions,
     cancel: CancellationToken,
+    live: Live,
 }
 
 /// A generation under way; dropping it cancels it.
 pub(crate) struct Generation {
+    // Dropped before the line says that the call ended.
     events: EventStream,
+    live: Live,
     answer: Answer,
     started: Instant,
     cancel: CancellationToken,
@@ -65,6 +69,7 @@ pub(crate) fn plan(host: &Host, prompt: Prompt, options: Options) -> Planned {
         prompt,
         options: generate,
         cancel: host.work().child_token(),
+        live: Live::new(host),
     }
 }
 
@@ -83,14 +88,20 @@ pub(crate) fn conversation(mut messages: Vec<ChatMessage>, options: &Options) ->
 
 impl Planned {
     /// Finds the model and starts.
-    pub(crate) async fn start(self) -> Result<Generation, ScriptError> {
+    pub(crate) async fn start(mut self) -> Result<Generation, ScriptError> {
         let started = Instant::now();
         let cancel_on_drop = self.cancel.clone().drop_guard();
-        let resolved = self.registry.resolve_or_default(self.model.as_ref()).await?;
+        let resolved = self.live.during(self.registry.resolve_or_default(self.model.as_ref())).await?;
+        let loaded = resolved
+            .provider
+            .local()
+            .is_none_or(|local| local.loaded().iter().any(|loaded| loaded.name == resolved.model));
+        self.live.model(&resolved.model, loaded);
         let request = GenerateRequest { model: resolved.model, prompt: self.prompt, options: self.options };
         let events = resolved.provider.generate(request, self.cancel.clone());
         Ok(Generation {
             events: self.ledger.watch(resolved.specifier.to_string(), events),
+            live: self.live,
             answer: Answer {
                 text: String::new(),
                 thinking: String::new(),
@@ -119,9 +130,12 @@ impl Generation {
     async fn next(&mut self) -> Result<Option<String>, ScriptError> {
         // Pieces may still be on their way from before it was cancelled.
         while !self.cancel.is_cancelled()
-            && let Some(event) = self.events.next().await
+            && let Some(event) = self.live.during(self.events.next()).await
         {
-            match event? {
+            let event = event.inspect_err(|_| self.live.failed())?;
+            self.live.heard(&event);
+            match event {
+                Event::Prefill(_) => {}
                 Event::Text(text) => {
                     self.answer.text.push_str(&text);
                     return Ok(Some(text));
@@ -131,6 +145,7 @@ impl Generation {
                 Event::Usage(usage) => self.answer.usage = usage,
                 Event::Done(FinishReason::Cancelled) => return Err(cancelled()),
                 Event::Done(reason) => {
+                    self.live.answered(self.answer.usage);
                     self.answer.finish_reason = reason;
                     self.answer.duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
                     return Ok(None);
@@ -243,6 +258,7 @@ impl Reading {
             }
         };
         let piece = generation.next().await?;
+        generation.live.delivers();
         if piece.is_some() {
             self.state.replace(State::Running(generation));
             return Ok(piece);

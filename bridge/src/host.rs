@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::cell::{CellIo, Output};
+use crate::display::Bars;
 use crate::editor::completion;
 use crate::editor::inspection;
 use crate::editor::sources::Sources;
@@ -31,6 +32,9 @@ pub(crate) struct Host {
     pub(crate) leftovers: Leftovers,
     /// What the cells' functions were compiled from.
     pub(crate) sources: RefCell<Sources>,
+    pub(crate) bars: Bars,
+    /// Whether slow model calls show how far they are.
+    pub(crate) live: Cell<bool>,
     running: RefCell<Option<Running>>,
     inbox: RefCell<Inbox>,
     parker: Arc<Parker>,
@@ -67,12 +71,16 @@ pub(crate) enum Stream {
 impl Host {
     /// The host of the calling thread.
     pub(crate) fn new(options: WorkspaceOptions, requests: mpsc::Receiver<Request>) -> Host {
+        // A script's output is its own.
+        let live = options.script.is_none();
         let parker = Arc::new(Parker { thread: std::thread::current(), woken: AtomicBool::new(false) });
         Host {
             options,
             stop: RefCell::new(None),
             leftovers: Leftovers::default(),
             sources: RefCell::default(),
+            bars: Bars::default(),
+            live: Cell::new(live),
             running: RefCell::new(None),
             inbox: RefCell::new(Inbox { requests, waiting: VecDeque::new(), closed: false }),
             waker: Waker::from(Arc::clone(&parker)),
@@ -175,6 +183,7 @@ impl Host {
 
     /// Takes in what was asked meanwhile: an editor's questions are answered, cells wait for their turn.
     pub(crate) fn serve(&self, lua: &Lua) {
+        self.bars.show_due();
         let mut context = Context::from_waker(&self.waker);
         loop {
             let request = {

@@ -6,7 +6,7 @@
 //! hook, `operation` how Lua waits for Rust, `leftovers` what ends with its cell, `prelude` the part
 //! that is written in Lua; `locals` makes top-level locals last; then come the globals: `console`,
 //! `process`, `modules`, `display` (what a value looks like), `json` (with `convert`), `models` and
-//! `agents` (with `options` and `generation`); [`documentation`] is the one registry of what these
+//! `agents` (with `options`, `generation` and `live`); [`documentation`] is the one registry of what these
 //! give to scripts; [`is_complete`] and `editor` answer whoever writes code. This crate has never heard of
 //! Jupyter, of sockets or of a terminal.
 
@@ -27,6 +27,7 @@ mod interrupt;
 mod json;
 mod leftovers;
 mod lexer;
+mod live;
 mod locals;
 mod models;
 mod modules;

@@ -10,6 +10,7 @@ use perilune_providers::{ModelSpecifier, Prompt, Registry};
 use crate::convert::described;
 use crate::generation::{self, Reading, serde};
 use crate::host::Host;
+use crate::live::Live;
 use crate::operation::{immediate, starter, waiting};
 use crate::options::{self, Accepted, Options};
 use crate::prelude;
@@ -148,12 +149,20 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
             Ok(Answered(move |lua: &Lua| named(serde(lua, &info)?, &resolved.specifier)))
         })?,
     )?;
+    let shared = Rc::clone(host);
     models.set(
         "load",
-        asking(lua, host, "LocalLLM.load", model_name, |registry, model| async move {
-            let resolved = registry.resolve_or_default(model.as_ref()).await?;
-            let loaded = resolved.local()?.load(&resolved.model).await?;
-            Ok(Answered(move |lua: &Lua| named(serde(lua, &loaded)?, &resolved.specifier)))
+        waiting(lua, host, move |_, value: Value| {
+            let model = model_name(&shared, &value, "LocalLLM.load")?;
+            let (registry, mut live) = (Arc::clone(&shared.options.registry), Live::new(&shared));
+            Ok(async move {
+                let resolved = registry.resolve_or_default(model.as_ref()).await?;
+                live.model(&resolved.model, false);
+                let loaded = live.during(resolved.local()?.load(&resolved.model)).await;
+                let loaded = loaded.inspect_err(|_| live.failed())?;
+                live.loaded();
+                Ok(Answered(move |lua: &Lua| named(serde(lua, &loaded)?, &resolved.specifier)))
+            })
         })?,
     )?;
     models.set(

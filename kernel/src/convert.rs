@@ -207,6 +207,11 @@ pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
 
 pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
     match event {
+        providers::Event::Prefill(prefill) => wire::ModelEvent::Progress {
+            task: "prefill".to_owned(),
+            completed: prefill.computed_tokens.into(),
+            total: Some(prefill.prompt_tokens.into()),
+        },
         providers::Event::Text(text) => wire::ModelEvent::Text { text },
         providers::Event::Thinking(text) => wire::ModelEvent::Thinking { text },
         providers::Event::ToolCall(call) => wire::ModelEvent::ToolCall(tool_call(call)),

@@ -194,6 +194,13 @@ impl CellIo for RequestIo {
         match output {
             Output::Stdout(text) => self.write_text(StreamName::Stdout, text),
             Output::Stderr(text) => self.write_text(StreamName::Stderr, text),
+            // The last state of a line that shows progress must not be lost; a cell that is to stop has few of them.
+            output @ Output::Display { update: true, .. } if self.cancel.is_cancelled() => {
+                if let Some(publication) = convert::publication(output) {
+                    self.context.iopub.publish(Some(&self.asker.header), publication);
+                }
+                Err(Interrupted)
+            }
             Output::Page(text) => {
                 self.page(text);
                 Ok(())

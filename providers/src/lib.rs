@@ -28,7 +28,8 @@ pub use directories::Directories;
 pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
-    ChatMessage, Event, FinishReason, GenerateOptions, ModelInfo, Prompt, Role, Sampling, Tool, ToolCall, Usage,
+    ChatMessage, Event, FinishReason, GenerateOptions, ModelInfo, Prefill, Prompt, Role, Sampling, Tool, ToolCall,
+    Usage,
 };
 pub use provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,

@@ -1,7 +1,7 @@
 //! HTML: text made safe to stand in it, and what a piece of it says to somebody who sees text alone.
 
 /// `text` with the characters that mean something in HTML and XML replaced.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

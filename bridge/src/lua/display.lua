@@ -42,7 +42,7 @@ local function read_options(name, options, known)
       sort(names)
       return host.complain("unknown option `" .. tostring(option) .. "` of " .. name .. "; known: " .. concat(names, ", "))
     end
-    local found = expected == "integer" and mathtype(value) or type(value)
+    local found = expected == "any" and expected or expected == "integer" and mathtype(value) or type(value)
     if found ~= expected or expected == "integer" and value < 1 then
       return host.complain("option `" .. option .. "` of " .. name .. " is " .. described(value) .. "; expected "
         .. (expected == "integer" and "a whole number from 1 on" or "a " .. expected))
@@ -213,10 +213,81 @@ define("table", TABLE, function(list, options, name)
   return data
 end)
 
+local CHART = {
+  kind = "string", title = "string", data = "table", x = "any", y = "any", bins = "integer", x_label = "string",
+  y_label = "string", width = "integer", height = "integer",
+}
+
+-- A chart is one table; what its fields hold is checked where it is drawn.
+local function make_chart(spec)
+  if type(spec) ~= "table" then
+    return host.complain("display.chart got " .. described(spec) .. "; expected a table like {kind = \"bar\", y = {1, 2}}")
+  end
+  local svg, plain = checked(host.chart(read_options("display.chart", spec, CHART)))
+  return (checked(rich { ["image/svg+xml"] = svg, ["text/plain"] = plain }))
+end
+
+function display.chart(spec)
+  return present(make_chart, spec)
+end
+
+local bars = setmetatable({}, { __mode = "k" })
+local steps = {}
+local Progress = { __name = "progress", __index = steps }
+
+local function bar_of(progress, method)
+  return bars[progress] or host.complain("progress:" .. method .. " needs its progress: call it with a colon")
+end
+
+local function amount(name, value)
+  if type(value) ~= "number" or value ~= value or value < 0 or value == math.huge then
+    return host.complain(name .. " got " .. (type(value) == "number" and tostring(value) or described(value))
+      .. "; expected a number from 0 on")
+  end
+  return value
+end
+
+-- Shows how far something is, in one line.
+function display.progress(total, options)
+  options = read_options("display.progress", options, { label = "string" })
+  local progress = setmetatable({}, Progress)
+  bars[progress] = host.open_progress(total ~= nil and amount("display.progress", total) or nil, options.label)
+  return progress
+end
+
+-- So much is done.
+function steps.update(progress, done)
+  host.set_progress(bar_of(progress, "update"), amount("progress:update", done), false)
+  return progress
+end
+
+-- So much more is done: one, unless told otherwise.
+function steps.advance(progress, more)
+  local bar = bar_of(progress, "advance")
+  host.set_progress(bar, host.progress_of(bar) + amount("progress:advance", more == nil and 1 or more), false)
+  return progress
+end
+
+-- Nothing more will be done.
+function steps.finish(progress)
+  local bar = bar_of(progress, "finish")
+  local done, total = host.progress_of(bar)
+  host.set_progress(bar, total or done, true)
+  return progress
+end
+
 -- Takes away what the cell has shown; with `wait`, once something else is shown.
 function display.clear(wait)
   if wait ~= nil and type(wait) ~= "boolean" then
     return host.complain("display.clear got " .. described(wait) .. "; expected true, false or nothing")
   end
   host.clear_output(wait or false)
+end
+
+-- Whether model calls that take a while show how far they are.
+function display.live(on)
+  if type(on) ~= "boolean" then
+    return host.complain("display.live got " .. described(on) .. "; expected true or false")
+  end
+  host.set_live(on)
 end

@@ -1,9 +1,9 @@
 //! Rich values: the global `display`, the representations of results, and xeus-lua's names.
 
-use perilune_bridge::{Output, Rich};
+use perilune_bridge::{Outcome, Output, Rich};
 use serde_json::{Value, json};
 
-use crate::notebook::{Notebook, Ran};
+use crate::notebook::{Notebook, Ran, options};
 
 #[track_caller]
 fn data<'a>(value: &'a Rich, mime: &str) -> &'a Value {
@@ -255,4 +255,181 @@ async fn the_names_of_xeus_lua_work() {
     assert!(missing.failure().message.starts_with("cell 15:1: `ilua.widgets` is not available in Perilune;"));
     let missing = notebook.run("ilua.display.audio('x')").await;
     assert!(missing.failure().message.contains("`ilua.display.audio` is not available"), "{:?}", missing.failure());
+}
+
+/// Finds options with which moonlet goes on for well over the 0.2 s of patience.
+const LONG: &str = "display.live(false)
+for seed = 1, 1000 do
+  long = {temperature = 5, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, seed = seed}
+  if LocalLLM.chat('Tell me a story', long).usage.completion_tokens == 900 then break end
+end
+display.live(true)";
+
+#[tokio::test]
+async fn a_slow_call_shows_one_line_that_ends_as_a_summary() {
+    let mut notebook = Notebook::start();
+    notebook.run(LONG).await.expect_nothing();
+    for call in [
+        "print('before') LocalLLM.generate('Tell me a story', long) print('after')",
+        "print('before') Agent.create(long):execute('Tell me a story') print('after')",
+    ] {
+        let ran = notebook.run(call).await;
+        let shown = ran.displays();
+        assert!(shown.len() >= 2, "{shown:?}");
+        assert!(shown.iter().enumerate().all(|(index, (_, id, update))| *id == shown[0].1 && *update == (index > 0)));
+        let line = shown[shown.len() - 1].0.text().expect("a text form");
+        let parts: Vec<&str> = line.split(" · ").collect();
+        assert_eq!(parts.len(), 4, "{line}");
+        assert_eq!(parts[0], "moonlet");
+        assert!(parts[1].ends_with(" tokens") && parts[2].ends_with(" tokens/s") && parts[3].ends_with(" s"), "{line}");
+        let live: Vec<bool> = lives(&ran);
+        assert!(live[..live.len() - 1].iter().all(|live| *live) && !live[live.len() - 1], "{live:?}");
+    }
+}
+
+fn lives(ran: &Ran) -> Vec<bool> {
+    let live = |output: &Output| matches!(output, Output::Display { live: true, .. });
+    ran.shown.iter().map(live).collect()
+}
+
+#[tokio::test]
+async fn a_quick_call_and_a_script_show_no_line() {
+    let mut notebook = Notebook::start();
+    notebook.run("LocalLLM.load()").await;
+    notebook.run(LONG).await.expect_nothing();
+    let off = notebook.run("display.live(false) LocalLLM.generate('Tell me a story', long) display.live(true)").await;
+    assert!(off.shown.is_empty(), "{:?}", off.shown);
+    // How long a call takes is the machine's affair: one of these is quick.
+    let quick = async {
+        loop {
+            let ran = notebook.run("LocalLLM.chat('What is 1 + 1?', {max_tokens = 2}).duration_ms < 150").await;
+            if ran.result() == "true" {
+                return ran.shown;
+            }
+        }
+    };
+    assert!(quick.await.is_empty());
+    let mut options = options();
+    options.script = Some("story.lua".into());
+    let long = notebook.run("json.encode(long)").await.result().to_owned();
+    let ran =
+        Notebook::with(options).run(&format!("LocalLLM.generate('Tell me a story', json.decode('{long}'))")).await;
+    assert!(ran.shown.is_empty() && matches!(ran.outcome, Outcome::Ok { .. }), "{:?} {:?}", ran.shown, ran.outcome);
+}
+
+#[tokio::test]
+async fn the_line_of_a_stream_never_comes_between_its_pieces() {
+    let mut notebook = Notebook::start();
+    notebook.run(LONG).await.expect_nothing();
+    let code = "for piece in LocalLLM.stream(('word '):rep(400), long) do io.write(piece) end";
+    for unload in ["LocalLLM.unload()", ""] {
+        notebook.run(unload).await;
+        notebook.run(code).await;
+        let order = notebook.client.order();
+        let first_text = order.find('t').expect("the answer");
+        let begins = order.match_indices('d').map(|(at, _)| at);
+        assert!(begins.into_iter().all(|at| at < first_text), "{order}");
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_call_ends_its_line() {
+    let mut notebook = Notebook::start();
+    notebook.run(LONG).await.expect_nothing();
+    let code = "for n = 1, 1000 do print('turn ' .. n) LocalLLM.generate('Tell me a story', long) end";
+    let (ran, _) = notebook.interrupt_after(code, "turn 3").await;
+    ran.expect_interrupted();
+    let first = ran.shown.first().expect("the line of the first call");
+    assert!(matches!(first, Output::Display { update: false, live: true, .. }), "{first:?}");
+    let Some(Output::Display { value, live: false, .. }) = ran.shown.last() else { panic!("{:?}", ran.shown) };
+    assert!(value.text().is_some_and(|line| line.starts_with("moonlet · ")), "{value:?}");
+}
+
+#[tokio::test]
+async fn charts_are_pictures_and_text() {
+    let mut notebook = Notebook::start();
+    let ran = notebook
+        .run("display.chart{kind = 'bar', x = {'Io', '<Europa>'}, y = {4, 2}, title = 'A & B', y_label = 'km'}")
+        .await;
+    let shown = ran.displays()[0].0;
+    assert_eq!(shown.text(), Some(&*format!("A & B\n      Io {} 4\n<Europa> {} 2", "█".repeat(40), "█".repeat(20))));
+    let svg = data(shown, "image/svg+xml").as_str().expect("text");
+    for part in ["<svg xmlns=", ">A &amp; B<", "&lt;Europa&gt;", ">km<", "<title>4</title>", "</svg>"] {
+        assert!(svg.contains(part), "{part}: {svg}");
+    }
+    assert_eq!(svg.matches("<rect").count(), 2);
+    notebook.run("data = {{n = 1, a = 2, b = 3}, {n = 2, a = 4}, {n = 3, a = 1, b = 0.5}}").await.expect_nothing();
+    for (spec, element, count) in [
+        ("kind = 'line', data = data, x = 'n', y = 'a'", "<path", 1),
+        ("kind = 'line', data = data, x = 'n', y = {'a', 'b'}", "<path", 2),
+        ("kind = 'scatter', data = data, x = 'n', y = {'a', 'b'}", "<circle", 5),
+        ("kind = 'bar', data = data, x = 'n', y = {'a', 'b'}", "<title>", 5),
+        ("kind = 'line', y = {first = {1, 2}, second = {2, 1}}", "<path", 2),
+        ("kind = 'histogram', x = {1, 2, 2, 3}, bins = 3", "<rect", 3),
+        ("kind = 'histogram', data = data, x = 'a'", "<rect", 3),
+        ("kind = 'bar', y = {-1, 1e300, 0}", "<rect", 3),
+    ] {
+        let ran = notebook.run(&format!("display.chart{{{spec}}}")).await;
+        let shown = ran.displays()[0].0;
+        let svg = data(shown, "image/svg+xml").as_str().expect("text");
+        assert_eq!(svg.matches(element).count(), count, "{spec}: {svg}");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{spec}: {svg}");
+        assert!(shown.text().is_some_and(|text| text.contains('█')), "{spec}");
+    }
+    for (spec, part) in [
+        ("", "display.chart got no `kind`"),
+        ("kind = 'pie'", "option `kind` of display.chart is \"pie\""),
+        ("kind = 'bar'", "option `y` of display.chart is nil; expected a list of numbers"),
+        ("kind = 'bar', y = {'a'}", "got \"a\" among the numbers"),
+        ("kind = 'bar', data = data, y = 'c'", "no record of `data` has the field `c`"),
+        ("kind = 'bar', y = {1, 2}, x = {1}", "got 2 values for `y` and 1 for `x`"),
+        ("kind = 'line', y = {0/0}", "no numbers to draw"),
+        ("kind = 'line', y = {1}, width = 1", "option `width` of display.chart is 1"),
+        ("kind = 'line', y = {1}, colour = 1", "unknown option `colour` of display.chart"),
+    ] {
+        let ran = notebook.run(&format!("display.chart{{{spec}}}")).await;
+        assert!(ran.failure().message.contains(part), "{spec}: {}", ran.failure().message);
+    }
+}
+
+#[tokio::test]
+async fn progress_is_throttled_and_its_last_state_shown() {
+    let mut notebook = Notebook::start();
+    let ran =
+        notebook.run("local p = display.progress(100000, {label = '<n>'}) for i = 1, 100000 do p:update(i) end").await;
+    let shown = ran.displays();
+    let first = shown[0].0;
+    assert!(first.text().is_some_and(|text| text.starts_with("<n> ░░░░░░░░░░░░░░░░░░░░ 0/100000 · 0 %")), "{first:?}");
+    assert!(
+        data(first, "text/html").as_str().is_some_and(|html| html.contains("&lt;n&gt;") && html.contains("<progress "))
+    );
+    let last = shown[shown.len() - 1].0;
+    assert!(
+        last.text().is_some_and(|text| text.starts_with("<n> ████████████████████ 100000/100000 · 100 %")),
+        "{last:?}"
+    );
+    assert_eq!(lives(&ran).iter().filter(|live| !**live).count(), 1, "only the last one stays");
+    assert!(shown.iter().all(|(_, id, _)| *id == shown[0].1));
+
+    // Nothing comes after the third update: it is shown while the cell computes, or waits, or ends.
+    for wait in ["while os.clock() < since + 0.3 do end", "os.execute('sleep 0.3')", ""] {
+        let code = format!(
+            "local since = os.clock() local p = display.progress(9) p:advance() p:advance(2) {wait} print 'end'"
+        );
+        let ran = notebook.run(&code).await;
+        let shown = ran.displays();
+        assert!(shown[shown.len() - 1].0.text().is_some_and(|text| text.contains(" 3/9 · 33 %")), "{wait}: {shown:?}");
+        let order = notebook.client.order();
+        assert_eq!(order.ends_with('t'), !wait.is_empty(), "{wait}: {order}");
+    }
+    let count = notebook.run("local p = display.progress() p:advance(5) p:finish()").await;
+    assert!(count.displays()[1].0.text().is_some_and(|text| text.starts_with("5 · ")));
+    for (code, part) in [
+        ("display.progress('a')", "display.progress got a string; expected a number from 0 on"),
+        ("display.progress(5):update(-1)", "progress:update got -1; expected a number from 0 on"),
+        ("display.progress(5, {lable = 'x'})", "unknown option `lable` of display.progress; known: `label`"),
+    ] {
+        let ran = notebook.run(code).await;
+        assert!(ran.failure().message.contains(part), "{code}: {}", ran.failure().message);
+    }
 }

@@ -40,7 +40,8 @@ return table.concat(names, "\n")
 "#;
 
 /// The objects that have methods, by the name under which these are documented.
-const OBJECTS: &str = "{ agent = Agent.create(), file = io.stdout, handle = display(1) }";
+const OBJECTS: &str =
+    "{ agent = Agent.create(), file = io.stdout, handle = display(1), progress = display.progress(1) }";
 
 async fn reachable() -> BTreeSet<String> {
     let mut notebook = Notebook::start();
@@ -91,6 +92,7 @@ async fn every_documented_option_is_understood() {
         ("json.encode", "json.encode({}, { OPTION = nonsense })"),
         ("display.json", "display.json({}, { OPTION = nonsense })"),
         ("display.png", "display.png('x', { OPTION = nonsense })"),
+        ("display.progress", "display.progress(1, { OPTION = nonsense })"),
         ("display.table", "display.table({}, { OPTION = nonsense })"),
     ] {
         let options = documentation().options(function);

@@ -228,6 +228,17 @@ impl Client {
         self.output.borrow().iter().filter_map(pages).collect()
     }
 
+    /// The last cell's output, a letter each: `t` for text, `d` for a display, `u` for an update of one.
+    pub fn order(&self) -> String {
+        let letter = |output: &Output| match output {
+            Output::Stdout(_) | Output::Stderr(_) => 't',
+            Output::Display { update: false, .. } => 'd',
+            Output::Display { update: true, .. } => 'u',
+            _ => '?',
+        };
+        self.output.borrow().iter().map(letter).collect()
+    }
+
     /// Waits until a cell has printed `text`.
     pub async fn shown(&self, text: &str) {
         let mut output = self.output.subscribe();

@@ -10,10 +10,14 @@ use tokio_util::sync::DropGuard;
 use crate::chat::ToolCall;
 use crate::error::Error;
 
-/// One piece of an answer. A stream that does not fail ends with `Usage`, then `Done`.
+/// One piece of an answer, or how far a long prompt is. A stream that does not fail ends with
+/// `Usage`, then `Done`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// How much of a prompt that takes several passes is computed; comes before any of the answer,
+    /// and not at all to a reader that is behind.
+    Prefill(Prefill),
     /// More of the answer; whole characters only.
     Text(String),
     /// More of what the model thinks before it answers.
@@ -24,6 +28,15 @@ pub enum Event {
     Usage(Usage),
     /// Why the generation ended; always last.
     Done(FinishReason),
+}
+
+/// How far a prompt is, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prefill {
+    /// Tokens of the prompt that are computed.
+    pub computed_tokens: u32,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
 }
 
 /// What a generation took, in tokens.

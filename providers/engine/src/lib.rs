@@ -31,7 +31,7 @@ mod tokenizer;
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use engine::{Engine, EngineOptions, Source};
 pub use error::Error;
-pub use event::{Event, FinishReason, Generation, Usage};
+pub use event::{Event, FinishReason, Generation, Prefill, Usage};
 pub use info::ModelInfo;
 pub use request::{GenerateOptions, Prompt, Request, Sampling};
 

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use perilune_engine::{
-    ChatMessage, Engine, EngineOptions, Error, Event, FinishReason, GenerateOptions, Generation, Prompt, Request,
-    Sampling, Source, Tool, ToolCall, Usage, moonlet,
+    ChatMessage, Engine, EngineOptions, Error, Event, FinishReason, GenerateOptions, Generation, Prefill, Prompt,
+    Request, Sampling, Source, Tool, ToolCall, Usage, moonlet,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +73,7 @@ fn finish(mut generation: Generation) -> Result<Answer, Error> {
     while let Some(event) = generation.blocking_next() {
         assert_eq!(answer.reason, None, "nothing comes after `Done`");
         match event? {
+            Event::Prefill(_) => assert!(answer.text.is_empty(), "the prompt is computed before the answer"),
             Event::Text(text) => answer.text.push_str(&text),
             Event::Thinking(text) => panic!("moonlet does not think: {text}"),
             Event::ToolCall(call) => answer.calls.push(call),
@@ -290,4 +291,21 @@ fn generations_outlive_the_handle() {
     let generation = start(&engine, chat("What is the capital of Spain?"), greedy());
     drop(engine);
     assert_eq!(finish(generation).expect("it answers").text, "The capital of Spain is Madrid.");
+}
+
+#[test]
+fn a_long_prompt_says_how_far_it_is() {
+    let mut generation = start(engine(), Prompt::Raw("one two three four ".repeat(75)), endless(1));
+    let mut told = Vec::new();
+    let mut usage = Usage::default();
+    while let Some(event) = generation.blocking_next() {
+        match event.expect("an event") {
+            Event::Prefill(prefill) => told.push(prefill),
+            Event::Usage(said) => usage = said,
+            _ => {}
+        }
+    }
+    assert!(!told.is_empty() && told.is_sorted_by_key(|prefill| prefill.computed_tokens), "{told:?}");
+    let within = |prefill: &Prefill| prefill.computed_tokens > 0 && prefill.computed_tokens < prefill.prompt_tokens;
+    assert!(told.iter().all(|prefill| within(prefill) && prefill.prompt_tokens == usage.prompt_tokens), "{told:?}");
 }

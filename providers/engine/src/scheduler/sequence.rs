@@ -6,7 +6,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::decoder::{Row, SequenceId};
 use crate::error::Error;
-use crate::event::{Event, FinishReason, Usage};
+use crate::event::{Event, FinishReason, Prefill, Usage};
 use crate::prepare::Job;
 use crate::tokenizer::{Detokenizer, Tokenizer};
 
@@ -99,7 +99,19 @@ impl Sequence {
     /// Notes that the planned tokens have been computed; true when the next token can be chosen.
     pub(super) fn computed_planned(&mut self) -> bool {
         self.computed += self.planned;
-        self.computed == self.job.recipe.tokens.len()
+        let complete = self.computed == self.job.recipe.tokens.len();
+        if !complete {
+            self.tell_prefill();
+        }
+        complete
+    }
+
+    /// Says how far the prompt is, if the reader keeps up: it shall not hold up the answer.
+    fn tell_prefill(&self) {
+        if self.job.events.capacity() == self.job.events.max_capacity() {
+            let prefill = Prefill { computed_tokens: self.computed as u32, prompt_tokens: self.prompt_tokens as u32 };
+            let _ = self.job.events.try_send(Ok(Event::Prefill(prefill)));
+        }
     }
 
     /// Chooses the next token and says what it adds to the answer.
