@@ -193,6 +193,9 @@ pub(crate) fn options(options: wire::GenerateOptions) -> providers::GenerateOpti
 
 // What a model answers
 
+/// The task of a progress event that tells how far a prompt is.
+const PREFILL: &str = "prefill";
+
 pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
     wire::GenerateReply {
         text: String::new(),
@@ -208,7 +211,7 @@ pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
 pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
     match event {
         providers::Event::Prefill(prefill) => wire::ModelEvent::Progress {
-            task: "prefill".to_owned(),
+            task: PREFILL.to_owned(),
             completed: prefill.computed_tokens.into(),
             total: Some(prefill.prompt_tokens.into()),
         },

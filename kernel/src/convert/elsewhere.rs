@@ -2,7 +2,7 @@
 
 use perilune_protocol as wire;
 use perilune_providers as providers;
-use perilune_providers::{Error, ErrorKind, Event, GenerateRequest, Health, HealthStatus, Location, Prompt};
+use perilune_providers::{Error, ErrorKind, Event, GenerateRequest, Health, HealthStatus, Location, Prefill, Prompt};
 
 // What is asked
 
@@ -61,6 +61,10 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
         wire::ModelEvent::Text { text } => Some(Event::Text(text)),
         wire::ModelEvent::Thinking { text } => Some(Event::Thinking(text)),
         wire::ModelEvent::ToolCall(call) => Some(Event::ToolCall(tool_call(call))),
+        wire::ModelEvent::Progress { task, completed, total: Some(total) } if task == super::PREFILL => {
+            let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            Some(Event::Prefill(Prefill { computed_tokens: tokens(completed), prompt_tokens: tokens(total) }))
+        }
         wire::ModelEvent::Usage(_)
         | wire::ModelEvent::Progress { .. }
         | wire::ModelEvent::Done { .. }
