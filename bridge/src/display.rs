@@ -1,7 +1,8 @@
 //! What the global `display` and the results of cells are made of: [`bundle`] checks the
 //! representations a script gives, [`table`] and [`chart`] draw, [`progress`] counts, [`html`] escapes
 //! and reads HTML, [`image`] looks into pictures. Which representations a value has is decided in `lua/bundle.lua`,
-//! what scripts call is in `lua/display.lua`.
+//! what scripts call is in
+//! `lua/display.lua`, `lua/kinds.lua` and `lua/progress.lua`.
 
 mod base64;
 mod bundle;

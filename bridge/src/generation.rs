@@ -92,11 +92,7 @@ impl Planned {
         let started = Instant::now();
         let cancel_on_drop = self.cancel.clone().drop_guard();
         let resolved = self.live.during(self.registry.resolve_or_default(self.model.as_ref())).await?;
-        let loaded = resolved
-            .provider
-            .local()
-            .is_none_or(|local| local.loaded().iter().any(|loaded| loaded.name == resolved.model));
-        self.live.model(&resolved.model, loaded);
+        self.live.model(&resolved.model);
         let request = GenerateRequest { model: resolved.model, prompt: self.prompt, options: self.options };
         let events = resolved.provider.generate(request, self.cancel.clone());
         Ok(Generation {
@@ -135,7 +131,7 @@ impl Generation {
             let event = event.inspect_err(|_| self.live.failed())?;
             self.live.heard(&event);
             match event {
-                Event::Prefill(_) => {}
+                Event::Loading | Event::Prefill(_) => {}
                 Event::Text(text) => {
                     self.answer.text.push_str(&text);
                     return Ok(Some(text));

@@ -64,6 +64,8 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
                 .map_err(|error| ScriptError::argument(error.to_string()))
         })?,
     )?;
+    // A script may name something else of its own `json`.
+    prelude::table(lua)?.set("json", &json)?;
     lua.globals().set("json", json)
 }
 

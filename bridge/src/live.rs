@@ -70,10 +70,9 @@ impl Live {
         }
     }
 
-    /// The model is known; `loaded`: whether it is in memory already.
-    pub(crate) fn model(&mut self, model: &str, loaded: bool) {
+    /// The model is known.
+    pub(crate) fn model(&mut self, model: &str) {
         model.clone_into(&mut self.model);
-        self.phase = if loaded { Phase::Waiting } else { Phase::Loading };
     }
 
     /// Waits for `work`, and shows the line while that takes long.
@@ -99,6 +98,7 @@ impl Live {
     /// Takes note of an event.
     pub(crate) fn heard(&mut self, event: &Event) {
         match event {
+            Event::Loading => self.phase = Phase::Loading,
             Event::Prefill(prefill) => {
                 self.phase = Phase::Reading(prefill.computed_tokens, prefill.prompt_tokens);
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::{Lua, Table, UserDataRef, Value};
-use perilune_providers::{ModelSpecifier, Prompt, Registry};
+use perilune_providers::{Event, ModelSpecifier, Prompt, Registry};
 
 use crate::convert::described;
 use crate::generation::{self, Reading, serde};
@@ -157,7 +157,8 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
             let (registry, mut live) = (Arc::clone(&shared.options.registry), Live::new(&shared));
             Ok(async move {
                 let resolved = registry.resolve_or_default(model.as_ref()).await?;
-                live.model(&resolved.model, false);
+                live.model(&resolved.model);
+                live.heard(&Event::Loading);
                 let loaded = live.during(resolved.local()?.load(&resolved.model)).await;
                 let loaded = loaded.inspect_err(|_| live.failed())?;
                 live.loaded();

@@ -15,7 +15,7 @@ const TABLE: &str = "perilune";
 const CHUNK: &str = "=[perilune]";
 
 /// In the order in which they build upon each other.
-const FILES: [&str; 14] = [
+const FILES: [&str; 16] = [
     include_str!("lua/interrupts.lua"),
     include_str!("lua/errors.lua"),
     include_str!("lua/operations.lua"),
@@ -30,6 +30,8 @@ const FILES: [&str; 14] = [
     include_str!("lua/cells.lua"),
     include_str!("lua/inspection.lua"),
     include_str!("lua/display.lua"),
+    include_str!("lua/kinds.lua"),
+    include_str!("lua/progress.lua"),
 ];
 
 /// Loads the prelude and every global into a new state. `system.lua` comes after those

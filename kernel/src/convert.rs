@@ -193,7 +193,8 @@ pub(crate) fn options(options: wire::GenerateOptions) -> providers::GenerateOpti
 
 // What a model answers
 
-/// The task of a progress event that tells how far a prompt is.
+/// The tasks of progress events: the model comes into memory; so much of a prompt is computed.
+const LOADING: &str = "loading";
 const PREFILL: &str = "prefill";
 
 pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
@@ -210,6 +211,7 @@ pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
 
 pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
     match event {
+        providers::Event::Loading => wire::ModelEvent::Progress { task: LOADING.to_owned(), completed: 0, total: None },
         providers::Event::Prefill(prefill) => wire::ModelEvent::Progress {
             task: PREFILL.to_owned(),
             completed: prefill.computed_tokens.into(),

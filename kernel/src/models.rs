@@ -164,7 +164,7 @@ impl Asked<'_> {
 
 fn collect(reply: &mut GenerateReply, event: &Event) {
     match event {
-        Event::Prefill(_) => {}
+        Event::Loading | Event::Prefill(_) => {}
         Event::Text(text) => reply.text.push_str(text),
         Event::Thinking(text) => reply.thinking.get_or_insert_default().push_str(text),
         Event::ToolCall(call) => reply.tool_calls.push(convert::tool_call(call.clone())),

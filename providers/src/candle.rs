@@ -169,7 +169,9 @@ impl Provider for CandleProvider {
             let error = Error::Timeout { model: request.model.clone(), instance: self.shared.name.clone(), limit };
             (limit, error)
         });
-        let events = self.clone().start(request, cancel).try_flatten_stream().boxed();
+        let loading = (!self.shared.residency.is_loaded(&request.model)).then_some(Ok(Event::Loading));
+        let answer = self.clone().start(request, cancel).try_flatten_stream();
+        let events = stream::iter(loading).chain(answer).boxed();
         match limit {
             Some((limit, error)) => limited(events, limit, error),
             None => events,

@@ -45,7 +45,7 @@ async fn answer(events: EventStream) -> Result<(String, Usage, FinishReason), Er
         match event {
             Event::Text(more) => text.push_str(more),
             Event::Usage(said) => usage = Some(*said),
-            Event::Done(_) | Event::Prefill(_) => {}
+            Event::Loading | Event::Prefill(_) | Event::Done(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -152,6 +152,26 @@ def test_tables_trees_and_charts_are_drawn(notebook: NotebookPage) -> None:
     notebook.screenshot("rich")
 
 
+def test_a_chart_and_progress_are_seen(notebook: NotebookPage) -> None:
+    chart = notebook.run('display.chart{kind = "bar", x = {"Io", "Europa"}, y = {3643, 3122}, title = "Moons"}')
+    image = notebook.output(chart).locator("img")
+    notebook.page.wait_for_function("image => image.complete && image.naturalWidth == 560", arg=image.element_handle())
+    bar = notebook.start('local p = display.progress(4, {label = "moons"}) p:advance(2) io.read() p:finish()')
+    progress = notebook.output(bar).locator("progress")
+    expect(progress).to_have_attribute("value", "0.5000")
+    notebook.screenshot("progress")
+    bar.locator(".jp-Stdin-input").press("Enter")
+    expect(progress).to_have_attribute("value", "1.0000")
+    expect(progress).to_have_count(1)
+
+
+def test_a_slow_call_shows_one_line_that_stays_as_a_summary(notebook: NotebookPage) -> None:
+    options = "{temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, seed = 1}"
+    call = notebook.run(f"text = LocalLLM.generate('Hello', {options})")
+    expect(notebook.output(call)).to_have_text(re.compile(r"^\s*moonlet · \d+ tokens · \d+ tokens/s · [\d.]+ s\s*$"))
+    expect(notebook.output(call)).to_have_count(1)
+
+
 def test_an_interrupt_ends_a_loop_and_a_generation(notebook: NotebookPage) -> None:
     loop = notebook.start("print('going') while true do end")
     expect(notebook.output(loop).first).to_contain_text("going")

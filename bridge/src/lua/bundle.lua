@@ -2,7 +2,7 @@
 -- say, else a table for records and a tree for nested tables; always with a text form. An error in
 -- one of them is the error of the cell, or of the call of `display`, as one in `__tostring` is.
 local host = ...
-local getmetatable, next, pairs, rawequal, rawget, rawlen = debug.getmetatable, next, pairs, rawequal, rawget, rawlen
+local getmetatable, next, pairs, rawget, rawlen = debug.getmetatable, next, pairs, rawget, rawlen
 local select, type, tostring = select, type, tostring
 local concat, sort, mathtype, min = table.concat, table.sort, math.type, math.min
 local text, is_plain = host.text, host.is_plain
@@ -167,7 +167,7 @@ local function own(value)
     local made
     made, metadata = method(value)
     if method == foreign and type(made) == "string" then
-      made = json.decode(made)
+      made = host.json.decode(made)
     end
     if made ~= nil and type(made) ~= "table" or metadata ~= nil and type(metadata) ~= "table" then
       return host.complain("`__mimebundle` returned " .. described(made) .. " and " .. described(metadata)

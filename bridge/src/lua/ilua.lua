@@ -2,8 +2,8 @@
 -- 0.4 to 0.8, where `ilua.display.html` shows at once or returns a value that is shown as a result).
 -- What Perilune lacks of it says so.
 local host = ...
-local select, setmetatable, tostring, type, rawset = select, setmetatable, tostring, type, rawset
-local checked = host.checked
+local select, setmetatable, tostring, type = select, setmetatable, tostring, type
+local checked, display = host.checked, display
 
 local function missing(name, instead)
   return function(_, key)
@@ -19,8 +19,8 @@ local function define(name, mime)
     local bundle = { [mime] = data }
     if mime == "application/json" then
       -- In xeus-lua a string is a JSON string here, not JSON text.
-      bundle[mime] = json.encode(data)
-      plain = json.encode(data, { indent = true })
+      bundle[mime] = host.json.encode(data)
+      plain = host.json.encode(data, { indent = true })
     end
     bundle["text/plain"] = plain or host.text(data)
     return (checked(host.rich(bundle)))
@@ -82,7 +82,7 @@ local absent = missing("ilua", "only `ilua.display` and `ilua.json` are; there a
 ilua = setmetatable({ display = shows }, {
   __index = function(table, key)
     if key == "json" then
-      return json
+      return host.json
     end
     return absent(table, key)
   end,

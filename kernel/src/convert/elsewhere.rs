@@ -61,6 +61,7 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
         wire::ModelEvent::Text { text } => Some(Event::Text(text)),
         wire::ModelEvent::Thinking { text } => Some(Event::Thinking(text)),
         wire::ModelEvent::ToolCall(call) => Some(Event::ToolCall(tool_call(call))),
+        wire::ModelEvent::Progress { task, .. } if task == super::LOADING => Some(Event::Loading),
         wire::ModelEvent::Progress { task, completed, total: Some(total) } if task == super::PREFILL => {
             let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
             Some(Event::Prefill(Prefill { computed_tokens: tokens(completed), prompt_tokens: tokens(total) }))

@@ -10,11 +10,13 @@ use tokio_util::sync::DropGuard;
 use crate::chat::ToolCall;
 use crate::error::Error;
 
-/// One piece of an answer, or how far a long prompt is. A stream that does not fail ends with
+/// One piece of an answer, or how far it is from one. A stream that does not fail ends with
 /// `Usage`, then `Done`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// The model is not in memory and comes there first. The engine itself has its model; a provider says this.
+    Loading,
     /// How much of a prompt that takes several passes is computed; comes before any of the answer,
     /// and not at all to a reader that is behind.
     Prefill(Prefill),

@@ -73,6 +73,7 @@ fn finish(mut generation: Generation) -> Result<Answer, Error> {
     while let Some(event) = generation.blocking_next() {
         assert_eq!(answer.reason, None, "nothing comes after `Done`");
         match event? {
+            Event::Loading => panic!("the engine has its model"),
             Event::Prefill(_) => assert!(answer.text.is_empty(), "the prompt is computed before the answer"),
             Event::Text(text) => answer.text.push_str(&text),
             Event::Thinking(text) => panic!("moonlet does not think: {text}"),
