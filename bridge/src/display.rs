@@ -41,6 +41,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     )?;
     table.set("grid", lua.create_function(|_, grid: table::Grid| Ok((grid.html(), grid.text())))?)?;
     table.set("chart", fallible(lua, |_, chart: Table| chart::draw(&chart))?)?;
+    table.set("readable", lua.create_function(|_, text: LuaString| Ok(text.to_string_lossy()))?)?;
     table.set("html_text", lua.create_function(|_, html: LuaString| Ok(html::to_text(&html.to_string_lossy())))?)?;
     table.set("describe_png", fallible(lua, |_, bytes: LuaString| image::describe_png(&bytes.as_bytes()))?)?;
     table.set("describe_svg", fallible(lua, |_, text: LuaString| image::describe_svg(&text.as_bytes()))?)?;

@@ -5,7 +5,12 @@ local host = ...
 local getmetatable, next, pairs, rawget, rawlen = debug.getmetatable, next, pairs, rawget, rawlen
 local select, type, tostring = select, type, tostring
 local concat, sort, mathtype, min = table.concat, table.sort, math.type, math.min
-local text, is_plain = host.text, host.is_plain
+local is_plain, readable = host.is_plain, host.readable
+
+-- Bytes that are no text are shown as such.
+local function text(value)
+  return readable(host.text(value))
+end
 
 -- Records looked at to tell whether a list is one of them.
 local EXAMINED = 1000
@@ -195,7 +200,7 @@ local function bundle(value, about)
     if records(value) then
       host.add_table(data, value, {})
     elseif host.is_nested(value) then
-      data["text/html"] = host.tree(value)
+      data["text/html"] = readable(host.tree(value))
     end
   end
   if data["text/plain"] == nil then

@@ -197,6 +197,12 @@ async fn nested_tables_unfold() {
     assert!(html(&deep).contains("{...}") && html(&deep).len() < 2000, "{}", html(&deep));
     let wide = notebook.run("w = {{}} for i = 1, 5000 do w['k' .. i] = {i} end return w").await;
     assert!(html(&wide).contains("more)") && html(&wide).len() < 40_000);
+    // Bytes that are no text are no error.
+    notebook.run("'a\\xff'").await.expect_result("a\u{FFFD}");
+    let bytes = notebook.run("{a = {'<\\xff'}}").await;
+    assert!(html(&bytes).contains("&lt;\u{FFFD}") && bytes.result().contains("<\u{FFFD}"));
+    notebook.run("'\\xff', {'\\xfe'}").await.expect_result("\u{FFFD}\t{\"\u{FFFD}\"}");
+    notebook.run("{{a = '\\xff'}}").await.expect_result("a\n─\n\u{FFFD}");
     // Nothing to unfold: text alone.
     let flat = notebook.run("{a = 1, b = {}}").await;
     assert!(!flat.rich().data.contains_key("text/html"));

@@ -101,7 +101,7 @@ impl Told {
             Event::Text(text) => self.text.push_str(text),
             Event::Thinking(text) => self.thinking.push_str(text),
             Event::ToolCall(_) => self.tool_calls += 1,
-            Event::Usage(_) | Event::Done(_) => {}
+            Event::Loading | Event::Prefill(_) | Event::Usage(_) | Event::Done(_) => {}
         }
     }
 
