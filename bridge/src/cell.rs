@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::comm::CommMessage;
+
 /// A piece of Lua code to run in a workspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
@@ -71,6 +73,8 @@ pub enum Output {
     },
     /// A text to read, such as documentation, for the frontend's pager.
     Page(Rich),
+    /// A message over a comm.
+    Comm(CommMessage),
 }
 
 /// The other end of a running cell: who sees its output and answers its questions.

@@ -28,7 +28,7 @@ macro_rules! file {
 }
 
 /// A new area is a new file, named here.
-const FILES: [File; 17] = [
+const FILES: [File; 18] = [
     file!("local_llm", false),
     file!("agent", false),
     file!("display", false),
@@ -36,6 +36,7 @@ const FILES: [File; 17] = [
     file!("input", false),
     file!("magics", false),
     file!("ilua", false),
+    file!("comm", false),
     file!("basic", true),
     file!("string", true),
     file!("table", true),

@@ -1,6 +1,7 @@
-//! The one count hook. It runs on the interpreter thread every few thousand instructions of
-//! whatever Lua code is computing, in any coroutine: it stops a cell that is to stop and takes in
-//! requests that came meanwhile. `lua/interrupts.lua` sets it.
+//! What the one count hook decides. It runs on the interpreter thread every few thousand instructions
+//! of whatever Lua code is computing, in any coroutine: it stops a cell that is to stop, takes in
+//! requests that came meanwhile, and ends the running cell's turn when others wait for theirs.
+//! `lua/interrupts.lua` is its Lua side, [`hook`](crate::hook) its C side.
 //!
 //! A cell is stopped by an error that no `pcall` can hold: from the first one on the hook fires at
 //! every instruction and raises again, until the cell's own coroutine has unwound. Code that runs
@@ -14,10 +15,11 @@
 use std::fmt;
 use std::rc::Rc;
 
-use mlua::{Lua, Table};
+use mlua::Lua;
 
 use crate::host::Host;
 use crate::prelude;
+use crate::schedule;
 
 /// Why a cell is to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,17 +37,18 @@ impl Stop {
     }
 }
 
-/// Adds to the prelude `tick`, which the hook calls, and `check`: an error if the cell is to stop.
+/// Adds to the prelude `tick`, which the hook asks, and `check`: an error if the cell is to stop.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let table = prelude::table(lua)?;
     let shared = Rc::clone(host);
-    let tick = lua.create_function(move |lua, ()| {
-        if is_due(&shared) {
+    // Two answers: whether the cell is to stop, and whether it is to be suspended.
+    let tick = lua.create_function(move |lua, can_be_suspended: bool| {
+        if shared.is_due() {
             note(lua, &shared, Stop::interrupted());
-            return Ok(true);
+            return Ok((true, false));
         }
         shared.serve(lua);
-        Ok(false)
+        Ok((false, schedule::slice(lua, &shared, can_be_suspended)))
     })?;
     table.set("tick", tick)?;
     let shared = Rc::clone(host);
@@ -53,15 +56,9 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     table.set("check", check)
 }
 
-/// Once a stopped cell has ended, the next may run.
-pub(crate) fn clear(lua: &Lua) -> mlua::Result<()> {
-    let signals: Table = prelude::table(lua)?.get("signals")?;
-    signals.raw_set("stopped", false)
-}
-
 /// An error that unwinds the cell if it is to stop.
 pub(crate) fn check(lua: &Lua, host: &Host) -> mlua::Result<()> {
-    match is_due(host) {
+    match host.is_due() {
         true => Err(stop(lua, host, Stop::interrupted())),
         false => Ok(()),
     }
@@ -76,19 +73,16 @@ pub(crate) fn stop(lua: &Lua, host: &Host, reason: Stop) -> mlua::Error {
     }
 }
 
-fn is_due(host: &Host) -> bool {
-    host.stop.borrow().is_some() || host.cancelled()
-}
-
 fn note(lua: &Lua, host: &Host, reason: Stop) {
-    if host.stop.borrow().is_some() {
+    let Some(run) = host.schedule.running() else { return };
+    if run.stop.borrow().is_some() {
         return;
     }
     let reason = match reason {
         Stop::Interrupted { .. } => Stop::Interrupted { traceback: traceback(lua) },
         exit @ Stop::Exit(_) => exit,
     };
-    *host.stop.borrow_mut() = Some(reason);
+    *run.stop.borrow_mut() = Some(reason);
 }
 
 /// The script frames of the running coroutine, innermost first.

@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::interrupt::{self, Stop};
 use crate::leftovers::Leftover;
 use crate::prelude;
+use crate::schedule;
 use crate::script_error::ScriptError;
 
 /// A future that a script waits for; `None` once it is over, and while it is polled.
@@ -136,8 +137,9 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
 
 /// Waits beneath a C function, where a coroutine cannot be suspended.
 fn park(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
-    host.park_within();
-    host.serve(lua);
+    if !schedule::stay(lua, host) {
+        host.wait_within(lua);
+    }
     interrupt::check(lua, host)
 }
 
@@ -178,7 +180,7 @@ fn poll(
     host: &Rc<Host>,
     pending: &mut Pin<Box<dyn Pending>>,
 ) -> Poll<mlua::Result<Result<MultiValue, ScriptError>>> {
-    pending.as_mut().poll_values(lua, &mut Context::from_waker(host.waker()))
+    pending.as_mut().poll_values(lua, &mut Context::from_waker(&host.waker()))
 }
 
 fn settled(lua: &Lua, host: &Rc<Host>, output: Result<MultiValue, ScriptError>) -> mlua::Result<MultiValue> {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Table};
 
 use crate::host::Host;
-use crate::{agents, console, display, interrupt, json, models, modules, operation, process};
+use crate::{agents, comm, console, display, hook, interrupt, json, models, modules, operation, process};
 
 /// Where the registry holds the shared table.
 const TABLE: &str = "perilune";
@@ -39,6 +39,7 @@ const FILES: [&str; 16] = [
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let table = lua.create_table()?;
     lua.set_named_registry_value(TABLE, &table)?;
+    hook::register(lua)?;
     interrupt::register(lua, host)?;
     operation::register(lua, host)?;
     console::register(lua, host)?;
@@ -51,6 +52,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     json::register(lua, host)?;
     models::register(lua, host)?;
     agents::register(lua, host)?;
+    comm::register(lua, host)?;
     load(lua, include_str!("lua/ilua.lua"))?;
     load(lua, include_str!("lua/system.lua"))?;
     load(lua, include_str!("lua/names.lua"))

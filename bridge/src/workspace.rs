@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::{Cell, CellIo, Failure, Outcome, Rich};
+use crate::comm::CommMessage;
 use crate::editor::model_names::ModelNames;
 use crate::editor::{Completions, Detail, Inquirer};
 use crate::error::Error;
@@ -61,14 +63,18 @@ impl ChosenModel {
     }
 }
 
-/// An isolated Lua state on its own thread, which ends with the last handle.
+/// A shell of an isolated Lua state on its own thread, which ends with the last handle. The cells of
+/// one shell run one after another, those of different shells side by side, over the same globals.
 #[derive(Clone)]
 pub struct Workspace {
     interpreter: Arc<Interpreter>,
     models: Arc<ModelNames>,
+    shell: u64,
 }
 
 struct Interpreter {
+    /// The shells there have been, the first one included.
+    shells: AtomicU64,
     requests: Option<mpsc::Sender<Request>>,
     /// The thread, and a channel that closes when it ends.
     thread: Mutex<Option<(JoinHandle<()>, std::sync::mpsc::Receiver<Infallible>)>>,
@@ -79,14 +85,24 @@ pub(crate) enum Request {
     Execute(Execute),
     Complete(Complete),
     Inspect(Inspect),
+    /// The open comms, id to target.
+    Comms(oneshot::Sender<BTreeMap<String, String>>),
 }
 
-/// Run a cell.
+/// Run something on a shell.
 pub(crate) struct Execute {
-    pub(crate) cell: Cell,
+    pub(crate) shell: u64,
+    pub(crate) task: Task,
     pub(crate) io: Arc<dyn CellIo>,
     pub(crate) cancel: CancellationToken,
     pub(crate) reply: oneshot::Sender<Outcome>,
+}
+
+/// What can run.
+pub(crate) enum Task {
+    Cell(Cell),
+    /// Its handler.
+    Comm(CommMessage),
 }
 
 /// Complete the word at the byte offset `cursor`.
@@ -131,21 +147,46 @@ impl Workspace {
                 interpreter::run(options, runtime, received, &ready);
             })
             .map_err(Error::Thread)?;
-        let interpreter = Interpreter { requests: Some(requests), thread: Mutex::new(Some((thread, ended))) };
+        let shells = AtomicU64::new(1);
+        let interpreter = Interpreter { shells, requests: Some(requests), thread: Mutex::new(Some((thread, ended))) };
         match started.recv() {
-            Ok(Ok(())) => Ok(Workspace { interpreter: Arc::new(interpreter), models }),
+            Ok(Ok(())) => Ok(Workspace { interpreter: Arc::new(interpreter), models, shell: 0 }),
             Ok(Err(problem)) => Err(Error::Startup(problem)),
             Err(_) => Err(Error::Startup("the thread ended at once".to_owned())),
         }
     }
 
-    /// Runs a cell once those before it are done. Cancelling `cancel`, or dropping the future,
+    /// Another shell over the same globals: its cells run while those of this one wait, and take
+    /// turns with them while they compute.
+    pub fn subshell(&self) -> Workspace {
+        let shell = self.interpreter.shells.fetch_add(1, Ordering::Relaxed);
+        Workspace { interpreter: Arc::clone(&self.interpreter), models: Arc::clone(&self.models), shell }
+    }
+
+    /// Runs a cell once those before it on this shell are done. Cancelling `cancel`, or dropping the future,
     /// interrupts it: its variables stay.
     pub async fn execute(&self, cell: Cell, io: Arc<dyn CellIo>, cancel: CancellationToken) -> Outcome {
+        self.run(Task::Cell(cell), io, cancel).await
+    }
+
+    /// Has a comm's handler see a message, once what came before on this shell is done; else as
+    /// [`Workspace::execute`].
+    pub async fn deliver(&self, message: CommMessage, io: Arc<dyn CellIo>, cancel: CancellationToken) -> Outcome {
+        self.run(Task::Comm(message), io, cancel).await
+    }
+
+    /// The open comms: id to the name of what each reaches on the other side.
+    pub async fn comms(&self) -> BTreeMap<String, String> {
+        let (reply, comms) = oneshot::channel();
+        self.send(Request::Comms(reply)).await;
+        comms.await.unwrap_or_default()
+    }
+
+    async fn run(&self, task: Task, io: Arc<dyn CellIo>, cancel: CancellationToken) -> Outcome {
         let cancel = cancel.child_token();
         let _interrupt_when_dropped = cancel.clone().drop_guard();
         let (reply, outcome) = oneshot::channel();
-        self.send(Request::Execute(Execute { cell, io, cancel, reply })).await;
+        self.send(Request::Execute(Execute { shell: self.shell, task, io, cancel, reply })).await;
         outcome.await.unwrap_or_else(|_| Outcome::Error(gone()))
     }
 

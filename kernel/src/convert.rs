@@ -4,13 +4,14 @@ pub(crate) mod elsewhere;
 
 use std::collections::BTreeMap;
 
-use perilune_bridge::{Completeness, CompletionKind, Completions, Failure, Output, Rich};
+use bytes::Bytes;
+use perilune_bridge::{CommEvent, CommMessage, Completeness, CompletionKind, Completions, Failure, Output, Rich};
 use perilune_protocol as wire;
 use perilune_providers as providers;
 use perilune_providers::{ErrorKind, HealthStatus, ModelSpecifier, Prompt, Sampling};
 use serde_json::{Map, Value, json};
 
-use crate::dispatch::refusal;
+use crate::dispatch::{Attached, refusal};
 
 // Cells
 
@@ -26,7 +27,7 @@ pub(crate) fn publication(output: Output) -> Option<wire::Publication> {
             wire::Publication::UpdateDisplayData(display_data(value, display_id, live))
         }
         Output::ClearOutput { wait } => wire::Publication::ClearOutput(wire::ClearOutput { wait }),
-        Output::Page(_) => return None,
+        Output::Page(_) | Output::Comm(_) => return None,
     })
 }
 
@@ -76,6 +77,33 @@ fn expression(result: perilune_bridge::ExpressionResult) -> wire::ExpressionResu
             evalue: failure.message,
         },
     }
+}
+
+// Comms
+
+/// A frontend's message; `None` if the request is none.
+pub(crate) fn comm_message(request: wire::Request, attached: Attached) -> Option<CommMessage> {
+    let (id, event, data) = match request {
+        wire::Request::CommOpen(open) => (open.comm_id, CommEvent::Open { target: open.target_name }, open.data),
+        wire::Request::CommMessage(message) => (message.comm_id, CommEvent::Message, message.data),
+        wire::Request::CommClose(message) => (message.comm_id, CommEvent::Close, message.data),
+        _ => return None,
+    };
+    let buffers = attached.buffers.iter().map(|bytes| bytes.to_vec()).collect();
+    Some(CommMessage { id, event, data, metadata: attached.metadata, buffers })
+}
+
+/// A message to a frontend.
+pub(crate) fn comm_publication(message: CommMessage) -> (wire::Publication, Attached) {
+    let CommMessage { id: comm_id, event, data, metadata, buffers } = message;
+    let publication = match event {
+        CommEvent::Open { target: target_name } => {
+            wire::Publication::CommOpen(wire::CommOpen { comm_id, target_name, target_module: None, data })
+        }
+        CommEvent::Message => wire::Publication::CommMessage(wire::CommData { comm_id, data }),
+        CommEvent::Close => wire::Publication::CommClose(wire::CommData { comm_id, data }),
+    };
+    (publication, Attached { metadata, buffers: buffers.into_iter().map(Bytes::from).collect() })
 }
 
 // Editing

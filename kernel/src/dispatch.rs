@@ -8,6 +8,7 @@ use futures::FutureExt;
 use perilune_protocol::{
     ChannelSender, ErrorReply, ExecutionState, Header, Message, Publication, Reply, Request, Status,
 };
+use serde_json::{Map, Value};
 
 use crate::kernel::Context;
 use crate::remote;
@@ -22,13 +23,20 @@ pub(crate) struct Asker {
     pub(crate) is_kernel: bool,
 }
 
+/// What came, or goes, with a content.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) buffers: Vec<Bytes>,
+}
+
 impl Asker {
-    /// A received request and who sent it.
-    pub(crate) fn of(message: Message<Request>, way_back: &ChannelSender) -> (Asker, Request) {
+    /// A received request, who sent it, and what came with it.
+    pub(crate) fn of(message: Message<Request>, way_back: &ChannelSender) -> (Asker, Request, Attached) {
         let header = Arc::new(message.header);
         let is_kernel = remote::is_from_kernel(&message.metadata);
         let asker = Asker { identities: message.identities, header, way_back: way_back.clone(), is_kernel };
-        (asker, message.content)
+        (asker, message.content, Attached { metadata: message.metadata, buffers: message.buffers })
     }
 }
 

@@ -63,12 +63,9 @@ pub(crate) async fn execute(
         context.history.input(execution_count, &request.code);
     }
     let io = Arc::new(RequestIo {
-        context: context.clone(),
-        asker: asker.clone(),
         silent: request.silent,
         allow_stdin: request.allow_stdin,
-        cancel: running.token.clone(),
-        pages: Mutex::default(),
+        ..RequestIo::new(context, asker, running)
     });
     let code = request.code;
     let script = request.perilune.as_ref().and_then(|run| run.script.as_ref());
@@ -149,7 +146,7 @@ async fn with_magics(
     workspace.execute(cell, io.clone(), running.token.clone()).await
 }
 
-fn error_output(failure: &Failure) -> ErrorOutput {
+pub(crate) fn error_output(failure: &Failure) -> ErrorOutput {
     ErrorOutput { ename: failure.name.clone(), evalue: failure.message.clone(), traceback: convert::traceback(failure) }
 }
 
@@ -188,10 +185,16 @@ pub(crate) struct RequestIo {
 
 impl CellIo for RequestIo {
     fn write(&self, output: Output) -> Result<(), Interrupted> {
-        if self.silent {
+        // Who is silent shows nothing; a comm's other side is no spectator.
+        if self.silent && !matches!(output, Output::Comm(_)) {
             return Ok(());
         }
         match output {
+            Output::Comm(message) => {
+                let (publication, attached) = convert::comm_publication(message);
+                let written = self.context.iopub.write_with(&self.asker.header, publication, attached, &self.cancel);
+                written.map_err(|_| Interrupted)
+            }
             Output::Stdout(text) => self.write_text(StreamName::Stdout, text),
             Output::Stderr(text) => self.write_text(StreamName::Stderr, text),
             // The last state of a line that shows progress must not be lost; a cell that is to stop has few of them.
@@ -222,6 +225,18 @@ impl CellIo for RequestIo {
 }
 
 impl RequestIo {
+    /// That of a request which shows what it does and takes no input.
+    pub(crate) fn new(context: &Arc<Context>, asker: &Asker, running: &Guard) -> RequestIo {
+        RequestIo {
+            context: context.clone(),
+            asker: asker.clone(),
+            silent: false,
+            allow_stdin: false,
+            cancel: running.token.clone(),
+            pages: Mutex::default(),
+        }
+    }
+
     /// Shows what the kernel itself has to say, also of a cell that was interrupted.
     pub(crate) async fn show(&self, output: Output) {
         if self.silent {

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use perilune_protocol::{
-    Codec, Content, Frames, Header, IopubWelcome, Message, ModelEvent, Publication, PublishSender, Stream, StreamName,
-    Subscriptions,
+    Codec, Content, ExecutionState, Frames, Header, IopubWelcome, Message, ModelEvent, Publication, PublishSender,
+    Status, Stream, StreamName, Subscriptions,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::dispatch::Attached;
 use crate::kernel::Context;
 
 /// Merged text leaves at most this often.
@@ -101,7 +102,23 @@ impl Iopub {
         publication: Publication,
         cancel: &CancellationToken,
     ) -> Result<(), Closed> {
-        let Some(item) = self.item(Some(parent), publication) else { return Ok(()) };
+        self.write_item(self.item(Some(parent), publication), cancel)
+    }
+
+    /// As [`Iopub::write`], with metadata and buffers.
+    pub(crate) fn write_with(
+        &self,
+        parent: &Arc<Header>,
+        publication: Publication,
+        attached: Attached,
+        cancel: &CancellationToken,
+    ) -> Result<(), Closed> {
+        let frames = self.encode(Some(parent.clone()), publication, attached);
+        self.write_item(frames.map(Item::Frames), cancel)
+    }
+
+    fn write_item(&self, item: Option<Item>, cancel: &CancellationToken) -> Result<(), Closed> {
+        let Some(item) = item else { return Ok(()) };
         let mut queue = self.lock();
         while queue.bytes >= QUEUE_BYTES && !queue.closed {
             if cancel.is_cancelled() {
@@ -165,7 +182,7 @@ impl Iopub {
             Publication::ModelEvent(ModelEvent::Text { text }) => {
                 Some(Item::Text { parent, kind: TextKind::Model, text })
             }
-            publication => self.encode(parent, publication).map(Item::Frames),
+            publication => self.encode(parent, publication, Attached::default()).map(Item::Frames),
         }
     }
 
@@ -225,7 +242,7 @@ impl Iopub {
     async fn send_item(&self, publisher: &PublishSender, item: Item) {
         let bytes = item.bytes();
         let frames = match item {
-            Item::Text { parent, kind, text } => self.encode(parent, kind.publication(text)),
+            Item::Text { parent, kind, text } => self.encode(parent, kind.publication(text), Attached::default()),
             Item::Frames(frames) => Some(frames),
         };
         if let Some(frames) = frames
@@ -242,21 +259,26 @@ impl Iopub {
         self.drained.notify_waiters();
     }
 
-    fn encode(&self, parent: Option<Arc<Header>>, publication: Publication) -> Option<Frames> {
-        let encode = |publication: Publication| {
+    fn encode(&self, parent: Option<Arc<Header>>, publication: Publication, attached: Attached) -> Option<Frames> {
+        let encode = |publication: Publication, attached: Attached| {
             let topic = match (&publication, &parent) {
                 (Publication::ModelEvent(_), Some(parent)) => model_events_of(&parent.session),
                 _ => Bytes::copy_from_slice(publication.msg_type().as_bytes()),
             };
             let mut message = Message::new(&self.session, publication).with_identities(vec![topic]);
             message.parent_header = parent.as_deref().cloned();
+            message.metadata = attached.metadata;
+            message.buffers = attached.buffers;
             self.codec.encode(&message)
         };
         // What cannot be shown is at least told of.
-        encode(publication)
+        encode(publication, attached)
             .or_else(|error| {
                 tracing::warn!(%error, "a publication could not be encoded");
-                encode(TextKind::Stream(StreamName::Stderr).publication(format!("not shown: {error}\n")))
+                encode(
+                    TextKind::Stream(StreamName::Stderr).publication(format!("not shown: {error}\n")),
+                    Attached::default(),
+                )
             })
             .ok()
     }

@@ -4,9 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use perilune_bridge::{Inquirer, WorkspaceOptions};
-use perilune_protocol::{
-    ClientEnds, Codec, ConnectReply, ConnectionFile, ExecutionState, KernelEnds, Publication, Status, in_process, zmq,
-};
+use perilune_protocol::{ClientEnds, Codec, ConnectReply, ConnectionFile, KernelEnds, in_process, zmq};
 use perilune_providers::{Config, ConfigSources, Directories, ModelSpecifier, Registry};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -21,6 +19,7 @@ use crate::iopub::Iopub;
 use crate::remote::{Links, RemoteKernel};
 use crate::running::Running;
 use crate::shell::Lane;
+use crate::shells::Shells;
 use crate::stdin::Stdin;
 use crate::usage::Meter;
 use crate::{execute, iopub, magics, notebook, shell};
@@ -60,6 +59,7 @@ pub(crate) struct Context {
     pub(crate) iopub: Arc<Iopub>,
     pub(crate) stdin: Stdin,
     pub(crate) running: Running,
+    pub(crate) shells: Arc<Shells>,
     pub(crate) registry: Arc<Registry>,
     /// What other kernels may ask: the registry without kernels, which they can ask themselves.
     pub(crate) own_models: Registry,
@@ -143,15 +143,19 @@ impl Kernel {
         let history = History::new(Directories::from_environment().history());
         let iopub = Iopub::new(codec.clone(), session.clone());
         let (stdin, stdin_replies) = Stdin::new(ends.stdin, codec.clone(), session.clone());
+        let (jobs, queued) = mpsc::channel(notebook::QUEUE);
+        let editor = workspace.inquirer();
+        let main = notebook::Shell { workspace, deleted: None, executions: Arc::default() };
         let context = Arc::new(Context {
             codec,
             session,
             iopub: iopub.clone(),
             stdin,
             running,
+            shells: Shells::new(jobs, &main),
             own_models: self.registry.without_kernels(),
             registry: self.registry,
-            editor: workspace.inquirer(),
+            editor,
             history: history.clone(),
             remembered,
             meter: Meter::default(),
@@ -168,13 +172,12 @@ impl Kernel {
             async move { iopub.run(publisher).await }
         });
 
-        let (jobs, queued) = mpsc::channel(notebook::QUEUE);
         let helpers = TaskTracker::new();
         helpers.spawn(iopub::welcome(context.clone(), ends.iopub.subscriptions));
         helpers.spawn(stdin_replies.run(context.clone()));
-        helpers.spawn(notebook::run(context.clone(), queued, workspace));
-        helpers.spawn(shell::receive(context.clone(), ends.control, Lane::Control, jobs.clone()));
-        helpers.spawn(shell::receive(context.clone(), ends.shell, Lane::Shell, jobs));
+        helpers.spawn(notebook::run(context.clone(), queued, main));
+        helpers.spawn(shell::receive(context.clone(), ends.control, Lane::Control));
+        helpers.spawn(shell::receive(context.clone(), ends.shell, Lane::Shell));
         helpers.close();
 
         context.stop.cancelled().await;

@@ -1,15 +1,17 @@
 //! The kernel: sockets, dispatch, workspaces, and the place where messages and the types of `providers` and `bridge` meet.
 //!
 //! In reading order: `kernel` opens a kernel and puts it behind a transport; `shell` receives requests, `dispatch` wraps
-//! each one in busy, handler, reply, idle; `notebook` runs cells in order, `script` gives a run a workspace of its own,
-//! both by way of `execute`;
-//! `magics` runs what a cell says to the kernel rather than to Lua; `editing` answers an editor's questions beside the
-//! running cell; `history` keeps the cells, `usage` measures; `models` answers `model_request`, `remote` asks it of
-//! another kernel; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
+//! each one in busy, handler, reply, idle; `shells` queues the notebook's requests for its shells, `notebook` runs those of
+//! each in order, `script` gives a run a workspace of its own, both by way of `execute`;
+//! `magics` runs what a cell says to the kernel rather than to Lua; `comms` hands a frontend's messages to their handlers;
+//! `editing` answers an editor's questions beside the running cell; `history` keeps the cells, `usage` measures; `models`
+//! answers `model_request`, `remote` asks it of another kernel; `iopub` and `stdin` own the two channels that go the other
+//! way; `convert` holds
 //! every translation between crates; [`kernelspec`] and [`resident`] know where things lie on disk.
 //!
 //! It knows nothing of Lua's insides, of HTTP or of GGUF, and prints nothing to a terminal.
 
+mod comms;
 mod convert;
 mod dispatch;
 mod editing;
@@ -27,6 +29,7 @@ pub mod resident;
 mod running;
 mod script;
 mod shell;
+mod shells;
 mod stdin;
 mod usage;
 

@@ -1,68 +1,104 @@
-//! The notebook: one workspace that lasts as long as the kernel, and the task that runs its requests in order.
+//! The notebook: one workspace that lasts as long as the kernel, and the tasks that run the requests of its shells, those of
+//! each in order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use perilune_bridge::Workspace;
-use perilune_protocol::{CommInfoReply, HelpLink, KernelInfoReply, LanguageInfo, Reply, Request};
+use perilune_protocol::{HelpLink, KernelInfoReply, LanguageInfo, Reply, Request, SUBSHELLS};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::{self, Asker, refusal};
+use crate::dispatch::{self, Asker, Attached, refusal};
 use crate::execute::{self, Numbering};
 use crate::kernel::Context;
 use crate::running::Guard;
+use crate::shells::CommTurn;
+use crate::{comms, convert};
 
 /// Requests that may wait for the running cell; one more is refused.
 pub(crate) const QUEUE: usize = 1024;
 
 /// Optional features (JEP 92). JEP 65 gives its welcome no name; this is the one that Ark uses and Positron looks for.
-const SUPPORTED_FEATURES: [&str; 1] = ["iopub_welcome"];
+const SUPPORTED_FEATURES: [&str; 2] = ["iopub_welcome", SUBSHELLS];
 
 /// A request that waits for its turn.
 pub(crate) struct Job {
     pub(crate) asker: Asker,
     pub(crate) request: Request,
+    pub(crate) attached: Attached,
     pub(crate) guard: Guard,
+    /// Its place among the messages of its comm, until it is answered.
+    pub(crate) turn: Option<CommTurn>,
 }
 
-/// Answers the notebook's requests one after the other until the kernel stops.
-pub(crate) async fn run(context: Arc<Context>, mut queued: mpsc::Receiver<Job>, workspace: Workspace) {
-    let mut notebook = Notebook { context: context.clone(), workspace, execution_count: 0 };
+/// Where jobs run.
+pub(crate) struct Shell {
+    pub(crate) workspace: Workspace,
+    /// Cancelled when the subshell is deleted, which the main shell never is.
+    pub(crate) deleted: Option<CancellationToken>,
+    /// The executions of all shells so far: one history numbers them all.
+    pub(crate) executions: Arc<AtomicU32>,
+}
+
+/// Answers a shell's requests one after the other, until the kernel stops or nobody can send any more.
+pub(crate) async fn run(context: Arc<Context>, mut queued: mpsc::Receiver<Job>, shell: Shell) {
+    let is_main = shell.deleted.is_none();
+    let notebook = Notebook { context: context.clone(), shell };
     loop {
         let job = tokio::select! {
             job = queued.recv() => job,
             () = context.stop.cancelled() => None,
         };
-        let Some(Job { asker, request, guard }) = job else { break };
-        let stop_on_error = matches!(&request, Request::Execute(execute) if execute.stop_on_error && !execute.silent);
-        let good = dispatch::answer(&context, &asker, notebook.handle(&asker, request, &guard)).await;
+        let Some(job) = job else { break };
+        let stop_on_error =
+            matches!(&job.request, Request::Execute(execute) if execute.stop_on_error && !execute.silent);
+        let good = notebook.answer(job).await;
         if stop_on_error && !good {
             notebook.abort_queued(&mut queued).await;
         }
     }
+    if is_main && let Some(workspace) = context.shells.close() {
+        comms::close(&context, None, &workspace).await;
+    }
     // Joining the interpreter's thread may take as long as the C function it is in.
-    context.tasks.spawn_blocking(move || drop(notebook.workspace));
+    context.tasks.spawn_blocking(move || drop(notebook.shell));
 }
 
 struct Notebook {
     context: Arc<Context>,
-    workspace: Workspace,
-    execution_count: u32,
+    shell: Shell,
 }
 
 impl Notebook {
-    async fn handle(&mut self, asker: &Asker, request: Request, guard: &Guard) -> Option<Reply> {
+    /// False when the answer was an error.
+    async fn answer(&self, job: Job) -> bool {
+        let Job { asker, request, attached, guard, turn } = job;
+        let context = self.context.clone();
+        let good = dispatch::answer(&context, &asker, self.handle(&asker, request, attached, &guard)).await;
+        drop(turn);
+        good
+    }
+
+    async fn handle(&self, asker: &Asker, request: Request, attached: Attached, guard: &Guard) -> Option<Reply> {
+        let workspace = &self.shell.workspace;
         match request {
+            Request::Execute(_) if self.is_deleted() => Some(self.abort(asker, "the subshell was deleted")),
             Request::Execute(execute) => {
                 let kept = execute.store_history && !execute.silent;
-                if kept {
-                    self.execution_count += 1;
-                }
+                let count = self.shell.executions.fetch_add(u32::from(kept), Ordering::Relaxed) + u32::from(kept);
                 if self.asks_to_leave(&execute.code).await {
-                    return Some(execute::leave(self.execution_count));
+                    return Some(execute::leave(count));
                 }
-                let numbering = Numbering { count: self.execution_count, notebook: true, kept };
-                Some(execute::execute(&self.context, asker, &self.workspace, execute, numbering, guard).await)
+                let numbering = Numbering { count, notebook: true, kept };
+                Some(execute::execute(&self.context, asker, workspace, execute, numbering, guard).await)
+            }
+            Request::CommInfo(request) => Some(comms::info(workspace, request).await),
+            Request::CommOpen(_) | Request::CommMessage(_) | Request::CommClose(_) => {
+                let message = convert::comm_message(request, attached)?;
+                comms::deliver(&self.context, asker, workspace, message, guard).await;
+                None
             }
             request => inquiry(&self.context, asker, request).await,
         }
@@ -78,18 +114,25 @@ impl Notebook {
         }
     }
 
+    fn is_deleted(&self) -> bool {
+        self.shell.deleted.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    fn abort(&self, asker: &Asker, problem: &str) -> Reply {
+        let mut error = refusal("Aborted", problem, "aborted");
+        error.execution_count = Some(self.shell.executions.load(Ordering::Relaxed));
+        Reply::error(&asker.header.msg_type, error)
+    }
+
     /// Refuses the cells that were sent before the failure of the one they follow was known.
-    async fn abort_queued(&mut self, queued: &mut mpsc::Receiver<Job>) {
+    async fn abort_queued(&self, queued: &mut mpsc::Receiver<Job>) {
         for _ in 0..queued.len() {
-            let Ok(Job { asker, request, guard }) = queued.try_recv() else { return };
-            if let Request::Execute(_) = request {
-                let mut error = refusal("Aborted", "an earlier cell failed; run this one again", "aborted");
-                error.execution_count = Some(self.execution_count);
-                let reply = Reply::error(&asker.header.msg_type, error);
-                dispatch::answer(&self.context, &asker, async { Some(reply) }).await;
+            let Ok(job) = queued.try_recv() else { return };
+            if let Request::Execute(_) = job.request {
+                let reply = self.abort(&job.asker, "an earlier cell failed; run this one again");
+                dispatch::answer(&self.context, &job.asker, async { Some(reply) }).await;
             } else {
-                let context = self.context.clone();
-                dispatch::answer(&context, &asker, self.handle(&asker, request, &guard)).await;
+                self.answer(job).await;
             }
         }
     }
@@ -111,8 +154,7 @@ pub(crate) async fn inquiry(context: &Context, asker: &Asker, request: Request) 
                 Reply::error(&asker.header.msg_type, refusal("NoPorts", problem, "unsupported"))
             }
         }),
-        Request::CommInfo(_) => Some(Reply::CommInfo(CommInfoReply::default())),
-        // Messages without a reply, such as `comm_open`, are nothing to this kernel; a request must not wait for ever.
+        // A message without a reply is nothing to this kernel; a request must not wait for ever.
         other => {
             let msg_type = perilune_protocol::Content::msg_type(&other);
             let problem = format!("this kernel does not answer `{msg_type}` here");

@@ -9,8 +9,8 @@ use perilune_providers::ModelSpecifier;
 use crate::dispatch::{Asker, internal};
 use crate::execute::{self, Numbering};
 use crate::kernel::Context;
-use crate::models;
 use crate::running::Guard;
+use crate::{comms, models};
 
 /// Runs the request's code in a fresh workspace. No other request waits for it.
 pub(crate) async fn run(
@@ -40,6 +40,7 @@ pub(crate) async fn run(
     };
     let numbering = Numbering { count: 1, notebook: false, kept: false };
     let reply = execute::execute(context, asker, &workspace, request, numbering, running).await;
+    comms::close(context, Some(&asker.header), &workspace).await;
     // Joining the interpreter's thread may take as long as the C function it is in.
     context.tasks.spawn_blocking(move || drop(workspace));
     Some(reply)

@@ -1,19 +1,21 @@
-//! Receives requests on shell and on control and sends each where it belongs: the notebook's own in order to its queue, the
-//! rest (interrupt, shutdown, an editor's questions, runs with a workspace of their own, model requests) at once beside it, so that a busy cell
-//! delays none of them.
+//! Receives requests on shell and on control and sends each where it belongs: the notebook's own in order to the queue of the
+//! shell that they name, the rest (interrupt, shutdown, an editor's questions, runs with a workspace of their own, model
+//! requests) at once beside it, so that a busy cell delays none of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perilune_protocol::{Channel, DecodeError, ErrorReply, InterruptExtension, Reply, Request, ShutdownReply};
-use tokio::sync::{Semaphore, mpsc};
+use perilune_protocol::{
+    Channel, CreateSubshellReply, DecodeError, ErrorOutput, ErrorReply, InterruptExtension, ListSubshellReply,
+    Publication, Reply, Request, ShutdownReply,
+};
+use tokio::sync::Semaphore;
 
-use crate::dispatch::{self, Asker, refusal};
+use crate::dispatch::{self, Asker, Attached, refusal};
 use crate::kernel::{Context, Shutdown};
 use crate::models::Weight;
-use crate::notebook::Job;
 use crate::running::Guard;
-use crate::{editing, models, notebook, script};
+use crate::{comms, editing, models, notebook, script};
 
 /// Runs and generations that may be under way at once, and as many quick requests beside them; one more is refused.
 pub(crate) const CONCURRENT_REQUESTS: usize = 256;
@@ -32,7 +34,7 @@ const QUOTED_CHARACTERS: usize = 300;
 const DROPPED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Receives until the kernel stops; stops the kernel when the transport ends.
-pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: Lane, jobs: mpsc::Sender<Job>) {
+pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: Lane) {
     let mut told: Option<Instant> = None;
     loop {
         if lane == Lane::Shell {
@@ -48,8 +50,8 @@ pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: L
         };
         match context.codec.decode::<Request>(frames) {
             Ok(message) => {
-                let (asker, request) = Asker::of(message, &channel.sender);
-                route(&context, asker, request, lane, &jobs).await;
+                let (asker, request, attached) = Asker::of(message, &channel.sender);
+                route(&context, asker, request, attached, lane).await;
             }
             Err(DecodeError::InvalidContent { identities, header, source }) => {
                 let asker =
@@ -68,7 +70,12 @@ pub(crate) async fn receive(context: Arc<Context>, mut channel: Channel, lane: L
     }
 }
 
-async fn route(context: &Arc<Context>, asker: Asker, request: Request, lane: Lane, jobs: &mpsc::Sender<Job>) {
+async fn route(context: &Arc<Context>, asker: Asker, request: Request, attached: Attached, lane: Lane) {
+    if lane == Lane::Shell
+        && let Err(error) = context.shells.check(&asker, &request)
+    {
+        return refuse(context, &asker, error).await;
+    }
     match request {
         Request::Interrupt(interrupt) => {
             let reply = match interrupt.perilune {
@@ -121,10 +128,33 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, lane: Lan
             };
             beside(context, asker, &context.quick_places, handler).await;
         }
+        Request::CreateSubshell => {
+            let made = context.shells.create(context);
+            let reply = made.map(|subshell_id| Reply::CreateSubshell(CreateSubshellReply { subshell_id }));
+            settle(context, &asker, reply).await;
+        }
+        Request::DeleteSubshell(subshell) => {
+            let deleted = context.shells.delete(&subshell.subshell_id);
+            settle(context, &asker, deleted.map(|()| Reply::DeleteSubshell)).await;
+        }
+        Request::ListSubshell => {
+            let subshell_id = context.shells.list();
+            settle(context, &asker, Ok(Reply::ListSubshell(ListSubshellReply { subshell_id }))).await;
+        }
+        Request::CommInfo(request) if lane == Lane::Control => {
+            let handler = |context: Arc<Context>, _, _| async move {
+                Some(comms::info(&context.shells.workspace()?, request).await)
+            };
+            beside(context, asker, &context.quick_places, handler).await;
+        }
         request if lane == Lane::Control => {
             dispatch::answer(context, &asker, notebook::inquiry(context, &asker, request)).await;
         }
-        request => queue(context, asker, request, jobs).await,
+        request => {
+            if let Err((asker, error)) = context.shells.queue(context, asker, request, attached) {
+                refuse(context, &asker, error).await;
+            }
+        }
     }
 }
 
@@ -156,20 +186,20 @@ where
     });
 }
 
-async fn queue(context: &Arc<Context>, asker: Asker, request: Request, jobs: &mpsc::Sender<Job>) {
-    let is_cell = matches!(request, Request::Execute(_));
-    let guard = context.running.enter(&asker.header.msg_id, is_cell, &context.stop);
-    match jobs.try_send(Job { asker, request, guard }) {
-        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-        Err(mpsc::error::TrySendError::Full(job)) => {
-            let problem = format!("{} requests wait for the running cell; ask again later", notebook::QUEUE);
-            refuse(context, &job.asker, refusal("Overloaded", &problem, "overloaded")).await;
-        }
-    }
+async fn settle(context: &Context, asker: &Asker, reply: Result<Reply, ErrorReply>) {
+    let reply = reply.unwrap_or_else(|error| Reply::error(&asker.header.msg_type, error));
+    dispatch::answer(context, asker, async { Some(reply) }).await;
 }
 
+/// Answers with an error; it is published where there is no reply, as for a comm's messages.
 async fn refuse(context: &Context, asker: &Asker, error: ErrorReply) {
-    // Whoever sent no request waits for no reply.
-    let reply = asker.header.msg_type.ends_with("_request").then(|| Reply::error(&asker.header.msg_type, error));
-    dispatch::answer(context, asker, async { reply }).await;
+    let answer = async {
+        if asker.header.msg_type.ends_with("_request") {
+            return Some(Reply::error(&asker.header.msg_type, error));
+        }
+        let ErrorReply { ename, evalue, traceback, .. } = error;
+        context.iopub.publish(Some(&asker.header), Publication::Error(ErrorOutput { ename, evalue, traceback }));
+        None
+    };
+    dispatch::answer(context, asker, answer).await;
 }

@@ -1,6 +1,4 @@
-//! What a frontend asks while somebody types, and beside that: `is_complete`, `complete`, `inspect`, `comm_info`, `connect`.
-
-use std::collections::BTreeMap;
+//! What a frontend asks while somebody types, and beside that: `is_complete`, `complete`, `inspect`, `connect`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -110,29 +108,6 @@ pub struct InspectReply {
     /// About the data, by MIME type.
     #[serde(default, deserialize_with = "null_default")]
     pub metadata: Map<String, Value>,
-}
-
-/// Asks for the open comms.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommInfoRequest {
-    /// Only those of this target.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_name: Option<String>,
-}
-
-/// The answer to `comm_info_request`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommInfoReply {
-    /// The open comms by id.
-    #[serde(default, deserialize_with = "null_default")]
-    pub comms: BTreeMap<String, CommInfo>,
-}
-
-/// One open comm.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommInfo {
-    /// What it speaks to.
-    pub target_name: String,
 }
 
 /// The answer to `connect_request`, which is empty: the ports of the kernel's sockets.

@@ -2,7 +2,7 @@
 //! transports that carry the frames.
 //!
 //! In reading order: [`header`], [`message`] (a message and the trait of its content), the message families ([`kernel_info`],
-//! [`execute`], [`inquiry`], [`history`], [`usage`], [`lifecycle`], [`output`], [`chat`], [`model`]), the enums that collect them per channel ([`request`],
+//! [`execute`], [`inquiry`], [`history`], [`usage`], [`comm`], [`subshell`], [`lifecycle`], [`output`], [`chat`], [`model`]), the enums that collect them per channel ([`request`],
 //! [`reply`], [`publication`], [`stdin`]), [`codec`], [`connection_file`], and [`transport`] with its two implementations.
 //!
 //! A kernel takes a [`KernelEnds`] from [`zmq::bind`] or [`in_process`], a client a [`ClientEnds`] from [`zmq::connect`] or the same
@@ -16,6 +16,7 @@
 
 pub mod chat;
 pub mod codec;
+pub mod comm;
 pub mod connection_file;
 pub mod execute;
 pub mod header;
@@ -31,18 +32,20 @@ pub mod publication;
 pub mod reply;
 pub mod request;
 pub mod stdin;
+pub mod subshell;
 pub mod transport;
 pub mod usage;
 
 pub use chat::{ChatMessage, FinishReason, GenerateOptions, Role, Tool, ToolCall, Usage};
 pub use codec::{Codec, DecodeError, Dropped, EncodeError};
+pub use comm::{CommData, CommInfo, CommInfoReply, CommInfoRequest, CommOpen};
 pub use connection_file::{ConnectionFile, ConnectionFileError, CurveKeys};
 pub use execute::{ExecuteExtension, ExecuteReply, ExecuteReplyExtension, ExecuteRequest, ExpressionResult};
 pub use header::Header;
 pub use history::{HistoryAccess, HistoryEntry, HistoryReply, HistoryRequest};
 pub use inquiry::{
-    CommInfo, CommInfoReply, CommInfoRequest, CompleteReply, CompleteRequest, Completeness, ConnectReply, InspectReply,
-    InspectRequest, IsCompleteReply, IsCompleteRequest,
+    CompleteReply, CompleteRequest, Completeness, ConnectReply, InspectReply, InspectRequest, IsCompleteReply,
+    IsCompleteRequest,
 };
 pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
 pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};
@@ -60,6 +63,7 @@ pub use publication::Publication;
 pub use reply::{ErrorReply, Reply};
 pub use request::Request;
 pub use stdin::{InputReply, InputRequest, StdinMessage};
+pub use subshell::{CreateSubshellReply, DeleteSubshellRequest, ListSubshellReply, SUBSHELLS};
 pub use transport::in_process::in_process;
 pub use transport::zmq;
 pub use transport::{

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::Content;
+use crate::comm::{CommData, CommOpen};
 use crate::model::ModelEvent;
 use crate::output::{ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, IopubWelcome, Status, Stream};
 
@@ -25,6 +26,12 @@ pub enum Publication {
     Error(ErrorOutput),
     /// `clear_output`
     ClearOutput(ClearOutput),
+    /// `comm_open`
+    CommOpen(CommOpen),
+    /// `comm_msg`
+    CommMessage(CommData),
+    /// `comm_close`
+    CommClose(CommData),
     /// `iopub_welcome`
     IopubWelcome(IopubWelcome),
     /// `model_event`
@@ -49,6 +56,9 @@ impl Content for Publication {
             Publication::UpdateDisplayData(_) => "update_display_data",
             Publication::Error(_) => "error",
             Publication::ClearOutput(_) => "clear_output",
+            Publication::CommOpen(_) => "comm_open",
+            Publication::CommMessage(_) => "comm_msg",
+            Publication::CommClose(_) => "comm_close",
             Publication::IopubWelcome(_) => "iopub_welcome",
             Publication::ModelEvent(_) => "model_event",
             Publication::Unknown { msg_type, .. } => msg_type,
@@ -64,6 +74,8 @@ impl Content for Publication {
             Publication::DisplayData(content) | Publication::UpdateDisplayData(content) => serde_json::to_vec(content),
             Publication::Error(content) => serde_json::to_vec(content),
             Publication::ClearOutput(content) => serde_json::to_vec(content),
+            Publication::CommOpen(content) => serde_json::to_vec(content),
+            Publication::CommMessage(content) | Publication::CommClose(content) => serde_json::to_vec(content),
             Publication::IopubWelcome(content) => serde_json::to_vec(content),
             Publication::ModelEvent(content) => serde_json::to_vec(content),
             Publication::Unknown { content, .. } => serde_json::to_vec(content),
@@ -80,6 +92,9 @@ impl Content for Publication {
             "update_display_data" => Publication::UpdateDisplayData(serde_json::from_slice(content)?),
             "error" => Publication::Error(serde_json::from_slice(content)?),
             "clear_output" => Publication::ClearOutput(serde_json::from_slice(content)?),
+            "comm_open" => Publication::CommOpen(serde_json::from_slice(content)?),
+            "comm_msg" => Publication::CommMessage(serde_json::from_slice(content)?),
+            "comm_close" => Publication::CommClose(serde_json::from_slice(content)?),
             "iopub_welcome" => Publication::IopubWelcome(serde_json::from_slice(content)?),
             "model_event" => Publication::ModelEvent(serde_json::from_slice(content)?),
             _ => Publication::Unknown { msg_type: msg_type.to_owned(), content: serde_json::from_slice(content)? },

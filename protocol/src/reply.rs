@@ -5,13 +5,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Content;
+use crate::comm::CommInfoReply;
 use crate::execute::ExecuteReply;
 use crate::history::HistoryReply;
-use crate::inquiry::{CommInfoReply, CompleteReply, ConnectReply, InspectReply, IsCompleteReply};
+use crate::inquiry::{CompleteReply, ConnectReply, InspectReply, IsCompleteReply};
 use crate::kernel_info::KernelInfoReply;
 use crate::lenient::null_default;
 use crate::lifecycle::ShutdownReply;
 use crate::model::ModelReply;
+use crate::subshell::{CreateSubshellReply, ListSubshellReply};
 use crate::usage::UsageReply;
 
 /// A reply.
@@ -35,6 +37,12 @@ pub enum Reply {
     Usage(Box<UsageReply>),
     /// `comm_info_reply`
     CommInfo(CommInfoReply),
+    /// `create_subshell_reply`
+    CreateSubshell(CreateSubshellReply),
+    /// `delete_subshell_reply`
+    DeleteSubshell,
+    /// `list_subshell_reply`
+    ListSubshell(ListSubshellReply),
     /// `interrupt_reply`
     Interrupt,
     /// `shutdown_reply`
@@ -100,6 +108,9 @@ impl Content for Reply {
             Reply::Connect(_) => "connect_reply",
             Reply::Usage(_) => "usage_reply",
             Reply::CommInfo(_) => "comm_info_reply",
+            Reply::CreateSubshell(_) => "create_subshell_reply",
+            Reply::DeleteSubshell => "delete_subshell_reply",
+            Reply::ListSubshell(_) => "list_subshell_reply",
             Reply::Interrupt => "interrupt_reply",
             Reply::Shutdown(_) => "shutdown_reply",
             Reply::Model(_) => "model_reply",
@@ -118,7 +129,9 @@ impl Content for Reply {
             Reply::Connect(content) => ok(content),
             Reply::Usage(content) => ok(content),
             Reply::CommInfo(content) => ok(content),
-            Reply::Interrupt => Ok(br#"{"status":"ok"}"#.to_vec()),
+            Reply::CreateSubshell(content) => ok(content),
+            Reply::ListSubshell(content) => ok(content),
+            Reply::Interrupt | Reply::DeleteSubshell => Ok(br#"{"status":"ok"}"#.to_vec()),
             Reply::Shutdown(content) => ok(content),
             Reply::Model(content) => ok(content),
             Reply::Error { error, .. } => with_status("error", error),
@@ -140,6 +153,9 @@ impl Content for Reply {
             "connect_reply" => Reply::Connect(serde_json::from_slice(content)?),
             "usage_reply" => Reply::Usage(serde_json::from_slice(content)?),
             "comm_info_reply" => Reply::CommInfo(serde_json::from_slice(content)?),
+            "create_subshell_reply" => Reply::CreateSubshell(serde_json::from_slice(content)?),
+            "delete_subshell_reply" => Reply::DeleteSubshell,
+            "list_subshell_reply" => Reply::ListSubshell(serde_json::from_slice(content)?),
             "interrupt_reply" => Reply::Interrupt,
             "shutdown_reply" => Reply::Shutdown(serde_json::from_slice(content)?),
             "model_reply" => Reply::Model(serde_json::from_slice(content)?),

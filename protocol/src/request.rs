@@ -3,12 +3,14 @@
 use serde_json::Value;
 
 use crate::Content;
+use crate::comm::{CommData, CommInfoRequest, CommOpen};
 use crate::execute::ExecuteRequest;
 use crate::history::HistoryRequest;
-use crate::inquiry::{CommInfoRequest, CompleteRequest, InspectRequest, IsCompleteRequest};
+use crate::inquiry::{CompleteRequest, InspectRequest, IsCompleteRequest};
 use crate::lenient;
 use crate::lifecycle::{InterruptRequest, ShutdownRequest};
 use crate::model::ModelRequest;
+use crate::subshell::DeleteSubshellRequest;
 
 /// A request; both shell and control carry any of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,18 @@ pub enum Request {
     Connect,
     /// `usage_request`
     Usage,
+    /// `comm_open`, which has no reply
+    CommOpen(CommOpen),
+    /// `comm_msg`, which has no reply
+    CommMessage(CommData),
+    /// `comm_close`, which has no reply
+    CommClose(CommData),
+    /// `create_subshell_request`
+    CreateSubshell,
+    /// `delete_subshell_request`
+    DeleteSubshell(DeleteSubshellRequest),
+    /// `list_subshell_request`
+    ListSubshell,
     /// `interrupt_request`
     Interrupt(InterruptRequest),
     /// `shutdown_request`
@@ -58,6 +72,12 @@ impl Content for Request {
             Request::Connect => "connect_request",
             Request::Usage => "usage_request",
             Request::CommInfo(_) => "comm_info_request",
+            Request::CommOpen(_) => "comm_open",
+            Request::CommMessage(_) => "comm_msg",
+            Request::CommClose(_) => "comm_close",
+            Request::CreateSubshell => "create_subshell_request",
+            Request::DeleteSubshell(_) => "delete_subshell_request",
+            Request::ListSubshell => "list_subshell_request",
             Request::Interrupt(_) => "interrupt_request",
             Request::Shutdown(_) => "shutdown_request",
             Request::Model(_) => "model_request",
@@ -67,13 +87,20 @@ impl Content for Request {
 
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         match self {
-            Request::KernelInfo | Request::Connect | Request::Usage => Ok(b"{}".to_vec()),
+            Request::KernelInfo
+            | Request::Connect
+            | Request::Usage
+            | Request::CreateSubshell
+            | Request::ListSubshell => Ok(b"{}".to_vec()),
             Request::Execute(content) => serde_json::to_vec(content),
             Request::IsComplete(content) => serde_json::to_vec(content),
             Request::Complete(content) => serde_json::to_vec(content),
             Request::Inspect(content) => serde_json::to_vec(content),
             Request::History(content) => serde_json::to_vec(content),
             Request::CommInfo(content) => serde_json::to_vec(content),
+            Request::CommOpen(content) => serde_json::to_vec(content),
+            Request::CommMessage(content) | Request::CommClose(content) => serde_json::to_vec(content),
+            Request::DeleteSubshell(content) => serde_json::to_vec(content),
             Request::Interrupt(content) => serde_json::to_vec(content),
             Request::Shutdown(content) => serde_json::to_vec(content),
             Request::Model(content) => serde_json::to_vec(content),
@@ -82,14 +109,20 @@ impl Content for Request {
     }
 
     fn from_json(msg_type: &str, content: &[u8]) -> Result<Request, serde_json::Error> {
-        match msg_type {
-            // What is empty may be written as null.
-            "kernel_info_request" | "connect_request" | "usage_request" if content != b"null" => {
-                lenient::object(content)?;
-                serde_json::from_slice::<serde::de::IgnoredAny>(content)?;
-            }
-            "kernel_info_request" | "connect_request" | "usage_request" => {}
-            _ => lenient::object(content)?,
+        let is_empty = matches!(
+            msg_type,
+            "kernel_info_request"
+                | "connect_request"
+                | "usage_request"
+                | "create_subshell_request"
+                | "list_subshell_request"
+        );
+        // What is empty may be written as null.
+        if !is_empty || content != b"null" {
+            lenient::object(content)?;
+        }
+        if is_empty {
+            serde_json::from_slice::<serde::de::IgnoredAny>(content)?;
         }
         Ok(match msg_type {
             "kernel_info_request" => Request::KernelInfo,
@@ -101,6 +134,12 @@ impl Content for Request {
             "connect_request" => Request::Connect,
             "usage_request" => Request::Usage,
             "comm_info_request" => Request::CommInfo(serde_json::from_slice(content)?),
+            "comm_open" => Request::CommOpen(serde_json::from_slice(content)?),
+            "comm_msg" => Request::CommMessage(serde_json::from_slice(content)?),
+            "comm_close" => Request::CommClose(serde_json::from_slice(content)?),
+            "create_subshell_request" => Request::CreateSubshell,
+            "delete_subshell_request" => Request::DeleteSubshell(serde_json::from_slice(content)?),
+            "list_subshell_request" => Request::ListSubshell,
             "interrupt_request" => Request::Interrupt(serde_json::from_slice(content)?),
             "shutdown_request" => Request::Shutdown(serde_json::from_slice(content)?),
             "model_request" => Request::Model(serde_json::from_slice(content)?),

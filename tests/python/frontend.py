@@ -118,14 +118,23 @@ class Frontend:
                 del self.exchanges[exchange.request]  # answered before the subscription arrived: no idle will come
         raise TimeoutError(f"the kernel did not answer kernel_info within {patience} s")
 
-    def send(self, msg_type: str, content: dict[str, Any] | None = None, channel: str = "shell") -> Exchange:
+    def send(
+        self,
+        msg_type: str,
+        content: dict[str, Any] | None = None,
+        channel: str = "shell",
+        subshell: str | None = None,
+        buffers: list[bytes] | None = None,
+    ) -> Exchange:
         message = self.session.msg(msg_type, content or {})
+        if subshell is not None:
+            message["header"]["subshell_id"] = subshell
         exchange = Exchange(message["header"]["msg_id"], time.monotonic())
         self.exchanges[exchange.request] = exchange
-        self.channels[channel].send(message)
+        self.session.send(self.channels[channel].socket, message, buffers=buffers)
         return exchange
 
-    def start(self, code: str, **options: Any) -> Exchange:
+    def start(self, code: str, subshell: str | None = None, **options: Any) -> Exchange:
         """Sends an `execute_request` and returns at once."""
         content = {
             "code": code,
@@ -135,7 +144,7 @@ class Frontend:
             "allow_stdin": False,
             "stop_on_error": True,
         }
-        return self.send("execute_request", content | options)
+        return self.send("execute_request", content | options, subshell=subshell)
 
     def execute(self, code: str, patience: float = PATIENCE, **options: Any) -> Exchange:
         return self.finish(self.start(code, **options), patience)

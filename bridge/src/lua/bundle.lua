@@ -220,11 +220,11 @@ local function bundle(value, about)
 end
 host.bundle = bundle
 
--- What a cell returned, in its representations; nil for nothing, for a single nil, and for what the
--- cell has shown already.
+-- What a cell returned, in its representations; nil for nothing, for a single nil, for what the
+-- cell has shown already, and for the file that `io.write("text")` returns.
 function host.result(...)
   local count = select("#", ...)
-  if count == 0 or count == 1 and (...) == nil then
+  if count == 0 or count == 1 and ((...) == nil or host.is_file((...))) then
     return nil
   end
   if count == 1 then

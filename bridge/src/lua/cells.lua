@@ -1,7 +1,7 @@
 -- How a cell runs within its coroutine: under a message handler that notes where an error happened.
 local host = ...
 local xpcall, running = host.xpcall, coroutine.running
-local cells, chunks, handler, result = host.cells, host.chunks, host.handler, host.result
+local cells, chunks, handler, result, signals = host.cells, host.chunks, host.handler, host.result, host.signals
 
 -- A result gets its representations here, where a `__tostring` can be interrupted like other code.
 local function finish(ok, ...)
@@ -11,13 +11,16 @@ local function finish(ok, ...)
   return false, ...
 end
 
--- How many cells have begun.
-host.begun = 0
+-- How many cells have begun, and the number of the one whose turn it is.
+local begun = 0
+function host.cell_number()
+  return cells[signals.cell]
+end
 
 -- true and the result in its representations, or false and a table that describes the failure.
 function host.run_cell(chunk, ...)
-  host.begun = host.begun + 1
-  cells[running()] = true
+  begun = begun + 1
+  cells[running()] = begun
   chunks[chunk] = true
   return finish(xpcall(chunk, handler, ...))
 end

@@ -59,6 +59,11 @@ local function is_console(file)
   return type(file) == "table" and getmetatable(file) == Console
 end
 
+-- Whether a value is one of the files that `write` returns so that calls can be chained.
+function host.is_file(value)
+  return is_console(value) or raw.type(value) ~= nil
+end
+
 local function refuse()
   return nil, "Bad file descriptor", 9
 end

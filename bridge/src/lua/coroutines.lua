@@ -1,5 +1,5 @@
--- The coroutine library, with two additions: PENDING passes outward through a resume, and once the
--- cell is being stopped no resumer goes on.
+-- The coroutine library, with two additions: a cell that has to wait, or whose turn is over, passes
+-- outward through its resumers, and once a cell is being stopped no resumer goes on.
 local host = ...
 local raw = {}
 for name, value in pairs(coroutine) do
@@ -8,19 +8,33 @@ end
 local create, resume, yield, close = raw.create, raw.resume, raw.yield, raw.close
 local running, isyieldable, status = raw.running, raw.isyieldable, raw.status
 local error, type = error, type
-local PENDING, signals, arm = host.PENDING, host.signals, host.arm
+local PENDING, signals = host.PENDING, host.signals
 
--- The coroutines that are cells: to a script they are the main one.
+-- The coroutines that are cells, with their numbers: to a script they are the main one.
 local cells = setmetatable({}, { __mode = "k" })
 host.cells = cells
 
-local function continue(co, ok, first, ...)
-  if first == PENDING and ok then
+-- The coroutines within a cell that waits or whose turn is over, and that cell: none but it may
+-- resume them before it has ended.
+local held = setmetatable({}, { __mode = "k" })
+
+local function is_held(co)
+  return held[co] and status(held[co]) ~= "dead"
+end
+
+local continue
+
+-- What came out of a resume is not the script's: `co` waits, or the cell's turn is over, or the
+-- cell is being stopped.
+local function attend(co, ok, first, ...)
+  if signals.sliced or first == PENDING and ok then
+    held[co] = signals.cell
     if isyieldable() then
       yield(PENDING)
     else
       host.park()
     end
+    held[co] = nil
     return continue(co, resume(co))
   end
   if signals.stopped then
@@ -29,12 +43,34 @@ local function continue(co, ok, first, ...)
   return ok, first, ...
 end
 
-function coroutine.create(body)
-  return arm(create(body))
+function continue(co, ok, first, ...)
+  if signals.attention or first == PENDING then
+    return attend(co, ok, first, ...)
+  end
+  return ok, first, ...
 end
 
+local BUSY = "cannot resume non-suspended coroutine"
+
 function coroutine.resume(co, ...)
+  if held[co] and is_held(co) then
+    return false, BUSY
+  end
   return continue(co, resume(co, ...))
+end
+
+function coroutine.status(co)
+  if is_held(co) then
+    return "normal"
+  end
+  return status(co)
+end
+
+function coroutine.close(co)
+  if is_held(co) then
+    return host.complain("cannot close a normal coroutine")
+  end
+  return close(co)
 end
 
 local function deliver(co, ok, first, ...)
@@ -58,8 +94,11 @@ function coroutine.wrap(body)
   if type(body) ~= "function" then
     return host.complain("bad argument #1 to 'wrap' (function expected)")
   end
-  local co = arm(create(body))
+  local co = create(body)
   return function(...)
+    if held[co] and is_held(co) then
+      return error(BUSY, 2)
+    end
     return deliver(co, continue(co, resume(co, ...)))
   end
 end
@@ -73,7 +112,7 @@ end
 
 function coroutine.running()
   local co, main = running()
-  return co, main or cells[co] or false
+  return co, main or cells[co] ~= nil
 end
 
 function coroutine.isyieldable(co)

@@ -19,7 +19,7 @@ end
 function host.shown_value(value)
   local state = states[value]
   if state then
-    return state.last, state.cell == host.begun
+    return state.last, state.cell == host.cell_number()
   end
 end
 
@@ -55,7 +55,7 @@ host.read_options = read_options
 local function present(make, value, options, id)
   local shown = make(value, options)
   local handle = setmetatable({}, Handle)
-  states[handle] = { id = id or host.new_display_id(), make = make, options = options, last = shown, cell = host.begun }
+  states[handle] = { id = id or host.new_display_id(), make = make, options = options, last = shown, cell = host.cell_number() }
   host.show(shown, states[handle].id, false)
   return handle
 end
@@ -88,8 +88,8 @@ function host.display(value, options)
   local state = states[value]
   if state then
     read_options("display", options, {})
-    if state.cell ~= host.begun then
-      state.cell = host.begun
+    if state.cell ~= host.cell_number() then
+      state.cell = host.cell_number()
       host.show(state.last, state.id, false)
     end
     return value

@@ -133,24 +133,27 @@ local function frames(co)
 end
 host.frames = frames
 
--- A coroutine's frames are gone once its error reaches the one that resumed it: they are noted here.
-local noted_error, noted_frames
+-- A coroutine's frames are gone once its error reaches the one that resumed it: they are noted here,
+-- for each cell by itself, since others may run before they are asked for.
+local signals = host.signals
+local notes = setmetatable({}, { __mode = "k" })
 function host.note_coroutine(co, object)
-  if noted_frames and rawequal(noted_error, object) then
-    return
+  local note = notes[signals.cell]
+  if not (note and rawequal(note.object, object)) then
+    notes[signals.cell] = { object = object, frames = frames(co) }
   end
-  noted_error, noted_frames = object, frames(co)
 end
 
 local function noted(object)
-  if not noted_frames then
+  local note = notes[signals.cell]
+  if not note then
     return nil
   end
-  local same = rawequal(noted_error, object)
-    or type(object) == "string" and type(noted_error) == "string" and sub(object, -#noted_error) == noted_error
-  local lines = same and noted_frames or nil
-  noted_error, noted_frames = nil, nil
-  return lines
+  notes[signals.cell] = nil
+  local first = note.object
+  local same = rawequal(first, object)
+    or type(object) == "string" and type(first) == "string" and sub(object, -#first) == first
+  return same and note.frames or nil
 end
 
 local function text_of(object)
@@ -176,7 +179,7 @@ end
 
 -- Once a cell is being stopped no message handler of the script runs: within one that is called by
 -- the hook's own error there are no hooks, so nothing could stop it.
-local raw_xpcall, signals = xpcall, host.signals
+local raw_xpcall = xpcall
 host.xpcall = raw_xpcall
 function xpcall(body, handler, ...)
   if type(handler) ~= "function" then

@@ -2,6 +2,7 @@
 -- package.path. Written in Lua so that a module's own code can wait for a model.
 local host = ...
 local type, tostring, load, loadfile = type, tostring, load, loadfile
+local setmetatable = setmetatable
 local concat, loaded, searchpath = table.concat, package.loaded, package.searchpath
 local preload = package.searchers[1]
 
@@ -38,6 +39,36 @@ end
 
 package.searchers = { preload, from(host.travelled_module), from(host.folder_module), along_path }
 
+-- The modules that each cell is loading. A cell that loads what another is loading loads it again.
+local loading = setmetatable({}, { __mode = "k" })
+
+-- Notes that this cell loads a module, until the returned variable is closed.
+local Loading = {}
+function Loading.__close(mark)
+  mark.names[mark.name] = nil
+end
+
+local function begin(name)
+  local cell = host.signals.cell
+  local names = loading[cell] or {}
+  if names[name] then
+    return host.complain("loop or previous error loading module '" .. name .. "'")
+  end
+  loading[cell], names[name] = names, true
+  return setmetatable({ names = names, name = name }, Loading)
+end
+
+local function run(loader, name, extra)
+  local _ <close> = begin(name)
+  local value = loader(name, extra)
+  if value ~= nil then
+    loaded[name] = value
+  elseif loaded[name] == nil then
+    loaded[name] = true
+  end
+  return loaded[name], extra
+end
+
 function require(name)
   if type(name) ~= "string" and type(name) ~= "number" then
     return host.complain("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")")
@@ -54,13 +85,7 @@ function require(name)
   for index = 1, #searchers do
     local loader, extra = searchers[index](name)
     if type(loader) == "function" then
-      local value = loader(name, extra)
-      if value ~= nil then
-        loaded[name] = value
-      elseif loaded[name] == nil then
-        loaded[name] = true
-      end
-      return loaded[name], extra
+      return run(loader, name, extra)
     elseif type(loader) == "string" and loader ~= "" then
       places[#places + 1] = loader
     end

@@ -40,8 +40,8 @@ return table.concat(names, "\n")
 "#;
 
 /// The objects that have methods, by the name under which these are documented.
-const OBJECTS: &str =
-    "{ agent = Agent.create(), file = io.stdout, handle = display(1), progress = display.progress(1) }";
+const OBJECTS: &str = "{ agent = Agent.create(), file = io.stdout, handle = display(1), \
+    progress = display.progress(1), comm = Comm.open('x') }";
 
 async fn reachable() -> BTreeSet<String> {
     let mut notebook = Notebook::start();

@@ -1,5 +1,6 @@
 //! Cells through the public API: results, kept locals, console, processes, modules, interrupts.
 
+mod comms;
 mod completion;
 mod console;
 mod display;
@@ -13,3 +14,4 @@ mod models;
 mod notebook;
 mod results;
 mod sandbox;
+mod subshells;

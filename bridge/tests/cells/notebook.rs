@@ -59,8 +59,12 @@ impl Notebook {
     }
 
     pub fn with(options: WorkspaceOptions) -> Notebook {
+        Notebook::of(Workspace::start(options).expect("a workspace"))
+    }
+
+    pub fn of(workspace: Workspace) -> Notebook {
         Notebook {
-            workspace: Workspace::start(options).expect("a workspace"),
+            workspace,
             client: Arc::new(Client {
                 lines: Mutex::default(),
                 output: watch::Sender::new(Vec::new()),
@@ -105,13 +109,14 @@ impl Notebook {
 
     pub async fn run_cell(&self, cell: Cell, cancel: CancellationToken) -> Ran {
         self.client.output.send_modify(Vec::clear);
+        self.run_on(cell, cancel).await
+    }
+
+    /// Runs a cell without forgetting what was shown before.
+    pub async fn run_on(&self, cell: Cell, cancel: CancellationToken) -> Ran {
         let io: Arc<dyn CellIo> = self.client.clone();
         let run = self.workspace.execute(cell, io, cancel);
-        let outcome = tokio::time::timeout(LIMIT, run).await.expect("the cell ends");
-        let all = self.client.output.borrow();
-        let is_text = |output: &&Output| matches!(output, Output::Stdout(_) | Output::Stderr(_));
-        let shown = all.iter().filter(|output| !is_text(output)).cloned().collect();
-        Ran { outcome, stdout: text_of(&all, true), stderr: text_of(&all, false), shown }
+        self.client.ran(tokio::time::timeout(LIMIT, run).await.expect("the cell ends"))
     }
 
     pub fn cell(&mut self, code: &str) -> Cell {
@@ -237,6 +242,14 @@ impl Client {
             _ => '?',
         };
         self.output.borrow().iter().map(letter).collect()
+    }
+
+    /// What came of a cell that ended like this, with all that was shown.
+    pub fn ran(&self, outcome: Outcome) -> Ran {
+        let all = self.output.borrow();
+        let is_text = |output: &&Output| matches!(output, Output::Stdout(_) | Output::Stderr(_));
+        let shown = all.iter().filter(|output| !is_text(output)).cloned().collect();
+        Ran { outcome, stdout: text_of(&all, true), stderr: text_of(&all, false), shown }
     }
 
     /// Waits until a cell has printed `text`.

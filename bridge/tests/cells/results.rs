@@ -106,3 +106,30 @@ async fn modules_are_found_where_the_script_lies() {
         assert!(text.contains(place), "{text}");
     }
 }
+
+#[tokio::test]
+async fn the_file_that_write_returns_is_not_shown() {
+    let mut notebook = Notebook::start();
+    notebook.run("io.write('hi')").await.expect_nothing().expect_stdout("hi");
+    notebook.run("io.stderr:write('oh'):write('!')").await.expect_nothing();
+    notebook.run("io.tmpfile():write('x')").await.expect_nothing();
+}
+
+#[tokio::test]
+async fn a_module_that_requires_itself_is_an_error() {
+    let modules = [
+        ("a", "local b = require('b') return b"),
+        ("b", "local a = require('a') return a"),
+        ("fails", "error('on purpose')"),
+        ("fine", "loads = (loads or 0) + 1 return {}"),
+    ];
+    let modules = modules.into_iter().map(|(name, source)| (name.to_owned(), source.to_owned())).collect();
+    let mut notebook = Notebook::with(perilune_bridge::WorkspaceOptions { modules, ..options() });
+    notebook.run("require('a')").await.expect_error("b.lua:1: loop or previous error loading module 'a'");
+    notebook.run("require('a')").await.expect_error("b.lua:1: loop or previous error loading module 'a'");
+    notebook
+        .run("local first = pcall(require, 'fails') return first, select(2, pcall(require, 'fails'))")
+        .await
+        .expect_result("false\tfails.lua:1: on purpose");
+    notebook.run("return require('fine') == require('fine'), loads").await.expect_result("true\t1");
+}
