@@ -5,6 +5,7 @@
 
 mod code;
 mod highlighter;
+mod indent;
 mod prompt;
 
 use std::io;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self as blocking, Receiver};
 use std::thread::{self, JoinHandle};
 
-use reedline::{FileBackedHistory, Reedline, Signal};
+use reedline::{FileBackedHistory, Reedline, Signal, SimpleMatchHighlighter};
 use tokio::sync::mpsc::{Sender, channel};
 
 pub use self::code::{Completions, Question, Verdict};
@@ -129,7 +130,8 @@ fn editor(settings: Settings, events: &Sender<Event>) -> Reedline {
         .use_bracketed_paste(io::IsTerminal::is_terminal(&io::stdout()));
     match language {
         Language::Lua => code::teach(editor, events, colored),
-        Language::Prose => editor,
+        // The editor's own would colour words as if they were commands.
+        Language::Prose => editor.with_highlighter(Box::new(SimpleMatchHighlighter::default())),
     }
 }
 

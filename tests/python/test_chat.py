@@ -57,7 +57,7 @@ def test_commands(chat: Terminal, tmp_path: Path) -> None:
     say(chat, "/system You are brief.")
     assert "You are brief." in say(chat, "/system")
     say(chat, "Hello!")
-    assert "answers 1" in say(chat, "/usage")
+    assert "answers: 1" in say(chat, "/usage")
     file = tmp_path / "talk.md"
     say(chat, f"/save {file}")
     assert file.read_text().startswith("## System\n\nYou are brief.\n\n## You\n\nHello!\n\n## Model\n\n")
@@ -107,6 +107,7 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_asked(binary: Path
 
 def test_it_talks_with_another_kernel(binary: Path, manager: KernelManager) -> None:
     with Terminal([binary, "--connect", manager.connection_file, "chat"], columns=200) as chat:
+        chat.see("talking with the default model")
         assert len(say(chat, "Hello!")) > 3
         manager.provisioner.process.kill()
         assert chat.ended() == 3

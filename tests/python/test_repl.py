@@ -50,7 +50,7 @@ def test_a_block_goes_on_until_it_is_complete_and_is_indented(repl: Terminal) ->
     repl.line("print('round', i)")
     repl.line("end")
     repl.prompt("[2]> ")
-    assert "round   2" in repl.text
+    assert "round   2" in repl.text and "   | end" in repl.lines
 
 
 def test_a_paste_of_many_lines_is_one_cell(repl: Terminal) -> None:
@@ -146,6 +146,25 @@ def test_the_arrow_keys_and_ctrl_r_find_what_was_typed(repl: Terminal) -> None:
     repl.keys(ENTER)
     repl.prompt("[4]> ")
     assert repl.lines.count("secondly") == 2
+
+
+def test_what_was_run_is_remembered_and_shared_with_notebooks(
+    binary: Path, manager: KernelManager, frontend: Frontend
+) -> None:
+    frontend.execute("'from a ' .. 'notebook'")
+    with Terminal([binary, "repl"]) as repl:
+        repl.prompt("[1]> ")
+        repl.keys(UP)
+        repl.wait(lambda: repl.last == "[1]> 'from a ' .. 'notebook'", "the notebook's cell")
+        repl.keys(CTRL_C)
+        repl.wait(lambda: repl.last == "[1]>", "an empty prompt")
+        run(repl, "'from a ' .. 'prompt'", 1)
+        repl.keys(CTRL_D)
+        assert repl.ended() == 0
+    with Terminal([binary, "--connect", connection_file(manager), "repl"], columns=200) as repl:
+        repl.prompt("[2]> ")
+        repl.keys(UP)
+        repl.wait(lambda: repl.last == "[2]> 'from a ' .. 'prompt'", "the prompt's cell")
 
 
 def test_a_narrow_window_wraps_and_a_resize_loses_nothing(binary: Path, home: Path) -> None:

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 /// What `/help` prints.
 pub const HELP: &str = "\
 /model [NAME]   say which model answers, or change it
-/system [TEXT]  say what the model is told about its part, or change it; `/system none` tells it nothing
+/system [TEXT]  say what the model is told about its part, or change it;
+                `/system none` tells it nothing
 /reset          forget what was said
 /usage          say what the answers took
-/save FILE      write the conversation down: as JSON if FILE ends in .json, else as Markdown
+/save FILE      write it all down: as JSON if FILE ends in .json, else Markdown
 /help           say this
 /exit           leave, like Ctrl-D
 
-Alt-Enter starts another line, and so does a pasted line end. Ctrl-C stops an answer; what was said of it stays.
-A message that begins with a slash of its own is written with two: //
+Alt-Enter starts another line, and so does a pasted line end. Ctrl-C stops an
+answer; what was said of it stays. Two slashes make a message that begins with
+one: //etc/hosts
 ";
 
 /// A line as it is meant.

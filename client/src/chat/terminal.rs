@@ -27,11 +27,12 @@ pub async fn run(
 ) -> Result<ExitCode, Failure> {
     let mut chat = Chat { session, interrupts, conversation };
     if let Some(model) = chat.conversation.model.clone() {
-        chat.check(&model).await?.map_err(|error| refused(Error::msg(error.evalue)))?;
+        let specifier = chat.check(&model).await?.map_err(|error| refused(Error::msg(error.evalue)))?;
+        chat.conversation.model = Some(specifier);
     }
     let model = chat.conversation.model.as_deref().unwrap_or("the default model");
     print(&format!("Perilune {}, talking with {model}\n", env!("CARGO_PKG_VERSION")))?;
-    print("/help lists commands, Alt-Enter starts another line, Ctrl-C stops an answer, Ctrl-D leaves\n")?;
+    print("/help lists commands, Ctrl-C stops an answer, Ctrl-D leaves\n")?;
     let editor = Editor::start(Language::Prose, Vec::new(), is_colored(&std::io::stderr()));
     let mut editor = editor.map_err(|error| refused(Error::from(error).context("cannot edit lines")))?;
     let ended = chat.talk(&mut editor).await;
@@ -171,7 +172,7 @@ impl Chat<'_> {
         let seconds = spent.duration_ms / 1000.0;
         let speed = if seconds > 0.0 { f64::from(spent.usage.completion_tokens) / seconds } else { 0.0 };
         print(&format!(
-            "answers {}, tokens read {} (of those known before {}), tokens said {}, {seconds:.1} s, {speed:.0} tokens/s\n",
+            "answers: {}; tokens: {} read, {} of them known before, {} said; {seconds:.1} s, {speed:.0} tokens/s\n",
             spent.answers, spent.usage.prompt_tokens, spent.usage.cached_tokens, spent.usage.completion_tokens
         ))
     }

@@ -4,17 +4,17 @@
 //! completions late, and Enter wait for a moment, but never a key.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Answer, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reedline::{
-    ColumnarMenu, Completer, CompletionResult, CompletionStatus, Emacs, KeyCode, KeyModifiers, MenuBuilder, Reedline,
-    ReedlineEvent, ReedlineMenu, Span, Suggestion, ValidationResult, Validator, default_emacs_keybindings,
+    Color, ColumnarMenu, Completer, CompletionResult, CompletionStatus, Emacs, KeyCode, KeyModifiers, MenuBuilder,
+    Reedline, ReedlineEvent, ReedlineMenu, Span, Suggestion, ValidationResult, Validator, default_emacs_keybindings,
 };
 use tokio::sync::mpsc::Sender;
 
 use super::Event;
 use super::highlighter::LuaHighlighter;
+use super::indent::{Indent, Keys, STEP};
 
 /// How long Enter waits for the kernel's judgement. Without one the code is run: the kernel says what is wrong with it.
 const JUDGEMENT_PATIENCE: Duration = Duration::from_secs(1);
@@ -22,8 +22,6 @@ const JUDGEMENT_PATIENCE: Duration = Duration::from_secs(1);
 const COMPLETION_GLANCE: Duration = Duration::from_millis(30);
 /// When completions that have not come are given up.
 const COMPLETION_PATIENCE: Duration = Duration::from_secs(5);
-/// What Tab inserts at the start of a line.
-const INDENT: &str = "  ";
 
 const COMPLETION_MENU: &str = "completion";
 const INDENT_MENU: &str = "indent";
@@ -73,6 +71,7 @@ pub struct Completions {
 pub fn teach(editor: Reedline, events: &Sender<Event>, colored: bool) -> Reedline {
     let indent = Indent::default();
     let completion = ColumnarMenu::default().with_name(COMPLETION_MENU).with_marker("").with_columns(6);
+    let completion = completion.with_text_style(Color::Default.normal());
     let indentation = ColumnarMenu::default().with_name(INDENT_MENU).with_marker("");
     let editor = editor
         .with_validator(Box::new(KernelValidator { events: events.clone(), indent: indent.clone() }))
@@ -80,8 +79,8 @@ pub fn teach(editor: Reedline, events: &Sender<Event>, colored: bool) -> Reedlin
         .with_quick_completions(true)
         .with_partial_completions(true)
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(completion)))
-        .with_menu(ReedlineMenu::WithCompleter { menu: Box::new(indentation), completer: Box::new(indent) })
-        .with_edit_mode(Box::new(Emacs::new(keys())));
+        .with_menu(ReedlineMenu::WithCompleter { menu: Box::new(indentation), completer: Box::new(indent.clone()) })
+        .with_edit_mode(Box::new(Keys::new(Emacs::new(keys()), indent)));
     if colored { editor.with_highlighter(Box::new(LuaHighlighter)) } else { editor }
 }
 
@@ -125,7 +124,7 @@ impl Validator for KernelValidator {
         let verdict = ask(&self.events, |answer| Question::IsComplete { code: code.to_owned(), answer });
         match verdict.recv_timeout(JUDGEMENT_PATIENCE) {
             Ok(Verdict::GoOn(indent)) => {
-                self.indent.set(indent);
+                self.indent.open(indent);
                 ValidationResult::Incomplete
             }
             Ok(Verdict::Run) | Err(_) => ValidationResult::Complete,
@@ -133,24 +132,8 @@ impl Validator for KernelValidator {
     }
 }
 
-/// What the line that Enter opened starts with. The editor takes it as the only completion of a menu, at once.
-#[derive(Clone, Default)]
-struct Indent(Arc<Mutex<String>>);
-
-impl Indent {
-    fn set(&self, indent: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = indent;
-    }
-}
-
-impl Completer for Indent {
-    fn complete(&mut self, _code: &str, cursor: usize) -> CompletionResult {
-        only(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone(), cursor)
-    }
-}
-
 /// A text to insert at the cursor, which the editor does without showing a menu.
-fn only(value: String, cursor: usize) -> CompletionResult {
+pub fn only(value: String, cursor: usize) -> CompletionResult {
     let span = Span::new(cursor, cursor);
     CompletionResult::fresh(vec![Suggestion { value, span, ..Suggestion::default() }])
 }
@@ -182,7 +165,7 @@ impl Completer for KernelCompleter {
     fn complete(&mut self, code: &str, cursor: usize) -> CompletionResult {
         let line = code[..cursor].rsplit('\n').next().unwrap_or("");
         if line.trim().is_empty() {
-            return only(INDENT.to_owned(), cursor);
+            return only(STEP.to_owned(), cursor);
         }
         let asked = match self.asked.take_if(|asked| asked.code == code && asked.cursor == cursor) {
             Some(asked) => asked,

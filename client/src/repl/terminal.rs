@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::Error;
 use perilune_protocol::{
-    CompleteReply, CompleteRequest, Completeness, ExecuteRequest, IsCompleteRequest, Reply, Request,
+    CompleteReply, CompleteRequest, Completeness, ExecuteRequest, HistoryAccess, HistoryEntry, HistoryRequest,
+    IsCompleteRequest, Reply, Request,
 };
 use tokio::time::timeout;
 
 use super::cell;
-use crate::editor::{Completions, Editor, Event, Language, Prompt, Question, Typed, Verdict};
+use crate::editor::{self, Completions, Editor, Event, Language, Prompt, Question, Typed, Verdict};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::output::{is_colored, print};
@@ -28,7 +29,7 @@ pub async fn run(
 ) -> Result<ExitCode, Failure> {
     greet(connected)?;
     let mut count = next_number(session).await?;
-    let history = Vec::new();
+    let history = history(session).await?;
     let editor = Editor::start(Language::Lua, history, is_colored(&std::io::stderr()));
     let mut editor = editor.map_err(|error| Failure::Refused(Error::from(error).context("cannot edit lines")))?;
     let ended = converse(session, interrupts, &mut editor, &mut count).await;
@@ -51,6 +52,23 @@ async fn next_number(session: &mut Session) -> Result<u32, Failure> {
         Ok(Ok(Reply::Execute(reply))) => Ok(reply.execution_count + 1),
         Ok(Err(failure)) => Err(failure),
         Ok(Ok(_)) | Err(_) => Ok(1),
+    }
+}
+
+/// What was run before, in notebooks and at prompts, oldest first. A kernel that keeps none has its reasons, and tells them in its log.
+async fn history(session: &mut Session) -> Result<Vec<String>, Failure> {
+    let access = HistoryAccess::Tail { n: Some(editor::HISTORY as i64) };
+    let request = Request::History(HistoryRequest { output: false, raw: true, access });
+    match timeout(HISTORY_PATIENCE, session.request(Via::Control, request, &mut |_| Ok(()))).await {
+        Ok(Ok(Reply::History(reply))) => Ok(reply.history.into_iter().map(|(_, _, entry)| source(entry)).collect()),
+        Ok(Err(failure)) => Err(failure),
+        Ok(Ok(_)) | Err(_) => Ok(Vec::new()),
+    }
+}
+
+fn source(entry: HistoryEntry) -> String {
+    match entry {
+        HistoryEntry::Input(source) | HistoryEntry::WithOutput(source, _) => source,
     }
 }
 
