@@ -40,8 +40,8 @@ impl Asker {
     }
 }
 
-/// Runs a handler between busy and idle and sends what it returns. False when that was an error.
-pub(crate) async fn answer(context: &Context, asker: &Asker, handler: impl Future<Output = Option<Reply>>) -> bool {
+/// Runs a handler between busy and idle and sends what it returns.
+pub(crate) async fn answer(context: &Context, asker: &Asker, handler: impl Future<Output = Option<Reply>>) {
     publish_state(context, asker, ExecutionState::Busy);
     let reply = match AssertUnwindSafe(handler).catch_unwind().await {
         Ok(reply) => reply,
@@ -53,12 +53,10 @@ pub(crate) async fn answer(context: &Context, asker: &Asker, handler: impl Futur
             ))
         }
     };
-    let good = !matches!(reply, Some(Reply::Error { .. }));
     if let Some(reply) = reply {
         send(context, asker, reply).await;
     }
     publish_state(context, asker, ExecutionState::Idle);
-    good
 }
 
 fn publish_state(context: &Context, asker: &Asker, execution_state: ExecutionState) {

@@ -52,11 +52,8 @@ pub(crate) async fn run(context: Arc<Context>, mut queued: mpsc::Receiver<Job>, 
             () = context.stop.cancelled() => None,
         };
         let Some(job) = job else { break };
-        let stop_on_error =
-            matches!(&job.request, Request::Execute(execute) if execute.stop_on_error && !execute.silent);
-        let good = notebook.answer(job).await;
-        if stop_on_error && !good {
-            notebook.abort_queued(&mut queued).await;
+        for job in notebook.answer(job, Some(&mut queued)).await {
+            notebook.abort(job).await;
         }
     }
     if is_main && let Some(workspace) = context.shells.close() {
@@ -72,19 +69,27 @@ struct Notebook {
 }
 
 impl Notebook {
-    /// False when the answer was an error.
-    async fn answer(&self, job: Job) -> bool {
+    /// Answers a job. Returns those that were queued behind a cell that failed: they were sent before their client could know.
+    async fn answer(&self, job: Job, queued: Option<&mut mpsc::Receiver<Job>>) -> Vec<Job> {
         let Job { asker, request, attached, guard, turn } = job;
-        let context = self.context.clone();
-        let good = dispatch::answer(&context, &asker, self.handle(&asker, request, attached, &guard)).await;
+        let stops = matches!(&request, Request::Execute(execute) if execute.stop_on_error && !execute.silent);
+        let mut behind = Vec::new();
+        let handled = async {
+            let reply = self.handle(&asker, request, attached, &guard).await;
+            if let (true, Some(Reply::Error { .. }), Some(queued)) = (stops, &reply, queued) {
+                behind.extend(std::iter::from_fn(|| queued.try_recv().ok()));
+            }
+            reply
+        };
+        dispatch::answer(&self.context, &asker, handled).await;
         drop(turn);
-        good
+        behind
     }
 
     async fn handle(&self, asker: &Asker, request: Request, attached: Attached, guard: &Guard) -> Option<Reply> {
         let workspace = &self.shell.workspace;
         match request {
-            Request::Execute(_) if self.is_deleted() => Some(self.abort(asker, "the subshell was deleted")),
+            Request::Execute(_) if self.is_deleted() => Some(self.aborted(asker, "the subshell was deleted")),
             Request::Execute(execute) => {
                 let kept = execute.store_history && !execute.silent;
                 let count = self.shell.executions.fetch_add(u32::from(kept), Ordering::Relaxed) + u32::from(kept);
@@ -118,23 +123,20 @@ impl Notebook {
         self.shell.deleted.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 
-    fn abort(&self, asker: &Asker, problem: &str) -> Reply {
+    /// Refuses a cell that was sent before the failure of one before it was known; other requests are answered as ever.
+    async fn abort(&self, job: Job) {
+        if let Request::Execute(_) = job.request {
+            let reply = self.aborted(&job.asker, "an earlier cell failed; run this one again");
+            dispatch::answer(&self.context, &job.asker, async { Some(reply) }).await;
+        } else {
+            self.answer(job, None).await;
+        }
+    }
+
+    fn aborted(&self, asker: &Asker, problem: &str) -> Reply {
         let mut error = refusal("Aborted", problem, "aborted");
         error.execution_count = Some(self.shell.executions.load(Ordering::Relaxed));
         Reply::error(&asker.header.msg_type, error)
-    }
-
-    /// Refuses the cells that were sent before the failure of the one they follow was known.
-    async fn abort_queued(&self, queued: &mut mpsc::Receiver<Job>) {
-        for _ in 0..queued.len() {
-            let Ok(job) = queued.try_recv() else { return };
-            if let Request::Execute(_) = job.request {
-                let reply = self.abort(&job.asker, "an earlier cell failed; run this one again");
-                dispatch::answer(&self.context, &job.asker, async { Some(reply) }).await;
-            } else {
-                self.answer(job).await;
-            }
-        }
     }
 }
 
