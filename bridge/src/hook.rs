@@ -29,8 +29,16 @@ pub(crate) fn register(lua: &Lua) -> mlua::Result<()> {
         unsafe { lua.exec_raw::<()>(decision, |state| ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, key())) }
     })?;
     table.set("set_hook", set)?;
-    table.set("arm", lua.create_function(|_, coroutine: Thread| Ok(fire(&coroutine, EVERY)))?)?;
-    table.set("tighten_hook", lua.create_function(|_, coroutine: Thread| Ok(fire(&coroutine, AT_ONCE)))?)
+    table.set("arm", firing(lua, EVERY)?)?;
+    table.set("tighten_hook", firing(lua, AT_ONCE)?)
+}
+
+/// A function that gives a coroutine its hook.
+fn firing(lua: &Lua, count: c_int) -> mlua::Result<Function> {
+    lua.create_function(move |_, coroutine: Thread| {
+        fire(&coroutine, count);
+        Ok(())
+    })
 }
 
 fn fire(coroutine: &Thread, count: c_int) {

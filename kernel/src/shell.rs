@@ -151,7 +151,8 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, attached:
             dispatch::answer(context, &asker, notebook::inquiry(context, &asker, request)).await;
         }
         request => {
-            if let Err((asker, error)) = context.shells.queue(context, asker, request, attached) {
+            if let Err(refused) = context.shells.queue(context, asker, request, attached) {
+                let (asker, error) = *refused;
                 refuse(context, &asker, error).await;
             }
         }

@@ -136,14 +136,14 @@ impl Shells {
         }
     }
 
-    /// Queues a request for the shell that it names.
+    /// Queues a request for the shell that it names; a refusal comes with whom to tell.
     pub(crate) fn queue(
         self: &Arc<Shells>,
         context: &Context,
         asker: Asker,
         request: Request,
         attached: Attached,
-    ) -> Result<(), (Asker, ErrorReply)> {
+    ) -> Result<(), Box<(Asker, ErrorReply)>> {
         self.with(|state| {
             let comm = comm_of(&request).map(str::to_owned);
             let shell = match &comm {
@@ -154,7 +154,7 @@ impl Shells {
                 None => (&state.main, &context.stop),
                 Some(id) => match (state.subshells.get(id), &comm) {
                     (Some(subshell), None) => (&subshell.jobs, &subshell.deleted),
-                    (None, None) => return Err((asker, unknown(id))),
+                    (None, None) => return Err(Box::new((asker, unknown(id)))),
                     // A comm's handler outlives its subshell, which is deleted right behind the last message.
                     (_, Some(_)) => (state.comm_jobs(id).unwrap_or(&state.main), &context.stop),
                 },
@@ -166,7 +166,7 @@ impl Shells {
                 Ok(place) => place,
                 Err(mpsc::error::TrySendError::Full(())) => {
                     let problem = format!("{} requests wait for the running cell; ask again later", notebook::QUEUE);
-                    return Err((asker, refusal("Overloaded", &problem, "overloaded")));
+                    return Err(Box::new((asker, refusal("Overloaded", &problem, "overloaded"))));
                 }
                 // The kernel is ending.
                 Err(mpsc::error::TrySendError::Closed(())) => return Ok(()),

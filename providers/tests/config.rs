@@ -59,6 +59,7 @@ impl Home {
             directories: Directories {
                 config: Some(self.path(".config/perilune")),
                 data: Some(self.path(".local/share/perilune")),
+                state: Some(self.path(".local/state/perilune")),
                 home: Some(self.path("")),
             },
             working_directory: Some(self.path(working_directory)),

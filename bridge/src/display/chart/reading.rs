@@ -162,7 +162,10 @@ fn positions(kind: Kind, x: Option<Vec<Value>>, count: usize) -> Result<Position
     ))
 }
 
-fn named_series(table: &Table) -> Result<Vec<(Option<String>, Vec<Value>)>, String> {
+/// Values that belong together, and what they are called.
+type Named = (Option<String>, Vec<Value>);
+
+fn named_series(table: &Table) -> Result<Vec<Named>, String> {
     let mut series = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         match pair.map_err(|error| error.to_string())? {
