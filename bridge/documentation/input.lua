@@ -12,4 +12,5 @@
 ---@return string? line the line without its end; nil at the end of the input
 ---@error input_not_allowed the client that sent the cell answers no questions
 ---@error input the answer was lost
+---@example print("Hello, " .. (input("Your name: ") or "stranger"))
 function input(prompt, options) end
