@@ -3,7 +3,7 @@
 //! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
 //! [`repl`] and [`chat`] with [`editor`] and [`pager`]; [`model`]; [`serve`], [`exposure`], [`detach`], [`resident`] and [`kernelspec`],
 //! the commands about kernels; [`tunnel`] for `--ssh`; [`output`] with [`screen`], [`input`], [`interrupts`], [`table`] and [`failure`] at
-//! the terminal; [`reference`] for shells and `man`, [`manual`] for Lua. It knows messages, not Lua, models or sockets.
+//! the terminal; [`mod@reference`] for shells and `man`, [`manual`] for Lua. It knows messages, not Lua, models or sockets.
 
 mod arguments;
 mod chat;

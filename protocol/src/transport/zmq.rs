@@ -3,7 +3,7 @@
 //! What is bounded, and how: a peer may send [`MAX_MESSAGE_BYTES`] at once, and is cut off when it announces more or does not greet as
 //! it should within [`HANDSHAKE_TIMEOUT`]. A subscriber may lie [`SUBSCRIBER_KIBIBYTES`] behind; one that does not read is cut off then,
 //! and delays nobody. A client that does not read its replies loses what is beyond [`PEER_MESSAGES`]. A connection whose other machine
-//! is gone ends by [`keepalive`]. Closing waits for what is on its way, but no longer than [`LINGER`].
+//! is gone ends by `keepalive`. Closing waits for what is on its way, but no longer than [`LINGER`].
 
 mod curve;
 mod endpoint;
