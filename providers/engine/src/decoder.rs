@@ -6,7 +6,6 @@ mod arithmetic;
 mod attention;
 mod cache;
 mod matrix;
-pub(crate) mod q8_0;
 mod weights;
 
 pub(crate) use cache::{KvCache, SequenceId};
@@ -17,8 +16,7 @@ use crate::gguf::Gguf;
 use crate::threads::Threads;
 use arithmetic::{add, rms_norm, rotate, rotation, swiglu};
 use attention::{Place, attend};
-use cache::Part;
-use matrix::Workspace;
+use matrix::{Workspace, multiply};
 use weights::{Layer, Weights};
 
 /// One token at one position of one sequence.
@@ -30,6 +28,10 @@ pub(crate) struct Row {
     /// Whether the logits after this token are needed.
     pub(crate) wants_logits: bool,
 }
+
+/// Activations one thread gates at a time, and multiply-adds of attention it does: less is not worth another thread.
+const GATED_AT_ONCE: usize = 64 * 1024;
+const ATTENDED_AT_ONCE: usize = 512 * 1024;
 
 /// A model's weights and the room its forward pass works in.
 pub(crate) struct Decoder {
@@ -57,8 +59,8 @@ struct Room {
 
 impl Decoder {
     /// Reads the weights; fails with [`Error::InvalidFile`] or [`Error::UnsupportedModel`].
-    pub(crate) fn new(gguf: &Gguf, description: Description, threads: Threads) -> Result<Decoder, Error> {
-        let weights = Weights::from_gguf(gguf, &description)?;
+    pub(crate) fn new(gguf: &Gguf, description: Description, mut threads: Threads) -> Result<Decoder, Error> {
+        let weights = Weights::from_gguf(gguf, &description, &mut threads)?;
         Ok(Decoder { description, weights, threads, room: Room::default() })
     }
 
@@ -110,15 +112,14 @@ fn attention_block(
     index: usize,
     rows: &[Row],
     cache: &mut KvCache,
-    threads: &Threads,
+    threads: &mut Threads,
     room: &mut Room,
 ) -> Result<(), Error> {
     let Description { head_size, rope, .. } = description;
     rms_norm(&room.residual, &layer.attention_norm, description.norm_epsilon, &mut room.normed);
-    room.workspace.new_input();
-    layer.query.multiply(&room.normed, &mut room.queries, &mut room.workspace, threads)?;
-    layer.key.multiply(&room.normed, &mut room.keys, &mut room.workspace, threads)?;
-    layer.value.multiply(&room.normed, &mut room.values, &mut room.workspace, threads)?;
+    let mut products =
+        [(&layer.query, &mut room.queries[..]), (&layer.key, &mut room.keys[..]), (&layer.value, &mut room.values[..])];
+    multiply(&mut products, &room.normed, &mut room.workspace, threads)?;
 
     let (query_width, kv_width) = (description.query_width(), description.kv_width());
     let queries = room.queries.chunks_exact_mut(query_width);
@@ -128,31 +129,30 @@ fn attention_block(
     for ((((row, queries), keys), values), angles) in rows.iter().zip(queries).zip(keys).zip(values).zip(angles) {
         rotate(queries, *head_size, rope.pairing, angles);
         rotate(keys, *head_size, rope.pairing, angles);
-        cache.store(row.sequence, index, Part::Key, row.position, keys);
-        cache.store(row.sequence, index, Part::Value, row.position, values);
+        cache.store(row.sequence, index, row.position, keys, values);
     }
 
-    let cache = &*cache;
-    let queries = &room.queries;
-    let cost = rows.iter().map(|row| (row.position + 1) * query_width * 2).sum();
-    threads.split(&mut room.attended, query_width, cost, |first, attended| {
-        let mut scores = Vec::new();
-        for (offset, output) in attended.chunks_exact_mut(query_width).enumerate() {
-            let index_in_batch = first + offset;
-            let row = rows[index_in_batch];
+    let (cache, queries) = (&*cache, &room.queries);
+    let group = description.heads / description.kv_heads;
+    let width = group * head_size;
+    let seen: usize = rows.iter().map(|row| row.position + 1).sum();
+    let cost = (seen / rows.len().max(1) * width * 2).max(1);
+    let heads_at_once = (ATTENDED_AT_ONCE / cost).max(1);
+    threads.chunks(&mut room.attended, heads_at_once * width, |share, attended| {
+        for (piece, attended) in (share * heads_at_once..).zip(attended.chunks_exact_mut(width)) {
+            let row = rows[piece / description.kv_heads];
             let place = Place {
                 sequence: row.sequence,
                 layer: index,
+                kv_head: piece % description.kv_heads,
                 positions: row.position + 1,
                 head_size: *head_size,
-                group: description.heads / description.kv_heads,
+                group,
             };
-            let queries = &queries[index_in_batch * query_width..(index_in_batch + 1) * query_width];
-            attend(cache, place, queries, output, &mut scores);
+            attend(cache, place, &queries[piece * width..(piece + 1) * width], attended);
         }
     });
 
-    room.workspace.new_input();
     layer.attention_output.multiply(&room.attended, &mut room.normed, &mut room.workspace, threads)?;
     add(&mut room.residual, &room.normed);
     Ok(())
@@ -161,15 +161,16 @@ fn attention_block(
 fn feed_forward_block(
     description: &Description,
     layer: &Layer,
-    threads: &Threads,
+    threads: &mut Threads,
     room: &mut Room,
 ) -> Result<(), Error> {
     rms_norm(&room.residual, &layer.feed_forward_norm, description.norm_epsilon, &mut room.normed);
-    room.workspace.new_input();
-    layer.gate.multiply(&room.normed, &mut room.gate, &mut room.workspace, threads)?;
-    layer.up.multiply(&room.normed, &mut room.up, &mut room.workspace, threads)?;
-    swiglu(&mut room.gate, &room.up);
-    room.workspace.new_input();
+    let mut products = [(&layer.gate, &mut room.gate[..]), (&layer.up, &mut room.up[..])];
+    multiply(&mut products, &room.normed, &mut room.workspace, threads)?;
+    let up = &room.up;
+    threads.chunks(&mut room.gate, GATED_AT_ONCE, |piece, gate| {
+        swiglu(gate, &up[piece * GATED_AT_ONCE..][..gate.len()]);
+    });
     layer.down.multiply(&room.gate, &mut room.normed, &mut room.workspace, threads)?;
     add(&mut room.residual, &room.normed);
     Ok(())
@@ -180,7 +181,7 @@ fn head(
     description: &Description,
     weights: &Weights,
     rows: &[Row],
-    threads: &Threads,
+    threads: &mut Threads,
     room: &mut Room,
 ) -> Result<(), Error> {
     let hidden = description.hidden;
@@ -195,7 +196,6 @@ fn head(
     let output = weights.output();
     room.logits.resize(wanted * output.outputs(), 0.0);
     if wanted > 0 {
-        room.workspace.new_input();
         output.multiply(&room.normed[..wanted * hidden], &mut room.logits, &mut room.workspace, threads)?;
     }
     Ok(())

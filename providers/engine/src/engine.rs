@@ -9,12 +9,13 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use crate::chat::{ChatMessage, Tool};
-use crate::decoder::{Decoder, KvCache, q8_0};
+use crate::decoder::{Decoder, KvCache};
 use crate::description::Description;
 use crate::error::Error;
 use crate::event::Generation;
-use crate::gguf::{Gguf, ModelBytes};
+use crate::gguf::{Gguf, ModelBytes, TensorType};
 use crate::info::ModelInfo;
+use crate::kernels::{InstructionSet, Packed};
 use crate::prepare::{PromptMaker, Submission, Ticket};
 use crate::request::Request;
 use crate::scheduler::{Limits, Scheduler, rows_per_pass};
@@ -43,8 +44,8 @@ pub enum Source {
 pub struct EngineOptions {
     /// Tokens one sequence may hold; default: what the model was trained on.
     pub context_size: Option<usize>,
-    /// Threads that compute; default: the processors this process may use. Matrices of other types than Q8_0 are
-    /// multiplied by candle, which has its own threads, one per physical core, whatever is said here.
+    /// Threads that compute; default: the processors this process may use. Matrices of types without kernels of
+    /// ours are multiplied by candle, which has its own threads, one per physical core, whatever is said here.
     pub cpu_threads: Option<usize>,
     /// Sequences that run at once; the others wait.
     pub max_concurrent: usize,
@@ -182,6 +183,19 @@ fn check_options(options: &EngineOptions, description: &Description) -> Result<u
     }
 }
 
+/// What runs the matrices, and which tensor types have no kernels of ours.
+fn executor(gguf: &Gguf) -> String {
+    let set = InstructionSet::current();
+    let mut others: Vec<&str> =
+        gguf.matrices().filter(|kind| !Packed::has_form(kind.ggml(), set)).map(TensorType::name).collect();
+    others.sort_unstable();
+    others.dedup();
+    match others.as_slice() {
+        [] => format!("cpu ({})", set.name()),
+        others => format!("cpu ({}; by candle: {})", set.name(), others.join(", ")),
+    }
+}
+
 fn info(
     gguf: &Gguf,
     description: &Description,
@@ -197,12 +211,6 @@ fn info(
         }
     }
     by_type.sort_unstable();
-    let instruction_set = q8_0::instruction_set();
-    let executor = if by_type.iter().all(|(_, name)| matches!(*name, "Q8_0" | "F32")) {
-        format!("cpu ({instruction_set})")
-    } else {
-        format!("cpu (candle; Q8_0: {instruction_set})")
-    };
     Ok(ModelInfo {
         name: gguf.text("general.name")?.unwrap_or_default(),
         architecture: description.architecture.clone(),
@@ -217,7 +225,7 @@ fn info(
         quantization: by_type.last().map_or_else(String::new, |(_, name)| (*name).to_owned()),
         file_bytes: gguf.bytes().as_slice().len() as u64,
         memory_bytes: weight_bytes + KvCache::bytes(description, context_size),
-        executor,
+        executor: executor(gguf),
         has_chat_template: template.is_some(),
         supports_tools: template.is_some_and(ChatTemplate::knows_tools),
     })

@@ -117,6 +117,14 @@ impl Gguf {
         self.tensors.values()
     }
 
+    /// The types of the matrices that a decoder multiplies with: all but the embedding, unless it is the output too.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = TensorType> {
+        let tied = self.tensor("output.weight").is_none();
+        let multiplied =
+            move |name: &str, tensor: &TensorInfo| tensor.shape().len() > 1 && (tied || name != "token_embd.weight");
+        self.tensors.iter().filter(move |(name, tensor)| multiplied(name, tensor)).map(|(_, tensor)| tensor.kind)
+    }
+
     /// A tensor, if the file has it.
     pub(crate) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.tensors.get(name)

@@ -7,11 +7,14 @@
 //! - `prepare`: requests to jobs, on a thread of its own
 //! - `scheduler`: the engine thread, which advances all sequences together
 //! - `description`, `decoder`, `threads`: what the model is, and its forward pass on the CPU
+//! - `kernels`: the products and sums that take nearly all of the time
 //! - `sampler`, `answer`: logits to the next token, tokens to events
+//! - `bench`, `synthetic`: how fast a model runs here, and models to measure with
 //!
 //! It knows neither backends nor sessions, opens no socket, and computes nothing while nobody generates.
 
 mod answer;
+mod bench;
 mod chat;
 mod decoder;
 mod description;
@@ -20,20 +23,24 @@ mod error;
 mod event;
 mod gguf;
 mod info;
+mod kernels;
 mod prepare;
 mod request;
 mod sampler;
 mod scheduler;
+mod synthetic;
 mod template;
 mod threads;
 mod tokenizer;
 
+pub use bench::{Bench, BenchOptions, Measured};
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use engine::{Engine, EngineOptions, Source};
 pub use error::Error;
 pub use event::{Event, FinishReason, Generation, Prefill, Usage};
 pub use info::ModelInfo;
 pub use request::{GenerateOptions, Prompt, Request, Sampling};
+pub use synthetic::Synthetic;
 
 /// The bundled model as a GGUF file, when the `moonlet` feature is on.
 pub fn moonlet() -> Option<&'static [u8]> {

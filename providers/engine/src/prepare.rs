@@ -42,6 +42,7 @@ pub(crate) struct Recipe {
     pub(crate) tokens: Vec<u32>,
     pub(crate) truncated: usize,
     pub(crate) max_tokens: usize,
+    pub(crate) ignore_end: bool,
     pub(crate) sampler: Sampler,
     pub(crate) answer: Answer,
 }
@@ -121,7 +122,8 @@ impl PromptMaker {
             }
         };
         let (tokens, truncated) = self.fit(&text, options.truncate, max_tokens)?;
-        Ok(Recipe { tokens, truncated, max_tokens, sampler, answer: Answer::new(stop, opening, has_tools) })
+        let ignore_end = options.ignore_end;
+        Ok(Recipe { tokens, truncated, max_tokens, ignore_end, sampler, answer: Answer::new(stop, opening, has_tools) })
     }
 
     /// The text the model sees for a conversation.

@@ -43,6 +43,8 @@ pub struct GenerateOptions {
     pub max_tokens: Option<u32>,
     /// Texts that end the answer; they are not part of it.
     pub stop: Vec<String>,
+    /// Go on when the model ends its answer, as llama.cpp's `--ignore-eos`: for measurements.
+    pub ignore_end: bool,
     /// Drop the oldest tokens of a prompt that does not fit, instead of failing.
     pub truncate: bool,
 }

@@ -21,9 +21,9 @@ use sequence::Sequence;
 const READERS_POLL: Duration = Duration::from_millis(5);
 /// Sequences that wait for their readers give their turn to others, up to this many times `max_concurrent` in memory.
 const RESIDENTS_PER_TURN: usize = 4;
-/// Rows of a pass: as many as take about a tenth of a second at this many weights times rows a second (what two
-/// ordinary cores do), so that others' tokens and cancellation do not wait long. It depends on the model alone.
-const WEIGHTS_PER_PASS: u64 = 20_000_000_000;
+/// Rows of a pass: this many weights times rows take two ordinary cores about a quarter of a second, so that others' tokens
+/// and cancellation do not wait long. It depends on the model alone.
+const WEIGHTS_PER_PASS: u64 = 100_000_000_000;
 const ROWS_PER_PASS: std::ops::RangeInclusive<u64> = 32..=256;
 
 /// What a scheduler is made of.
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn larger_models_take_fewer_rows_a_pass() {
         assert_eq!(rows_per_pass(5_000_000), 256);
-        assert_eq!(rows_per_pass(200_000_000), 100);
+        assert_eq!(rows_per_pass(1_000_000_000), 100);
         assert_eq!(rows_per_pass(8_000_000_000), 32);
     }
 }

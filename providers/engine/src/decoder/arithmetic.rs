@@ -1,30 +1,63 @@
 //! The small arithmetic between the products: norm, rotation, gate. Plain Rust; the same bits on every machine.
 
 use crate::description::{Rope, RopePairing};
+use crate::kernels::vectorized;
 
-/// RMSNorm (Zhang and Sennrich, 2019) of each row of `input`, `[rows, weights.len()]`.
-pub(super) fn rms_norm(input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
-    let width = weights.len();
-    for (input, output) in input.chunks_exact(width).zip(output.chunks_exact_mut(width)) {
-        let squares: f64 = input.iter().map(|value| f64::from(value * value)).sum();
-        let scale = 1.0 / ((squares / width as f64) as f32 + epsilon).sqrt();
-        for ((output, input), weight) in output.iter_mut().zip(input).zip(weights) {
-            *output = input * scale * weight;
+vectorized! {
+    /// RMSNorm (Zhang and Sennrich, 2019) of each row of `input`, `[rows, weights.len()]`.
+    pub(super) fn rms_norm(input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
+        const LANES: usize = 16;
+        let width = weights.len();
+        for (input, output) in input.chunks_exact(width).zip(output.chunks_exact_mut(width)) {
+            let mut sums = [0.0f32; LANES];
+            for chunk in input.chunks(LANES) {
+                for (sum, value) in sums.iter_mut().zip(chunk) {
+                    *sum = value.mul_add(*value, *sum);
+                }
+            }
+            let scale = 1.0 / (sums.iter().sum::<f32>() / width as f32 + epsilon).sqrt();
+            for ((output, input), weight) in output.iter_mut().zip(input).zip(weights) {
+                *output = input * scale * weight;
+            }
         }
     }
 }
 
-/// `gate` becomes SiLU(gate) times `up` (Shazeer, "GLU Variants Improve Transformer", 2020).
-pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
-    for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = *gate / (1.0 + (-*gate).exp()) * up;
+vectorized! {
+    /// `gate` becomes SiLU(gate) times `up` (Shazeer, "GLU Variants Improve Transformer", 2020).
+    pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        }
     }
 }
 
-/// `output += input`.
-pub(super) fn add(output: &mut [f32], input: &[f32]) {
-    for (output, input) in output.iter_mut().zip(input) {
-        *output += input;
+/// e to the power of `x`, to about one unit in the last place: a power of two times a polynomial over half an octave to
+/// each side (coefficients as in Cephes' `expf`). Beyond what 32 bits hold it stays at the bounds.
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    // Adding it leaves no room for fractions: what is added is rounded to the nearest whole number.
+    const ROUND: f32 = 12_582_912.0;
+    // ln 2 in two parts, the first with few bits, so that its product is exact.
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    let x = x.clamp(-87.0, 88.0);
+    let octaves = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let rest = octaves.mul_add(-LN_2_LOW, octaves.mul_add(-LN_2_HIGH, x));
+    let mut sum = 1.987_569_1e-4f32;
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+        sum = sum.mul_add(rest, coefficient);
+    }
+    let fraction = sum.mul_add(rest * rest, rest) + 1.0;
+    fraction * f32::from_bits(((octaves as i32 + 127) as u32) << 23)
+}
+
+vectorized! {
+    /// `output += input`.
+    pub(super) fn add(output: &mut [f32], input: &[f32]) {
+        for (output, input) in output.iter_mut().zip(input) {
+            *output += input;
+        }
     }
 }
 
@@ -83,6 +116,16 @@ mod tests {
         let far = product(turned(105, query), turned(103, key));
         assert!((near - far).abs() < 1e-4, "{near} {far}");
         assert!((product(turned(7, query), turned(7, query)) - product(query, query)).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_exponential_is_near_the_librarys() {
+        for step in -870_000..880_000 {
+            let x = step as f32 * 1e-4;
+            let (found, expected) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!((found / expected - 1.0).abs() < 2e-7, "exp({x}) is {expected}, found {found}");
+        }
+        assert!(exp(-1e9) < 1e-37 && exp(1e9).is_finite());
     }
 
     #[test]

@@ -1,32 +1,37 @@
-//! Attention of one row over everything its sequence has seen (Vaswani et al., 2017), with grouped query heads.
+//! Attention of one row over everything its sequence has seen (Vaswani et al., 2017), for the query heads that share one
+//! key-value head.
 
-use super::cache::{KvCache, Part, SequenceId};
+use super::arithmetic::exp;
+use super::cache::{KEY_BLOCK, KvCache, Part, SequenceId};
+use crate::kernels::{Heads, InstructionSet, scores, vectorized, weighted_sums};
 
-/// Partial sums kept apart, so that the compiler can use vector registers.
-const LANES: usize = 8;
-
-/// Attends from `queries`, `[heads, head size]`, to the first `positions` positions of a layer; `output` has the shape of
-/// `queries`, `scores` is room to work in.
-pub(super) fn attend(cache: &KvCache, place: Place, queries: &[f32], output: &mut [f32], scores: &mut Vec<f32>) {
-    let scale = 1.0 / (place.head_size as f32).sqrt();
-    let heads = queries.chunks_exact(place.head_size).zip(output.chunks_exact_mut(place.head_size));
-    for (head, (query, output)) in heads.enumerate() {
-        let kv_head = head / place.group;
-        scores.clear();
-        for keys in cache.pages(place.sequence, place.layer, Part::Key, kv_head, place.positions) {
-            scores.extend(keys.chunks_exact(place.head_size).map(|key| dot(query, key) * scale));
-        }
-        let sum = exponentials(scores);
-        output.fill(0.0);
-        let mut weights = scores.iter();
-        for values in cache.pages(place.sequence, place.layer, Part::Value, kv_head, place.positions) {
-            for (value, weight) in values.chunks_exact(place.head_size).zip(&mut weights) {
-                for (output, value) in output.iter_mut().zip(value) {
-                    *output += weight * value;
-                }
-            }
-        }
-        output.iter_mut().for_each(|output| *output /= sum);
+/// Attends from `queries`, `[group, head size]`, to the first `positions` positions of a layer's key-value head; `output`
+/// has the shape of `queries`.
+pub(super) fn attend(cache: &KvCache, place: Place, queries: &[f32], output: &mut [f32]) {
+    let set = InstructionSet::current();
+    let stride = place.positions.next_multiple_of(KEY_BLOCK);
+    let heads = Heads { count: place.group, size: place.head_size, score_stride: stride };
+    let mut weights = vec![0.0; heads.count * stride];
+    let pages = |part| cache.pages(place.sequence, place.layer, part, place.kv_head, place.positions);
+    let mut first = 0;
+    for keys in pages(Part::Key) {
+        scores(set, heads, queries, keys, &mut weights[first..]);
+        first += keys.len() / heads.size;
+    }
+    let scale = 1.0 / (heads.size as f32).sqrt();
+    let mut sums = Vec::with_capacity(heads.count);
+    for weights in weights.chunks_exact_mut(stride) {
+        sums.push(exponentials(&mut weights[..place.positions], scale));
+    }
+    output.fill(0.0);
+    let mut first = 0;
+    for values in pages(Part::Value) {
+        weighted_sums(set, heads, &weights[first..], values, output);
+        first += values.len() / heads.size;
+    }
+    for (output, sum) in output.chunks_exact_mut(heads.size).zip(sums) {
+        let inverse = 1.0 / sum;
+        output.iter_mut().for_each(|output| *output *= inverse);
     }
 }
 
@@ -35,35 +40,39 @@ pub(super) fn attend(cache: &KvCache, place: Place, queries: &[f32], output: &mu
 pub(super) struct Place {
     pub(super) sequence: SequenceId,
     pub(super) layer: usize,
+    pub(super) kv_head: usize,
     /// Positions it sees: its own and all before.
     pub(super) positions: usize,
     pub(super) head_size: usize,
-    /// Query heads that share a key-value head.
+    /// Query heads that share the key-value head.
     pub(super) group: usize,
 }
 
-/// Each score becomes its exponential relative to the largest; the result is their sum.
-fn exponentials(scores: &mut [f32]) -> f32 {
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for score in scores {
-        *score = (*score - largest).exp();
-        sum += *score;
-    }
-    sum
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    let mut lanes = [0.0f32; LANES];
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            lanes[lane] += a[lane] * b[lane];
+vectorized! {
+    /// Each score becomes the exponential of `scale` times its distance from the largest; the result is their sum.
+    fn exponentials(scores: &mut [f32], scale: f32) -> f32 {
+        const LANES: usize = 16;
+        let mut largest = [f32::NEG_INFINITY; LANES];
+        for chunk in scores.chunks(LANES) {
+            for (largest, score) in largest.iter_mut().zip(chunk) {
+                *largest = if score > largest { *score } else { *largest };
+            }
         }
+        let largest = largest.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sums = [0.0f32; LANES];
+        let (chunks, rest) = scores.as_chunks_mut::<LANES>();
+        for chunk in chunks {
+            for (sum, score) in sums.iter_mut().zip(chunk) {
+                *score = exp((*score - largest) * scale);
+                *sum += *score;
+            }
+        }
+        for (sum, score) in sums.iter_mut().zip(rest) {
+            *score = exp((*score - largest) * scale);
+            *sum += *score;
+        }
+        sums.iter().sum()
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
@@ -76,7 +85,9 @@ mod tests {
 
     #[test]
     fn matches_the_plain_formula_over_several_pages_and_any_group() {
-        for (heads, kv_heads, head_size, positions) in [(1, 1, 4, 1), (4, 2, 20, 70), (6, 1, 64, 33)] {
+        for (heads, kv_heads, head_size, positions) in
+            [(1, 1, 4, 1), (4, 2, 20, 70), (6, 1, 64, 33), (11, 1, 80, 100), (8, 8, 128, 17)]
+        {
             let description = Description {
                 architecture: "llama".into(),
                 layers: 2,
@@ -100,16 +111,19 @@ mod tests {
             cache.open(3);
             let sequence = cache.open(positions);
             for (position, (key, value)) in keys.chunks(width).zip(values.chunks(width)).enumerate() {
-                cache.store(sequence, 1, Part::Key, position, key);
-                cache.store(sequence, 1, Part::Value, position, value);
+                cache.store(sequence, 1, position, key, value);
             }
-            let place = Place { sequence, layer: 1, positions, head_size, group: heads / kv_heads };
+            let group = heads / kv_heads;
             let mut output = vec![0.0; heads * head_size];
-            attend(&cache, place, &queries, &mut output, &mut Vec::new());
+            let pieces = queries.chunks(group * head_size).zip(output.chunks_mut(group * head_size)).enumerate();
+            for (kv_head, (queries, output)) in pieces {
+                let place = Place { sequence, layer: 1, kv_head, positions, head_size, group };
+                attend(&cache, place, queries, output);
+            }
 
             for head in 0..heads {
                 let at = |row: &[f32], position: usize, dimension: usize| {
-                    f64::from(row[position * width + head / place.group * head_size + dimension])
+                    f64::from(row[position * width + head / group * head_size + dimension])
                 };
                 let query = &queries[head * head_size..(head + 1) * head_size];
                 let score = |position: usize| {

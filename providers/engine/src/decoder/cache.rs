@@ -21,11 +21,16 @@ pub(crate) struct KvCache {
     spare_limit: usize,
 }
 
-/// `[layer][key, value][kv head][position][dimension]`
+/// `[layer][key, value][kv head]`, then `[position / 16][dimension][position % 16]` for keys, so that a register holds one
+/// dimension of sixteen keys, and `[position][dimension]` for values.
 type Page = Box<[f32]>;
 
+/// Keys that lie beside each other.
+pub(super) const KEY_BLOCK: usize = 16;
+const _: () = assert!(PAGE_POSITIONS.is_multiple_of(KEY_BLOCK));
+
 /// What a position holds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Key,
     Value,
@@ -82,18 +87,25 @@ impl KvCache {
         }
     }
 
-    /// Keeps the keys or values of all heads, `[kv heads, head size]`, of one position.
-    pub(super) fn store(&mut self, sequence: SequenceId, layer: usize, part: Part, position: usize, heads: &[f32]) {
+    /// Keeps the keys and values of all heads, each `[kv heads, head size]`, of one position.
+    pub(super) fn store(&mut self, sequence: SequenceId, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
         let head_size = self.head_size;
-        for (head, values) in heads.chunks_exact(head_size).enumerate() {
-            let start = self.start(layer, part, head) + position % PAGE_POSITIONS * head_size;
-            if let Some(pages) = &mut self.sequences[sequence.0] {
-                pages[position / PAGE_POSITIONS][start..start + head_size].copy_from_slice(values);
+        let within = position % PAGE_POSITIONS;
+        let heads = keys.chunks_exact(head_size).zip(values.chunks_exact(head_size)).enumerate();
+        for (head, (keys, values)) in heads {
+            let key_start = self.start(layer, Part::Key, head) + within / KEY_BLOCK * KEY_BLOCK * head_size;
+            let value_start = self.start(layer, Part::Value, head) + within * head_size;
+            let Some(pages) = &mut self.sequences[sequence.0] else { return };
+            let page = &mut pages[position / PAGE_POSITIONS];
+            for (dimension, key) in keys.iter().enumerate() {
+                page[key_start + dimension * KEY_BLOCK + within % KEY_BLOCK] = *key;
             }
+            page[value_start..value_start + head_size].copy_from_slice(values);
         }
     }
 
-    /// One head's keys or values at positions `0..count`, page by page, each `[positions, head size]`.
+    /// One head's keys or values, page by page, as far as positions `0..count` reach: whole blocks of keys, as [`Page`]
+    /// says, and values `[positions, head size]`.
     pub(super) fn pages(
         &self,
         sequence: SequenceId,
@@ -105,7 +117,10 @@ impl KvCache {
         let start = self.start(layer, part, head);
         let pages = self.sequences[sequence.0].as_deref().unwrap_or_default();
         pages.iter().take(count.div_ceil(PAGE_POSITIONS)).enumerate().map(move |(index, page)| {
-            let positions = (count - index * PAGE_POSITIONS).min(PAGE_POSITIONS);
+            let mut positions = (count - index * PAGE_POSITIONS).min(PAGE_POSITIONS);
+            if part == Part::Key {
+                positions = positions.next_multiple_of(KEY_BLOCK);
+            }
             &page[start..start + positions * self.head_size]
         })
     }

@@ -1,15 +1,14 @@
-//! A weight matrix: Q8_0 through our own kernel, where it lies in the file; every other type through candle.
+//! A weight matrix: packed for our own kernels where its type has a packed form, else multiplied by candle.
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::quantized::{QStorage, QTensor};
 use candle_core::{Device, Tensor};
 
-use super::q8_0;
 use crate::error::Error;
-use crate::gguf::{Gguf, ModelBytes, TensorInfo, TensorType};
+use crate::gguf::{Gguf, TensorInfo, TensorType};
+use crate::kernels::{self, InstructionSet, Packed, Product, Rounded};
 use crate::threads::Threads;
 
 /// candle answers one row of Q6_K, and 32 rows or more of Q4_K on AMX, with other kernels that round otherwise. Staying
@@ -24,36 +23,31 @@ pub(crate) struct Matrix {
 }
 
 enum Weights {
-    Q8_0 { file: Arc<ModelBytes>, range: Range<usize> },
+    Packed(Packed),
     Candle(Box<QTensor>),
 }
 
-/// Room for products that is kept from one to the next.
+/// Room for rounded inputs, in blocks of 32 and of 256, kept from one product to the next.
 #[derive(Default)]
 pub(crate) struct Workspace {
-    activations: q8_0::Activations,
-    rounded: bool,
-    transposed: Vec<f32>,
-}
-
-impl Workspace {
-    /// Must be called when the input of the next product is another one.
-    pub(crate) fn new_input(&mut self) {
-        self.rounded = false;
-    }
+    of_32: Rounded,
+    of_256: Rounded,
 }
 
 impl Matrix {
     /// The tensor `info`, which has two dimensions.
-    pub(crate) fn new(gguf: &Gguf, info: &TensorInfo) -> Result<Matrix, Error> {
+    pub(crate) fn new(gguf: &Gguf, info: &TensorInfo, threads: &mut Threads) -> Result<Matrix, Error> {
         let (outputs, inputs) = (info.shape()[0], info.shape()[1]);
-        let weights = if info.kind.ggml() == GgmlDType::Q8_0 {
-            Weights::Q8_0 { file: gguf.bytes().clone(), range: info.range() }
-        } else {
-            let bytes = Cow::Borrowed(gguf.tensor_bytes(info));
-            let storage = QStorage::from_data(bytes, &Device::Cpu, info.kind.ggml()).map_err(failed)?;
-            Weights::Candle(Box::new(QTensor::new(storage, (outputs, inputs)).map_err(failed)?))
+        let bytes = gguf.tensor_bytes(info);
+        let kind = info.kind.ggml();
+        let weights = match Packed::pack(kind, bytes, outputs, InstructionSet::current(), threads) {
+            Some(packed) => Weights::Packed(packed.map_err(|error| Error::Compute { problem: error.to_string() })?),
+            None => {
+                let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, kind).map_err(failed)?;
+                Weights::Candle(Box::new(QTensor::new(storage, (outputs, inputs)).map_err(failed)?))
+            }
         };
+        gguf.bytes().forget(info.range());
         Ok(Matrix { outputs, inputs, weights })
     }
 
@@ -68,29 +62,41 @@ impl Matrix {
         input: &[f32],
         output: &mut [f32],
         workspace: &mut Workspace,
-        threads: &Threads,
+        threads: &mut Threads,
     ) -> Result<(), Error> {
-        match &self.weights {
-            Weights::Q8_0 { file, range } => {
-                if !workspace.rounded {
-                    workspace.activations.quantize(input, self.inputs);
-                    workspace.rounded = true;
-                }
-                let weights = &file.as_slice()[range.clone()];
-                let rows = input.len() / self.inputs;
-                if rows == 1 {
-                    q8_0::matmul_transposed(weights, &workspace.activations, output, threads);
-                } else {
-                    workspace.transposed.resize(output.len(), 0.0);
-                    q8_0::matmul_transposed(weights, &workspace.activations, &mut workspace.transposed, threads);
-                    transpose(&workspace.transposed, output, rows);
-                }
-                Ok(())
-            }
-            Weights::Candle(weights) => self.multiply_candle(weights, input, output).map_err(failed),
+        multiply(&mut [(self, output)], input, workspace, threads)
+    }
+}
+
+/// Products of several matrices with one input, `[rows, inputs]`; each output is `[rows, outputs]`.
+pub(crate) fn multiply(
+    products: &mut [(&Matrix, &mut [f32])],
+    input: &[f32],
+    workspace: &mut Workspace,
+    threads: &mut Threads,
+) -> Result<(), Error> {
+    for (block, rounded) in [(32, &mut workspace.of_32), (256, &mut workspace.of_256)] {
+        let mut packed: Vec<Product<'_>> = products
+            .iter_mut()
+            .filter_map(|(matrix, output)| match &matrix.weights {
+                Weights::Packed(weights) if weights.block() == block => Some(Product { weights, output }),
+                _ => None,
+            })
+            .collect();
+        if !packed.is_empty() {
+            rounded.round(input, packed[0].weights.inputs(), block, threads);
+            kernels::multiply(&mut packed, rounded, threads);
         }
     }
+    for (matrix, output) in products {
+        if let Weights::Candle(weights) = &matrix.weights {
+            matrix.multiply_candle(weights, input, output).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
 
+impl Matrix {
     fn multiply_candle(&self, weights: &QTensor, input: &[f32], output: &mut [f32]) -> candle_core::Result<()> {
         let most = CANDLE_ROWS.end - 1;
         for (input, output) in input.chunks(most * self.inputs).zip(output.chunks_mut(most * self.outputs)) {
@@ -107,22 +113,8 @@ impl Matrix {
     }
 }
 
-/// `[columns, rows]` to `[rows, columns]`.
-fn transpose(input: &[f32], output: &mut [f32], rows: usize) {
-    let columns = input.len() / rows;
-    for (row, output) in output.chunks_exact_mut(columns).enumerate() {
-        for (column, output) in output.iter_mut().enumerate() {
-            *output = input[column * rows + row];
-        }
-    }
-}
-
 /// The weights of any tensor type as numbers.
 pub(crate) fn dequantize(kind: TensorType, bytes: &[u8], output: &mut [f32]) -> Result<(), Error> {
-    if kind.ggml() == GgmlDType::Q8_0 {
-        q8_0::dequantize(bytes, output);
-        return Ok(());
-    }
     let numbers = kind.ggml().from_data(Cow::Borrowed(bytes)).dequantize(output.len()).map_err(failed)?;
     let candle_core::CpuStorage::F32(numbers) = numbers else {
         return Err(Error::Compute { problem: format!("{} weights did not become 32-bit numbers", kind.name()) });
@@ -137,6 +129,7 @@ fn failed(error: candle_core::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::quantized::GgmlDType;
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
 
@@ -150,20 +143,14 @@ mod tests {
         let mut numbers = |count: usize| (0..count).map(|_| random.random_range(-1.0f32..1.0)).collect::<Vec<f32>>();
         let dense = Tensor::from_vec(numbers(outputs * inputs), (outputs, inputs), &Device::Cpu).expect("a tensor");
         let input = numbers(40 * inputs);
-        for kind in [
-            GgmlDType::Q4K,
-            GgmlDType::Q5K,
-            GgmlDType::Q6K,
-            GgmlDType::Q4_0,
-            GgmlDType::Q5_0,
-            GgmlDType::F16,
-            GgmlDType::F32,
-        ] {
+        for kind in [GgmlDType::Q4K, GgmlDType::Q6K, GgmlDType::Q2K, GgmlDType::Q4_1, GgmlDType::F16, GgmlDType::F32] {
             let weights = QTensor::quantize(&dense, kind).expect("it quantises");
             let matrix = Matrix { outputs, inputs, weights: Weights::Candle(Box::new(weights)) };
             let multiply = |input: &[f32]| {
                 let mut output = vec![0.0; input.len() / inputs * outputs];
-                matrix.multiply(input, &mut output, &mut Workspace::default(), &Threads::new(1)).expect("a product");
+                matrix
+                    .multiply(input, &mut output, &mut Workspace::default(), &mut Threads::new(1))
+                    .expect("a product");
                 output
             };
             let together = multiply(&input);

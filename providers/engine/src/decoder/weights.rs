@@ -11,6 +11,7 @@ use super::matrix::{Matrix, dequantize};
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::{Gguf, ModelBytes, TensorInfo, TensorType};
+use crate::threads::Threads;
 
 /// What candle asks of the bytes it copies blocks from.
 const ALIGNMENT: usize = 4;
@@ -45,13 +46,13 @@ struct Embedding {
 }
 
 impl Weights {
-    pub(super) fn from_gguf(gguf: &Gguf, description: &Description) -> Result<Weights, Error> {
+    pub(super) fn from_gguf(gguf: &Gguf, description: &Description, threads: &mut Threads) -> Result<Weights, Error> {
         if !gguf.bytes().as_slice().as_ptr().cast::<u32>().is_aligned() {
             return Err(gguf
                 .bytes()
                 .unsupported(format!("its bytes lie at an odd address, expected a multiple of {ALIGNMENT}")));
         }
-        let mut loader = Loader { gguf, used: HashSet::new() };
+        let mut loader = Loader { gguf, threads, used: HashSet::new() };
         let (vocabulary, hidden) = (description.vocabulary, description.hidden);
         let info = loader.tensor("token_embd.weight", &[vocabulary, hidden])?;
         let embedding = Embedding {
@@ -63,7 +64,7 @@ impl Weights {
         let output = if gguf.tensor("output.weight").is_some() {
             loader.matrix("output.weight", vocabulary, hidden)?
         } else {
-            Matrix::new(gguf, info)?
+            Matrix::new(gguf, info, loader.threads)?
         };
         let rope_factors = match gguf.tensor("rope_freqs.weight") {
             Some(_) => Some(loader.vector("rope_freqs.weight", description.rope.dimensions / 2)?),
@@ -93,6 +94,7 @@ impl Weights {
 
 struct Loader<'a> {
     gguf: &'a Gguf,
+    threads: &'a mut Threads,
     used: HashSet<String>,
 }
 
@@ -133,7 +135,7 @@ impl<'a> Loader<'a> {
 
     fn matrix(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<Matrix, Error> {
         let info = self.tensor(name, &[outputs, inputs])?;
-        Matrix::new(self.gguf, info)
+        Matrix::new(self.gguf, info, self.threads)
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, Error> {

@@ -56,6 +56,17 @@ impl ModelBytes {
         }
     }
 
+    /// Says that the bytes at `range` were read for good: their memory may be used for something else. They can be read again.
+    pub(crate) fn forget(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Storage::Mapped(map) = &self.storage {
+            // SAFETY: the map is private, read-only and of a file, so its pages come back from there.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+
     /// The text at `range`; bytes that are not UTF-8 become U+FFFD.
     pub(crate) fn text(&self, range: Range<usize>) -> String {
         String::from_utf8_lossy(&self.as_slice()[range]).into_owned()

@@ -121,7 +121,7 @@ impl Sequence {
                 .fail(Error::Compute { problem: "no logit is a number (is the model file damaged?)".to_owned() });
         };
         self.job.recipe.tokens.push(token);
-        if tokenizer.ends_generation(token) {
+        if tokenizer.ends_generation(token) && !self.job.recipe.ignore_end {
             return self.finish(FinishReason::Stop);
         }
         let text = self.detokenizer.push(tokenizer.piece(token));

@@ -1,0 +1,29 @@
+//! Products of quantised weights on the CPU, at nearly the file's bits per weight and to the same bits on every
+//! instruction set, thread count and batch. In reading order:
+//!
+//! - `instruction_set`: what this processor has, or a lesser set that the environment asks for
+//! - `activations`: inputs rounded to eight bits as ggml rounds them
+//! - `format`: how each tensor type lies in memory, sixteen columns of weights beside each other
+//! - `product`: the products, written once for every instruction set
+//! - `lanes`: the registers of one instruction set
+//! - `amx`: the same products for sixteen rows and more, in tiles
+//! - `packed`: a weight matrix in that form, and several products with one input shared out over threads
+//! - `attention`: scores and weighted sums over keys and values
+//!
+//! A product's sum is made of whole numbers as far as 32 bits hold them; the few operations on fractions come in one
+//! order, with fused multiply-adds, which is why every instruction set agrees.
+
+mod activations;
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod attention;
+mod format;
+mod instruction_set;
+mod lanes;
+mod packed;
+mod product;
+
+pub(crate) use activations::Rounded;
+pub(crate) use attention::{Heads, scores, weighted_sums};
+pub(crate) use instruction_set::{InstructionSet, vectorized};
+pub(crate) use packed::{Packed, Product, multiply};

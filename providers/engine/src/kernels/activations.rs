@@ -1,0 +1,150 @@
+//! Inputs of products rounded to eight bits, in blocks of 32 for the types with such blocks and of 256 for k-quants: the
+//! numbers ggml's `quantize_row_q8_0` and `quantize_row_q8_K` give.
+
+use half::f16;
+
+use super::format::Input;
+use super::instruction_set::InstructionSet;
+use crate::threads::Threads;
+
+/// Rounded activations, `[rows, columns]`, with the scales and sums of their blocks.
+#[derive(Default)]
+pub(crate) struct Rounded {
+    columns: usize,
+    rows: usize,
+    block: usize,
+    /// `[rows, stride]`
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    sums_of_32: Vec<i16>,
+    sums_of_16: Vec<i16>,
+}
+
+/// Values that are worth handing to another thread at a time.
+const VALUES_EACH: usize = 64 * 1024;
+
+impl Rounded {
+    /// Rounds `input`, `[rows, columns]`; `columns` is a multiple of `block`, which is 32 or 256.
+    pub(crate) fn round(&mut self, input: &[f32], columns: usize, block: usize, threads: &mut Threads) {
+        (self.columns, self.rows, self.block) = (columns, input.len() / columns, block);
+        let stride = self.stride();
+        self.values.resize(self.rows * stride, 0);
+        self.scales.resize(input.len() / block, 0.0);
+        self.sums_of_32.resize(input.len() / 32, 0);
+        self.sums_of_16.resize(if block == 256 { input.len() / 16 } else { 0 }, 0);
+        let round = rounder(block);
+        let rows = self
+            .values
+            .chunks_mut(stride)
+            .zip(input.chunks(columns))
+            .zip(self.scales.chunks_mut(columns / block))
+            .zip(self.sums_of_32.chunks_mut(columns / 32));
+        let mut sums_of_16 = self.sums_of_16.chunks_mut(columns / 16);
+        let mut rows: Vec<_> = rows.map(|row| (row, sums_of_16.next())).collect();
+        threads.chunks(&mut rows, (VALUES_EACH / columns).max(1), |_, rows| {
+            for ((((values, input), scales), sums_of_32), sums_of_16) in rows {
+                let values = &mut values[..columns];
+                round(input, values, scales, sums_of_32);
+                if let Some(sums) = sums_of_16 {
+                    sum(values, 16, sums);
+                }
+            }
+        });
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes from a row to the next: more than its columns, so that rows of a round number of bytes do not share the few
+    /// places a cache has for addresses that far apart.
+    pub(super) fn stride(&self) -> usize {
+        self.columns + 64
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(super) fn block(&self) -> usize {
+        self.block
+    }
+
+    /// One block of one row; both exist.
+    #[inline(always)]
+    pub(super) unsafe fn input(&self, row: usize, block: usize) -> Input {
+        let first = row * self.columns + block * self.block;
+        // SAFETY: the caller says that there is such a block; without sums of 16 the pointer is not read.
+        unsafe {
+            Input {
+                values: self.values.as_ptr().add(row * self.stride() + block * self.block),
+                scale: *self.scales.get_unchecked(first / self.block),
+                sums_of_32: self.sums_of_32.as_ptr().add(first / 32),
+                sums_of_16: self.sums_of_16.as_ptr().wrapping_add(first / 16),
+            }
+        }
+    }
+}
+
+type Rounder = fn(&[f32], &mut [i8], &mut [f32], &mut [i16]);
+
+/// [`round_blocks`] as the compiler makes it for this processor; the result is the same.
+fn rounder(block: usize) -> Rounder {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn avx2<const BLOCK: usize>(input: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i16]) {
+            round_blocks::<BLOCK>(input, values, scales, sums);
+        }
+        if InstructionSet::current() >= InstructionSet::Avx2 {
+            // SAFETY: the processor has AVX2, FMA and F16C.
+            return match block {
+                32 => |input, values, scales, sums| unsafe { avx2::<32>(input, values, scales, sums) },
+                _ => |input, values, scales, sums| unsafe { avx2::<256>(input, values, scales, sums) },
+            };
+        }
+    }
+    if block == 32 { round_blocks::<32> } else { round_blocks::<256> }
+}
+
+#[inline(always)]
+fn round_blocks<const BLOCK: usize>(input: &[f32], values: &mut [i8], scales: &mut [f32], sums_of_32: &mut [i16]) {
+    let (blocks, _) = input.as_chunks::<BLOCK>();
+    let (outputs, _) = values.as_chunks_mut::<BLOCK>();
+    for ((block, output), scale) in blocks.iter().zip(outputs).zip(scales) {
+        let largest = largest_magnitude(block);
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        // ggml keeps the scale of 32 in half precision, and that of 256 as the inverse of what it multiplied with.
+        *scale = match BLOCK {
+            32 => f16::from_f32(largest / 127.0).to_f32(),
+            _ if largest > 0.0 => 1.0 / inverse,
+            _ => 0.0,
+        };
+        for (output, value) in output.iter_mut().zip(block) {
+            *output = (value * inverse).round_ties_even() as i32 as i8;
+        }
+    }
+    sum(values, 32, sums_of_32);
+}
+
+#[inline(always)]
+fn largest_magnitude(values: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut largest = [0.0f32; LANES];
+    let (chunks, _) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (largest, value) in largest.iter_mut().zip(chunk) {
+            let magnitude = value.abs();
+            *largest = if magnitude > *largest { magnitude } else { *largest };
+        }
+    }
+    largest.iter().copied().fold(0.0, f32::max)
+}
+
+/// Sums of each `count` values.
+#[inline(always)]
+fn sum(values: &[i8], count: usize, sums: &mut [i16]) {
+    for (values, sum) in values.chunks_exact(count).zip(sums) {
+        *sum = values.iter().map(|value| i16::from(*value)).sum();
+    }
+}

@@ -1,0 +1,218 @@
+//! The two sums of attention for query heads that share a key-value head: queries times keys, and weights times values.
+//! Each result is summed in the order of dimensions, or of positions, so it is the same on every instruction set.
+
+use super::instruction_set::InstructionSet;
+use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
+
+/// Query heads that look at the same keys and values.
+#[derive(Clone, Copy)]
+pub(crate) struct Heads {
+    pub(crate) count: usize,
+    pub(crate) size: usize,
+    /// Where the scores of the next head begin.
+    pub(crate) score_stride: usize,
+}
+
+/// Keys that lie beside each other.
+const BLOCK: usize = TILE_COLUMNS;
+
+/// `scores[head][position]` = query times key; `keys` is `[blocks][dimension][16]`, `queries` `[heads, size]`, and `scores`
+/// begins at the first of these positions, with room for whole blocks.
+pub(crate) fn scores(set: InstructionSet, heads: Heads, queries: &[f32], keys: &[f32], scores: &mut [f32]) {
+    let blocks = keys.len() / (BLOCK * heads.size);
+    assert!(
+        queries.len() == heads.count * heads.size
+            && scores.len() >= (heads.count - 1) * heads.score_stride + blocks * BLOCK,
+        "scores whose parts do not fit together"
+    );
+    // SAFETY: the set is what this processor has, and the assertion holds the sizes together.
+    unsafe { score_kernel(set)(heads, queries, keys, scores) }
+}
+
+/// `output[head]` += the sum over positions of `weights[head][position]` times `values[position]`; `values` is
+/// `[positions, size]`, `output` `[heads, size]`, and `weights` begins at the first of these positions.
+pub(crate) fn weighted_sums(set: InstructionSet, heads: Heads, weights: &[f32], values: &[f32], output: &mut [f32]) {
+    let positions = values.len() / heads.size;
+    assert!(
+        output.len() == heads.count * heads.size && weights.len() >= (heads.count - 1) * heads.score_stride + positions,
+        "sums whose parts do not fit together"
+    );
+    // SAFETY: the set is what this processor has, and the assertion holds the sizes together.
+    unsafe { sum_kernel(set)(heads, weights, values, output) }
+}
+
+type Kernel = unsafe fn(Heads, &[f32], &[f32], &mut [f32]);
+
+/// One function for each instruction set.
+macro_rules! kernels {
+    ($name:ident, $generic:ident) => {
+        fn $name(set: InstructionSet) -> Kernel {
+            #[cfg(target_arch = "x86_64")]
+            {
+                use super::lanes::avx2::Avx2;
+                use super::lanes::avx512::Avx512Vnni;
+
+                #[target_feature(enable = "avx2,fma,f16c")]
+                unsafe fn avx2(heads: Heads, left: &[f32], right: &[f32], output: &mut [f32]) {
+                    // SAFETY: as the caller promises.
+                    unsafe { $generic::<Avx2>(heads, left, right, output) }
+                }
+
+                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+                unsafe fn avx512(heads: Heads, left: &[f32], right: &[f32], output: &mut [f32]) {
+                    // SAFETY: as the caller promises.
+                    unsafe { $generic::<Avx512Vnni>(heads, left, right, output) }
+                }
+
+                match set {
+                    InstructionSet::Portable => {}
+                    InstructionSet::Avx2 | InstructionSet::AvxVnni => return avx2,
+                    InstructionSet::Avx512Vnni | InstructionSet::Amx => return avx512,
+                }
+            }
+            let _ = set;
+            $generic::<Portable>
+        }
+    };
+}
+kernels!(score_kernel, score_all);
+kernels!(sum_kernel, sum_all);
+
+#[inline(always)]
+unsafe fn score_all<L: Lanes>(heads: Heads, queries: &[f32], keys: &[f32], scores: &mut [f32]) {
+    for (block, keys) in keys.chunks_exact(BLOCK * heads.size).enumerate() {
+        let mut head = 0;
+        while head < heads.count {
+            // SAFETY: these heads and this block exist.
+            unsafe {
+                let queries = queries.as_ptr().add(head * heads.size);
+                let scores = scores.as_mut_ptr().add(head * heads.score_stride + block * BLOCK);
+                head += match heads.count - head {
+                    1 => score_block::<L, 1>(heads, queries, keys.as_ptr(), scores),
+                    2 | 3 => score_block::<L, 2>(heads, queries, keys.as_ptr(), scores),
+                    // Eight-column registers are too few for more.
+                    4..8 => score_block::<L, 4>(heads, queries, keys.as_ptr(), scores),
+                    _ if L::COLUMNS < BLOCK => score_block::<L, 4>(heads, queries, keys.as_ptr(), scores),
+                    _ => score_block::<L, 8>(heads, queries, keys.as_ptr(), scores),
+                };
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn score_block<L: Lanes, const HEADS: usize>(
+    heads: Heads,
+    queries: *const f32,
+    keys: *const f32,
+    scores: *mut f32,
+) -> usize {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut sums = [[L::splat(0.0); 2]; HEADS];
+        for dimension in 0..heads.size {
+            for part in 0..BLOCK / L::COLUMNS {
+                let key = L::load_floats(keys.add(dimension * BLOCK + part * L::COLUMNS));
+                for head in 0..HEADS {
+                    let query = L::splat(*queries.add(head * heads.size + dimension));
+                    sums[head][part] = L::multiply_add(key, query, sums[head][part]);
+                }
+            }
+        }
+        for (head, sums) in sums.iter().enumerate() {
+            for part in 0..BLOCK / L::COLUMNS {
+                L::store(scores.add(head * heads.score_stride + part * L::COLUMNS), sums[part]);
+            }
+        }
+    }
+    HEADS
+}
+
+#[inline(always)]
+unsafe fn sum_all<L: Lanes>(heads: Heads, weights: &[f32], values: &[f32], output: &mut [f32]) {
+    let mut head = 0;
+    while head < heads.count {
+        let mut dimension = 0;
+        let step = if heads.count - head >= 4 { 4 } else { 1 };
+        while dimension < heads.size {
+            // SAFETY: these heads and dimensions exist.
+            unsafe {
+                let weights = weights.as_ptr().add(head * heads.score_stride);
+                let output = output.as_mut_ptr().add(head * heads.size + dimension);
+                let values = Values { first: values.as_ptr().add(dimension), positions: values.len() / heads.size };
+                let registers = (heads.size - dimension) / L::COLUMNS;
+                dimension += match (registers, step) {
+                    (0, 4) => sum_one::<4>(heads, weights, values, output),
+                    (0, _) => sum_one::<1>(heads, weights, values, output),
+                    (1, 4) => sum_block::<L, 4, 1>(heads, weights, values, output),
+                    (1, _) => sum_block::<L, 1, 1>(heads, weights, values, output),
+                    (2 | 3, 4) => sum_block::<L, 4, 2>(heads, weights, values, output),
+                    (2 | 3, _) => sum_block::<L, 1, 2>(heads, weights, values, output),
+                    (_, 4) if L::COLUMNS < TILE_COLUMNS => sum_block::<L, 4, 2>(heads, weights, values, output),
+                    (_, 4) => sum_block::<L, 4, 4>(heads, weights, values, output),
+                    (_, _) => sum_block::<L, 1, 4>(heads, weights, values, output),
+                };
+            }
+        }
+        head += step;
+    }
+}
+
+/// One dimension of every position, and those behind it.
+#[derive(Clone, Copy)]
+struct Values {
+    first: *const f32,
+    positions: usize,
+}
+
+#[inline(always)]
+unsafe fn sum_block<L: Lanes, const HEADS: usize, const REGISTERS: usize>(
+    heads: Heads,
+    weights: *const f32,
+    values: Values,
+    output: *mut f32,
+) -> usize {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut sums = [[L::splat(0.0); REGISTERS]; HEADS];
+        for (head, sums) in sums.iter_mut().enumerate() {
+            for (register, sum) in sums.iter_mut().enumerate() {
+                *sum = L::load_floats(output.add(head * heads.size + register * L::COLUMNS));
+            }
+        }
+        for position in 0..values.positions {
+            let mut value = [L::splat(0.0); REGISTERS];
+            for (register, value) in value.iter_mut().enumerate() {
+                *value = L::load_floats(values.first.add(position * heads.size + register * L::COLUMNS));
+            }
+            for head in 0..HEADS {
+                let weight = L::splat(*weights.add(head * heads.score_stride + position));
+                for register in 0..REGISTERS {
+                    sums[head][register] = L::multiply_add(value[register], weight, sums[head][register]);
+                }
+            }
+        }
+        for (head, sums) in sums.iter().enumerate() {
+            for (register, sum) in sums.iter().enumerate() {
+                L::store(output.add(head * heads.size + register * L::COLUMNS), *sum);
+            }
+        }
+    }
+    REGISTERS * L::COLUMNS
+}
+
+/// The last dimensions, when they do not fill a register.
+#[inline(always)]
+unsafe fn sum_one<const HEADS: usize>(heads: Heads, weights: *const f32, values: Values, output: *mut f32) -> usize {
+    // SAFETY: as the caller promises.
+    unsafe {
+        for head in 0..HEADS {
+            let output = output.add(head * heads.size);
+            for position in 0..values.positions {
+                let weight = *weights.add(head * heads.score_stride + position);
+                *output = (*values.first.add(position * heads.size)).mul_add(weight, *output);
+            }
+        }
+    }
+    1
+}

@@ -1,0 +1,152 @@
+//! A weight matrix in packed form, and products with one input shared out over threads.
+
+use memmap2::MmapMut;
+
+use candle_core::quantized::GgmlDType;
+
+use super::activations::Rounded;
+use super::format::Format;
+use super::format::blocks::{Q4_0, Q5_0, Q8_0};
+use super::format::k_quants::{Q4K, Q5K, Q6K};
+use super::instruction_set::InstructionSet;
+use super::lanes::TILE_COLUMNS;
+use super::product::{Kernel, Task, kernel};
+use crate::threads::Threads;
+
+/// Weights `[columns, inputs]` of a product, in tiles.
+pub(crate) struct Packed {
+    /// `[tiles, blocks]`, each one tile long; large pages where the system has them.
+    tiles: MmapMut,
+    columns: usize,
+    inputs: usize,
+    block: usize,
+    kernel: Kernel,
+}
+
+/// Multiply-adds that are worth handing to another thread at a time.
+const WORK_EACH: usize = 1024 * 1024;
+
+impl Packed {
+    /// Packs the weights of a tensor, whose bytes are whole; `None` for types without a form. Fails when the system has no
+    /// memory for it.
+    pub(crate) fn pack(
+        kind: GgmlDType,
+        bytes: &[u8],
+        columns: usize,
+        set: InstructionSet,
+        threads: &mut Threads,
+    ) -> Option<std::io::Result<Packed>> {
+        Packed::has_form(kind, set).then(|| pack_any(kind, bytes, columns, set, threads))?
+    }
+
+    /// Whether a type is packed. Without vector instructions candle is faster than what is here, but its Q8_0 rounds
+    /// activations in larger blocks, which shows in greedy answers.
+    pub(crate) fn has_form(kind: GgmlDType, set: InstructionSet) -> bool {
+        match kind {
+            GgmlDType::Q8_0 => true,
+            GgmlDType::Q4_0 | GgmlDType::Q5_0 | GgmlDType::Q4K | GgmlDType::Q5K | GgmlDType::Q6K => {
+                set > InstructionSet::Portable
+            }
+            _ => false,
+        }
+    }
+
+    /// Width of what goes in.
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Values that share a scale when an input of this matrix is rounded.
+    pub(crate) fn block(&self) -> usize {
+        self.block
+    }
+
+    fn tile_count(&self) -> usize {
+        self.columns.div_ceil(TILE_COLUMNS)
+    }
+}
+
+fn pack_any(
+    kind: GgmlDType,
+    bytes: &[u8],
+    columns: usize,
+    set: InstructionSet,
+    threads: &mut Threads,
+) -> Option<std::io::Result<Packed>> {
+    Some(match kind {
+        GgmlDType::Q4_0 => pack::<Q4_0>(bytes, columns, set, threads),
+        GgmlDType::Q5_0 => pack::<Q5_0>(bytes, columns, set, threads),
+        GgmlDType::Q8_0 => pack::<Q8_0>(bytes, columns, set, threads),
+        GgmlDType::Q4K => pack::<Q4K>(bytes, columns, set, threads),
+        GgmlDType::Q5K => pack::<Q5K>(bytes, columns, set, threads),
+        GgmlDType::Q6K => pack::<Q6K>(bytes, columns, set, threads),
+        _ => return None,
+    })
+}
+
+fn pack<F: Format>(
+    bytes: &[u8],
+    columns: usize,
+    set: InstructionSet,
+    threads: &mut Threads,
+) -> std::io::Result<Packed> {
+    let column_bytes = bytes.len() / columns;
+    let blocks = column_bytes / F::BLOCK_BYTES;
+    let tile_bytes = blocks * F::TILE_BYTES;
+    let mut tiles = MmapMut::map_anon(columns.div_ceil(TILE_COLUMNS) * tile_bytes)?;
+    #[cfg(target_os = "linux")]
+    // Ordinary pages do too.
+    let _ = tiles.advise(memmap2::Advice::HugePage);
+    threads.chunks(&mut tiles, tile_bytes, |index, tile| {
+        let first = index * TILE_COLUMNS;
+        for column in first..(first + TILE_COLUMNS).min(columns) {
+            let blocks = bytes[column * column_bytes..(column + 1) * column_bytes].chunks_exact(F::BLOCK_BYTES);
+            for (block, tile) in blocks.zip(tile.chunks_exact_mut(F::TILE_BYTES)) {
+                F::pack(block, column - first, tile);
+            }
+        }
+    });
+    Ok(Packed { tiles, columns, inputs: blocks * F::BLOCK, block: F::BLOCK, kernel: kernel::<F>(set) })
+}
+
+/// One of several products with the same input; `output` is `[rows, columns]`.
+pub(crate) struct Product<'a> {
+    pub(crate) weights: &'a Packed,
+    pub(crate) output: &'a mut [f32],
+}
+
+/// Computes several products with one input, which is rounded in blocks of what each of their weights asks for.
+pub(crate) fn multiply(products: &mut [Product<'_>], input: &Rounded, threads: &mut Threads) {
+    let rows = input.rows();
+    let tasks: Vec<(Task<'_>, Kernel, usize)> = products
+        .iter_mut()
+        .map(|Product { weights, output }| {
+            assert_eq!(
+                (input.columns(), input.block(), output.len()),
+                (weights.inputs, weights.block, rows * weights.columns),
+                "a product whose parts do not fit together"
+            );
+            let output = output.as_mut_ptr();
+            let task = Task { weights: &weights.tiles, input, output, columns: weights.columns };
+            (task, weights.kernel, weights.tile_count())
+        })
+        .collect();
+    let each = (WORK_EACH / (rows * input.columns() * TILE_COLUMNS).max(1)).max(1);
+    let shares: Vec<(usize, std::ops::Range<usize>)> = tasks
+        .iter()
+        .enumerate()
+        .flat_map(|(index, (_, _, tiles))| {
+            (0..*tiles).step_by(each).map(move |first| (index, first..(first + each).min(*tiles)))
+        })
+        .collect();
+    threads.run(shares.len(), &|share| {
+        let (index, tiles) = &shares[share];
+        let (task, kernel, _) = &tasks[*index];
+        // SAFETY: the kernel was chosen for instructions this processor has, the assertion above holds sizes together,
+        // and every tile is in one share.
+        unsafe { kernel(task, tiles.clone()) };
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! The products themselves: tiles of weights against rows of rounded activations, eight rows at a time.
+
+use std::ops::Range;
+
+use super::activations::Rounded;
+use super::format::Format;
+use super::instruction_set::InstructionSet;
+use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
+
+/// Where a product's weights, inputs and results lie.
+pub(super) struct Task<'a> {
+    /// `[tiles, blocks]`
+    pub(super) weights: &'a [u8],
+    pub(super) input: &'a Rounded,
+    /// `[rows, columns]`
+    pub(super) output: *mut f32,
+    pub(super) columns: usize,
+}
+
+// SAFETY: `output` is written at the columns of the tiles that a thread was given, and by no other thread.
+unsafe impl Sync for Task<'_> {}
+
+/// Computes the columns of some tiles.
+///
+/// # Safety
+/// The processor has the instructions this was chosen for, the task's parts fit together, and no other thread computes
+/// the same tiles.
+pub(super) type Kernel = unsafe fn(&Task<'_>, Range<usize>);
+
+/// The kernel of a format.
+pub(super) fn kernel<F: Format>(set: InstructionSet) -> Kernel {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::lanes::avx2::{Avx2, AvxVnni};
+        use super::lanes::avx512::Avx512Vnni;
+
+        #[target_feature(enable = "avx2,fma,f16c")]
+        unsafe fn avx2<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
+            // SAFETY: as the caller promises.
+            unsafe { multiply::<Avx2, F>(task, tiles, 0) }
+        }
+
+        #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+        unsafe fn avx_vnni<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
+            // SAFETY: as the caller promises.
+            unsafe { multiply::<AvxVnni, F>(task, tiles, 0) }
+        }
+
+        #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+        unsafe fn avx512<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
+            // SAFETY: as the caller promises.
+            unsafe { multiply::<Avx512Vnni, F>(task, tiles, 0) }
+        }
+
+        #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+        unsafe fn amx<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
+            // SAFETY: as the caller promises. Rows that do not fill a register are left to the other kernel.
+            unsafe {
+                let done = super::amx::multiply::<F>(task, tiles.clone());
+                multiply::<Avx512Vnni, F>(task, tiles, done);
+            }
+        }
+
+        match set {
+            InstructionSet::Portable => {}
+            InstructionSet::Avx2 => return avx2::<F>,
+            InstructionSet::AvxVnni => return avx_vnni::<F>,
+            InstructionSet::Avx512Vnni => return avx512::<F>,
+            InstructionSet::Amx => return amx::<F>,
+        }
+    }
+    let _ = set;
+    |task, tiles| {
+        // SAFETY: as the caller promises.
+        unsafe { multiply::<Portable, F>(task, tiles, 0) }
+    }
+}
+
+/// Computes rows from `first` on.
+#[inline(always)]
+unsafe fn multiply<L: Lanes, F: Format>(task: &Task<'_>, tiles: Range<usize>, first: usize) {
+    if first == task.input.rows() {
+        return;
+    }
+    for tile in tiles {
+        let mut row = first;
+        // SAFETY: as the caller promises; rows stay below the input's.
+        unsafe {
+            while row < task.input.rows() {
+                row += match task.input.rows() - row {
+                    1 => multiply_rows::<L, F, 1>(task, tile, row),
+                    2 | 3 => multiply_rows::<L, F, 2>(task, tile, row),
+                    4..8 => multiply_rows::<L, F, 4>(task, tile, row),
+                    // Sixteen registers are too few for more.
+                    _ if L::COLUMNS < TILE_COLUMNS => multiply_rows::<L, F, 4>(task, tile, row),
+                    _ => multiply_rows::<L, F, 8>(task, tile, row),
+                };
+            }
+        }
+    }
+}
+
+/// Computes `ROWS` rows of a tile's columns; returns how many that was.
+#[inline(always)]
+unsafe fn multiply_rows<L: Lanes, F: Format, const ROWS: usize>(task: &Task<'_>, tile: usize, row: usize) -> usize {
+    let blocks = task.input.columns() / F::BLOCK;
+    // SAFETY: tile, blocks and rows exist; a tile's results go where its columns are, cut off at the matrix's last.
+    unsafe {
+        let weights = task.weights.as_ptr().add(tile * blocks * F::TILE_BYTES);
+        let mut sums = [[L::splat(0.0); 2]; ROWS];
+        for block in 0..blocks {
+            let at = weights.add(block * F::TILE_BYTES);
+            if ROWS < 8 {
+                prefetch::<L, F>(at);
+            }
+            let mut inputs = [task.input.input(row, block); ROWS];
+            for (index, input) in inputs.iter_mut().enumerate() {
+                *input = task.input.input(row + index, block);
+            }
+            F::accumulate::<L, ROWS>(at, &inputs, &mut sums);
+        }
+        let first = tile * TILE_COLUMNS;
+        let width = (task.columns - first).min(TILE_COLUMNS);
+        for (index, sums) in sums.iter().enumerate() {
+            let output = task.output.add((row + index) * task.columns + first);
+            if width == TILE_COLUMNS {
+                for part in 0..TILE_COLUMNS / L::COLUMNS {
+                    L::store(output.add(part * L::COLUMNS), sums[part]);
+                }
+            } else {
+                let mut whole = [0.0f32; TILE_COLUMNS];
+                for part in 0..TILE_COLUMNS / L::COLUMNS {
+                    L::store(whole.as_mut_ptr().add(part * L::COLUMNS), sums[part]);
+                }
+                output.copy_from_nonoverlapping(whole.as_ptr(), width);
+            }
+        }
+    }
+    ROWS
+}
+
+/// With few rows a product waits for memory: the processor's own prefetching stops at every page's end.
+#[inline(always)]
+unsafe fn prefetch<L: Lanes, F: Format>(at: *const u8) {
+    const AHEAD: usize = 4096;
+    for line in 0..F::TILE_BYTES.div_ceil(64) {
+        // SAFETY: a prefetch reads nothing; the address need not exist.
+        unsafe { L::prefetch(at.wrapping_add(AHEAD + line * 64)) };
+    }
+}
