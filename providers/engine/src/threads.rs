@@ -94,16 +94,6 @@ impl Threads {
         }
     }
 
-    /// Hands each part to one call of `work`.
-    pub(crate) fn each<T: Send>(&mut self, parts: Vec<T>, work: impl Fn(T) + Sync) {
-        let parts: Vec<Mutex<Option<T>>> = parts.into_iter().map(|part| Mutex::new(Some(part))).collect();
-        self.run(parts.len(), &|index| {
-            if let Some(part) = parts[index].lock().unwrap_or_else(PoisonError::into_inner).take() {
-                work(part);
-            }
-        });
-    }
-
     /// Calls `work` once with each chunk of `size` elements and its number; the last one may be shorter.
     pub(crate) fn chunks<T: Send>(&mut self, values: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Sync) {
         struct Start<T>(*mut T);
@@ -262,9 +252,6 @@ mod tests {
     #[test]
     fn parts_are_handed_out_whole() {
         let mut numbers = vec![0usize; 100];
-        Threads::new(3).each(numbers.chunks_mut(7).enumerate().collect(), |(index, part)| part.fill(index));
-        let expected: Vec<usize> = (0..100).map(|index| index / 7).collect();
-        assert_eq!(numbers, expected);
         Threads::new(3).chunks(&mut numbers, 9, |index, part| part.fill(index));
         let expected: Vec<usize> = (0..100).map(|index| index / 9).collect();
         assert_eq!(numbers, expected);
