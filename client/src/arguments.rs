@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use perilune_kernel::bench::synthetic_models;
 
 /// Runs Lua scripts against language models, in this process or on a kernel.
 #[derive(Debug, Parser)]
@@ -79,6 +80,8 @@ pub enum Command {
         #[arg(value_name = "DIR", default_value = "perilune-stubs")]
         folder: PathBuf,
     },
+    /// Measure how fast a model runs on this machine
+    Bench(Bench),
     /// Print the completion script of a shell
     ///
     /// For bash: perilune completions bash > ~/.local/share/bash-completion/completions/perilune
@@ -203,6 +206,24 @@ pub enum Model {
     },
     /// List the models that the resident kernel has in memory
     Ps,
+}
+
+/// `perilune bench`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("subject").required(true))]
+pub struct Bench {
+    /// A GGUF file, or a model that this process can load, e.g. `moonlet`
+    #[arg(group = "subject")]
+    pub model: Option<String>,
+    /// Random weights in the shape of a well-known model, e.g. `tinyllama-q4_k_m`; the file is written once and kept
+    #[arg(long, group = "subject", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(synthetic_models()))]
+    pub synthetic: Option<String>,
+    /// Threads that compute; otherwise the processors this process may use
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Rounds that are counted; figures are their medians
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
 }
 
 /// `perilune kernel ...`

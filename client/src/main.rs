@@ -6,6 +6,7 @@
 //! the terminal; [`mod@reference`] for shells and `man`, [`manual`] for Lua. It knows messages, not Lua, models or sockets.
 
 mod arguments;
+mod bench;
 mod chat;
 mod detach;
 mod editor;
@@ -100,6 +101,13 @@ async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, F
         }
         Command::Manual { name } => manual::manual(name.as_deref(), global.output).map(|()| ExitCode::SUCCESS),
         Command::Stubs { folder } => manual::stubs(&folder, global.output).map(|()| ExitCode::SUCCESS),
+        Command::Bench(arguments) => {
+            if global.connect.is_some() {
+                let what = "`bench` measures this machine in this process; `--connect` has nothing to do with it";
+                return Err(Failure::Usage(anyhow!(what)));
+            }
+            bench::run(arguments, global.output).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Completions { shell } => reference::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Man { folder } => reference::man(folder.as_deref()).map(|()| ExitCode::SUCCESS),
     }

@@ -64,6 +64,17 @@ impl CandleProvider {
         }
     }
 
+    /// Its name in the configuration.
+    pub(crate) fn instance(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Where the engine would read a model.
+    pub(crate) fn source(&self, model: &str) -> Result<perilune_engine::Source, Error> {
+        shelf::check_name(model)?;
+        Ok(self.shared.find(model)?.source())
+    }
+
     /// How many model files were loaded so far, failed loads included: one per model until it is
     /// unloaded.
     pub fn loads(&self) -> u64 {

@@ -111,6 +111,22 @@ pub enum Error {
         /// What the operating system said.
         source: Arc<std::io::Error>,
     },
+    /// There is no such model with random weights.
+    #[error("no synthetic model `{name}`; there are: {known}")]
+    UnknownSynthetic {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A model file that cannot be written.
+    #[error("cannot write `{}`: {source}", path.display())]
+    WriteModel {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: Arc<std::io::Error>,
+    },
     /// The engine refused a model or a request.
     #[error("model `{model}`: {source}")]
     Engine {
@@ -188,11 +204,12 @@ impl Error {
             | Error::BackendOfProvider { .. }
             | Error::NotLocal { .. }
             | Error::InvalidModelName { .. }
+            | Error::UnknownSynthetic { .. }
             | Error::ModelNotLoaded { .. } => ErrorKind::InvalidRequest,
             Error::ContextOverflow { .. } => ErrorKind::ContextOverflow,
             Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
             Error::ModelInUse { .. } => ErrorKind::Overloaded,
-            Error::LoadFailed { .. } => ErrorKind::Internal,
+            Error::LoadFailed { .. } | Error::WriteModel { .. } => ErrorKind::Internal,
             Error::Engine { source, .. } => match source {
                 Engine::Open { .. } | Engine::InvalidFile { .. } | Engine::UnsupportedModel { .. } => {
                     ErrorKind::InvalidModelFile

@@ -4,9 +4,10 @@
 //! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
 //! can do; [`CandleProvider`] runs models in this process through the engine; [`Registry`] holds
 //! the instances and resolves a specifier to one of them; [`limited`] ends what takes too long;
-//! [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
+//! [`bench`] measures a model; [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
 //! `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
 
+mod bench;
 mod candle;
 mod config;
 mod deadline;
@@ -18,6 +19,7 @@ mod provider;
 mod registry;
 mod specifier;
 
+pub use bench::{BenchSubject, bench, synthetic_models};
 pub use candle::CandleProvider;
 pub use config::{
     CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, KernelAddress, KernelConfig, Origin, Overrides,
@@ -28,8 +30,8 @@ pub use directories::Directories;
 pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
-    ChatMessage, Event, FinishReason, GenerateOptions, ModelInfo, Prefill, Prompt, Role, Sampling, Tool, ToolCall,
-    Usage,
+    Bench, BenchOptions, ChatMessage, Event, FinishReason, GenerateOptions, ModelInfo, Prefill, Prompt, Role,
+    Sampling, Tool, ToolCall, Usage,
 };
 pub use provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,

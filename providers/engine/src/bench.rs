@@ -1,15 +1,18 @@
-//! How fast a model runs here: prefill, decode, many streams, times to the first token. Everything goes through the
-//! engine's own door, with sampling and streaming, as a user's generation does.
+//! How fast a model runs here: prefill, decode, many streams, the first token, memory. Everything is measured through the
+//! engine's own door, with sampling and streaming, as a user's generation is.
 
+mod bandwidth;
+mod run;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions, Source};
 use crate::error::Error;
-use crate::event::{Event, Generation, Usage};
-use crate::request::{GenerateOptions, Prompt, Request, Sampling};
+use crate::threads;
+use run::{Run, start, together};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -20,153 +23,175 @@ pub struct BenchOptions {
     pub decode: u32,
     /// Numbers of sequences that run at once.
     pub streams: Vec<usize>,
-    /// Rounds; every figure is the median of as many.
+    /// Rounds that are counted; every figure is the median of as many.
     pub rounds: usize,
+    /// Threads that compute; default: the processors this process may use.
+    pub cpu_threads: Option<usize>,
 }
 
-/// Medians over the rounds, with the least and the most.
+impl Default for BenchOptions {
+    fn default() -> BenchOptions {
+        BenchOptions {
+            prefill: vec![128, 512],
+            decode: 64,
+            streams: vec![1, 2, 4, 8, 16],
+            rounds: 3,
+            cpu_threads: None,
+        }
+    }
+}
+
+/// What was measured. Rates are medians over the rounds, in tokens/s.
 #[derive(Clone, Debug, Serialize)]
 pub struct Bench {
+    /// `general.name` of the file.
+    pub model: String,
+    /// The tensor type of most weights.
+    pub quantization: String,
+    /// What computed, with which instructions.
+    pub executor: String,
+    /// The processor, as the system names it.
+    pub processor: String,
+    /// Threads that computed.
+    pub threads: usize,
+    /// Rounds that were counted.
+    pub rounds: usize,
+    /// From the file to a model that can be asked, in seconds.
+    pub load_seconds: f64,
+    /// From the question to the first piece of the answer, in seconds, by the prompt's length in tokens.
+    pub first_token_seconds: BTreeMap<usize, f64>,
     /// Prompt tokens/s, by the prompt's length in tokens.
-    pub prefill: Vec<(usize, Measured)>,
+    pub prefill: BTreeMap<usize, f64>,
     /// Generated tokens/s of one sequence.
-    pub decode: Measured,
+    pub decode: f64,
     /// Generated tokens/s of all sequences together, by their number.
-    pub streams: Vec<(usize, Measured)>,
-}
-
-/// One figure of several rounds.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Measured {
-    /// The median.
-    pub median: f64,
-    /// The least.
-    pub least: f64,
-    /// The most.
-    pub most: f64,
+    pub streams: BTreeMap<usize, f64>,
+    /// Least and most of each rate: `prefill 128`, `decode`, `streams 4`, ...
+    pub spread: BTreeMap<String, [f64; 2]>,
+    /// Bytes/s that the threads read from memory together.
+    pub read_bandwidth: f64,
+    /// Bytes of weights that a token reads.
+    pub weight_bytes: u64,
+    /// Tokens/s at which reading the weights once per token takes all of that bandwidth.
+    pub decode_limit: f64,
+    /// The most memory the process ever had resident, in bytes; `None` where the system does not say.
+    pub peak_memory: Option<u64>,
 }
 
 /// Tokens of the prompt that decoding follows.
 const DECODE_AFTER: usize = 128;
-/// Tokens each of several streams generates.
-const STREAM_TOKENS: u32 = 32;
 
 impl Bench {
-    /// Measures a loaded model, which nobody else should be using meanwhile; takes some of everything first, uncounted.
-    pub fn run(engine: &Engine, options: &BenchOptions) -> Result<Bench, Error> {
-        let mut prefill = vec![Vec::new(); options.prefill.len()];
-        let mut decode = Vec::new();
-        let mut streams = vec![Vec::new(); options.streams.len()];
-        for round in 0..=options.rounds {
-            let keep = |figures: &mut Vec<f64>, figure: f64| {
-                if round > 0 {
-                    figures.push(figure);
-                }
-            };
-            for (tokens, figures) in options.prefill.iter().zip(&mut prefill) {
-                let run = Run::finish(start(engine, *tokens, round, 1)?)?;
-                keep(figures, f64::from(run.usage.prompt_tokens) / run.first.as_secs_f64());
-            }
-            let run = Run::finish(start(engine, DECODE_AFTER, round, options.decode)?)?;
-            keep(&mut decode, f64::from(run.usage.completion_tokens - 1) / (run.whole - run.first).as_secs_f64());
-            for (count, figures) in options.streams.iter().zip(&mut streams) {
-                keep(figures, together(engine, *count)?);
-            }
-        }
-        let zip = |names: &[usize], figures: Vec<Vec<f64>>| {
-            names.iter().copied().zip(figures.into_iter().map(measured)).collect()
-        };
+    /// Loads a model and measures it. The machine should have nothing else to do; one round comes first and is not counted.
+    pub fn run(source: &Source, options: &BenchOptions) -> Result<Bench, Error> {
+        let most = options.streams.iter().copied().max().unwrap_or(1).max(1);
+        let threads = threads::available(options.cpu_threads);
+        let began = Instant::now();
+        let engine_options =
+            EngineOptions { context_size: None, cpu_threads: options.cpu_threads, max_concurrent: most };
+        let engine = Engine::load(source, &engine_options)?;
+        let load_seconds = began.elapsed().as_secs_f64();
+
+        let figures = Figures::measure(&engine, options)?;
+        let read_bandwidth = bandwidth::read(threads);
+        let info = engine.info();
+        let weight_bytes = engine.weight_bytes();
+        let medians =
+            |figures: &BTreeMap<usize, Vec<f64>>| figures.iter().map(|(key, all)| (*key, median(all))).collect();
+        let first = |(tokens, rates): (&usize, &Vec<f64>)| (*tokens, *tokens as f64 / median(rates));
         Ok(Bench {
-            prefill: zip(&options.prefill, prefill),
-            decode: measured(decode),
-            streams: zip(&options.streams, streams),
+            model: info.name.clone(),
+            quantization: info.quantization.clone(),
+            executor: info.executor.clone(),
+            processor: processor(),
+            threads,
+            rounds: options.rounds,
+            load_seconds,
+            first_token_seconds: figures.prefill.iter().map(first).collect(),
+            prefill: medians(&figures.prefill),
+            decode: median(&figures.decode),
+            streams: medians(&figures.streams),
+            spread: figures.spread(),
+            read_bandwidth,
+            weight_bytes,
+            decode_limit: read_bandwidth / weight_bytes as f64,
+            peak_memory: peak_memory(),
         })
     }
 }
 
-fn measured(mut figures: Vec<f64>) -> Measured {
-    figures.sort_by(f64::total_cmp);
-    let at = |index: usize| figures.get(index).copied().unwrap_or(f64::NAN);
-    Measured { median: at(figures.len() / 2), least: at(0), most: at(figures.len().saturating_sub(1)) }
+/// Every round's figures.
+#[derive(Default)]
+struct Figures {
+    prefill: BTreeMap<usize, Vec<f64>>,
+    decode: Vec<f64>,
+    streams: BTreeMap<usize, Vec<f64>>,
 }
 
-/// Generated tokens/s of `count` sequences from the moment all have their first token to the end of the first that ends.
-fn together(engine: &Engine, count: usize) -> Result<f64, Error> {
-    let began = Instant::now();
-    let runs: Vec<_> = (0..count)
-        .map(|stream| {
-            let generation = start(engine, DECODE_AFTER, stream + 1000, STREAM_TOKENS)?;
-            Ok(std::thread::spawn(move || Run::finish_since(generation, began)))
-        })
-        .collect::<Result<_, Error>>()?;
-    let runs: Vec<Run> =
-        runs.into_iter().map(|run| run.join().unwrap_or(Err(Error::Stopped))).collect::<Result<_, Error>>()?;
-    let from = runs.iter().map(|run| run.first).max().unwrap_or_default();
-    let until = runs.iter().map(|run| run.whole).min().unwrap_or_default();
-    let tokens: f64 = runs
-        .iter()
-        .map(|run| {
-            let span = (run.whole - run.first).as_secs_f64();
-            f64::from(run.usage.completion_tokens - 1) * until.saturating_sub(from).as_secs_f64() / span
-        })
-        .sum();
-    Ok(tokens / until.saturating_sub(from).as_secs_f64())
-}
-
-/// When a generation's first token and its end came.
-struct Run {
-    first: Duration,
-    whole: Duration,
-    usage: Usage,
-}
-
-impl Run {
-    fn finish((generation, began): (Generation, Instant)) -> Result<Run, Error> {
-        Run::finish_since((generation, began), began)
-    }
-
-    fn finish_since((mut generation, _): (Generation, Instant), began: Instant) -> Result<Run, Error> {
-        let (mut first, mut usage) = (None, Usage::default());
-        while let Some(event) = generation.blocking_next() {
-            match event? {
-                Event::Usage(used) => usage = used,
-                Event::Done(_) => {}
-                _ => {
-                    first.get_or_insert_with(|| began.elapsed());
-                }
+impl Figures {
+    fn measure(engine: &Engine, options: &BenchOptions) -> Result<Figures, Error> {
+        let mut figures = Figures::default();
+        for round in 0..=options.rounds {
+            let mut taken = Figures::default();
+            for tokens in &options.prefill {
+                let run = Run::finish(start(engine, *tokens, round, 1)?, Instant::now())?;
+                taken.prefill.entry(*tokens).or_default().push(rate(run.usage.prompt_tokens, run.first));
+            }
+            let run = Run::finish(start(engine, DECODE_AFTER, round, options.decode.max(2))?, Instant::now())?;
+            taken.decode.push(rate(run.usage.completion_tokens - 1, run.whole - run.first));
+            for count in &options.streams {
+                taken.streams.entry(*count).or_default().push(together(engine, *count, DECODE_AFTER)?);
+            }
+            if round > 0 {
+                figures.add(taken);
             }
         }
-        let whole = began.elapsed();
-        Ok(Run { first: first.unwrap_or(whole), whole, usage })
+        Ok(figures)
     }
-}
 
-/// Starts a generation of exactly `generated` tokens after a prompt of about `tokens`, a different one for each `variant`.
-fn start(engine: &Engine, tokens: usize, variant: usize, generated: u32) -> Result<(Generation, Instant), Error> {
-    let prompt = prompt(engine, tokens, variant);
-    let options = GenerateOptions {
-        sampling: Sampling { seed: Some(variant as u64), ..Sampling::default() },
-        max_tokens: Some(generated),
-        ignore_end: true,
-        ..GenerateOptions::default()
-    };
-    let request = Request { prompt: Prompt::Raw(prompt), options, cancel: CancellationToken::new() };
-    let began = Instant::now();
-    Ok((engine.generate(request), began))
-}
-
-/// A text of at most `tokens` tokens, and nearly as many.
-fn prompt(engine: &Engine, tokens: usize, variant: usize) -> String {
-    const WORDS: [&str; 8] = ["moon", "tide", "orbit", "night", "stone", "light", "river", "glass"];
-    let mut text = format!("{variant}");
-    let mut word = variant;
-    loop {
-        let longer = format!("{text} {}", WORDS[word % WORDS.len()]);
-        if engine.tokenize(&longer).len() > tokens {
-            return text;
+    fn add(&mut self, taken: Figures) {
+        for (key, rates) in taken.prefill {
+            self.prefill.entry(key).or_default().extend(rates);
         }
-        text = longer;
-        word = word * 5 + 3;
-        word %= 10_007;
+        self.decode.extend(taken.decode);
+        for (key, rates) in taken.streams {
+            self.streams.entry(key).or_default().extend(rates);
+        }
     }
+
+    fn spread(&self) -> BTreeMap<String, [f64; 2]> {
+        let prefill = self.prefill.iter().map(|(tokens, rates)| (format!("prefill {tokens}"), rates));
+        let streams = self.streams.iter().map(|(count, rates)| (format!("streams {count}"), rates));
+        prefill
+            .chain(streams)
+            .chain([("decode".to_owned(), &self.decode)])
+            .map(|(name, rates)| {
+                let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+                let most = rates.iter().copied().fold(0.0, f64::max);
+                (name, [least, most])
+            })
+            .collect()
+    }
+}
+
+fn rate(tokens: u32, time: Duration) -> f64 {
+    f64::from(tokens) / time.as_secs_f64()
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn processor() -> String {
+    let described = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = described.lines().find_map(|line| line.strip_prefix("model name")?.split(':').nth(1));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |name| name.trim().to_owned())
+}
+
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -13,7 +13,7 @@ use crate::decoder::{Decoder, KvCache};
 use crate::description::Description;
 use crate::error::Error;
 use crate::event::Generation;
-use crate::gguf::{Gguf, ModelBytes, TensorType};
+use crate::gguf::{Gguf, ModelBytes};
 use crate::info::ModelInfo;
 use crate::kernels::{InstructionSet, Packed};
 use crate::prepare::{PromptMaker, Submission, Ticket};
@@ -70,6 +70,7 @@ struct Shared {
     submissions: SyncSender<Submission>,
     waiting: Arc<AtomicUsize>,
     steps: Arc<AtomicU64>,
+    weight_bytes: u64,
 }
 
 impl Engine {
@@ -101,6 +102,7 @@ impl Engine {
             rows_per_pass: rows_per_pass(info.parameters),
         };
         let steps = Arc::new(AtomicU64::new(0));
+        let weight_bytes = gguf.matrices().map(|matrix| matrix.bytes).sum();
         let scheduler = Scheduler::new(decoder, Arc::clone(&tokenizer), Arc::clone(&steps), limits);
         let prompts = Arc::new(PromptMaker { tokenizer, template, context_size });
         let (submissions, submitted) = sync_channel(MOST_WAITING);
@@ -108,7 +110,9 @@ impl Engine {
         start("engine", move || scheduler.run(&scheduled))?;
         let maker = Arc::clone(&prompts);
         start("engine-prompts", move || maker.run(&submitted, &jobs))?;
-        Ok(Engine { shared: Arc::new(Shared { info, prompts, submissions, waiting: Arc::default(), steps }) })
+        Ok(Engine {
+            shared: Arc::new(Shared { info, prompts, submissions, waiting: Arc::default(), steps, weight_bytes }),
+        })
     }
 
     /// Facts about the model.
@@ -139,6 +143,11 @@ impl Engine {
     /// Forward passes run so far; stops rising once nothing is generating.
     pub fn steps(&self) -> u64 {
         self.shared.steps.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of weights that one token reads: every matrix but the embedding, which is read by the row.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        self.shared.weight_bytes
     }
 
     /// The tokens of a raw text, as [`crate::Prompt::Raw`] would be read.

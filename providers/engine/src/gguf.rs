@@ -117,12 +117,12 @@ impl Gguf {
         self.tensors.values()
     }
 
-    /// The types of the matrices that a decoder multiplies with: all but the embedding, unless it is the output too.
-    pub(crate) fn matrices(&self) -> impl Iterator<Item = TensorType> {
+    /// The matrices that a decoder multiplies with: all but the embedding, unless it is the output too.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &TensorInfo> {
         let tied = self.tensor("output.weight").is_none();
         let multiplied =
             move |name: &str, tensor: &TensorInfo| tensor.shape().len() > 1 && (tied || name != "token_embd.weight");
-        self.tensors.iter().filter(move |(name, tensor)| multiplied(name, tensor)).map(|(_, tensor)| tensor.kind)
+        self.tensors.iter().filter(move |(name, tensor)| multiplied(name, tensor)).map(|(_, tensor)| tensor)
     }
 
     /// A tensor, if the file has it.

@@ -33,7 +33,7 @@ mod template;
 mod threads;
 mod tokenizer;
 
-pub use bench::{Bench, BenchOptions, Measured};
+pub use bench::{Bench, BenchOptions};
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use engine::{Engine, EngineOptions, Source};
 pub use error::Error;
