@@ -41,14 +41,21 @@ fn named(config: &Config, name: &str) -> Result<Source, Error> {
         return Ok(Source::File(path.to_owned()));
     }
     let specifier: ModelSpecifier = name.parse()?;
-    let mut instances = config.providers.iter().filter_map(|(instance, provider)| match &provider.options {
-        ProviderOptions::Candle(options) => Some(CandleProvider::new(instance, provider, options)),
-        _ => None,
-    });
-    let wanted = |instance: &CandleProvider| specifier.backend().is_none_or(|backend| backend == instance.instance());
-    match instances.find(wanted) {
+    let instances: Vec<CandleProvider> = config
+        .providers
+        .iter()
+        .filter_map(|(instance, provider)| match &provider.options {
+            ProviderOptions::Candle(options) => Some(CandleProvider::new(instance, provider, options)),
+            _ => None,
+        })
+        .collect();
+    let wanted = |instance: &&CandleProvider| specifier.backend().is_none_or(|backend| backend == instance.instance());
+    match instances.iter().find(wanted) {
         Some(instance) => instance.source(specifier.model()),
-        None => Err(Error::NotLocal { specifier: specifier.to_string() }),
+        None => Err(Error::NotLocal {
+            instance: specifier.backend().unwrap_or("candle").to_owned(),
+            local: instances.iter().map(|instance| instance.instance().to_owned()).collect(),
+        }),
     }
 }
 
