@@ -215,6 +215,7 @@ pub(crate) fn options(options: wire::GenerateOptions) -> providers::GenerateOpti
         },
         max_tokens: options.max_tokens,
         stop: options.stop,
+        ignore_end: false,
         truncate: options.truncate,
     }
 }

@@ -13,7 +13,7 @@ use crate::decoder::{Decoder, KvCache};
 use crate::description::Description;
 use crate::error::Error;
 use crate::event::Generation;
-use crate::gguf::{Gguf, ModelBytes};
+use crate::gguf::{Gguf, ModelBytes, TensorType};
 use crate::info::ModelInfo;
 use crate::kernels::{InstructionSet, Packed};
 use crate::prepare::{PromptMaker, Submission, Ticket};
@@ -195,8 +195,12 @@ fn check_options(options: &EngineOptions, description: &Description) -> Result<u
 /// What runs the matrices, and which tensor types have no kernels of ours.
 fn executor(gguf: &Gguf) -> String {
     let set = InstructionSet::current();
-    let mut others: Vec<&str> =
-        gguf.matrices().filter(|kind| !Packed::has_form(kind.ggml(), set)).map(TensorType::name).collect();
+    let mut others: Vec<&str> = gguf
+        .matrices()
+        .map(|matrix| matrix.kind)
+        .filter(|kind| !Packed::has_form(kind.ggml(), set))
+        .map(TensorType::name)
+        .collect();
     others.sort_unstable();
     others.dedup();
     match others.as_slice() {

@@ -13,6 +13,8 @@
 //! A product's sum is made of whole numbers as far as 32 bits hold them; the few operations on fractions come in one
 //! order, with fused multiply-adds, which is why every instruction set agrees.
 
+#![allow(clippy::needless_range_loop, reason = "a register's number counts sums, weights and addresses alike")]
+
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod amx;

@@ -45,7 +45,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let octaves = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
     let rest = octaves.mul_add(-LN_2_LOW, octaves.mul_add(-LN_2_HIGH, x));
     let mut sum = 1.987_569_1e-4f32;
-    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         sum = sum.mul_add(rest, coefficient);
     }
     let fraction = sum.mul_add(rest * rest, rest) + 1.0;
