@@ -6,8 +6,8 @@
 //! `magics` runs what a cell says to the kernel rather than to Lua; `comms` hands a frontend's messages to their handlers;
 //! `editing` answers an editor's questions beside the running cell; `history` keeps the cells, `usage` measures; `models`
 //! answers `model_request`, `remote` asks it of another kernel; `iopub` and `stdin` own the two channels that go the other
-//! way; `convert` holds
-//! every translation between crates; [`bench`] measures a model; [`kernelspec`] and [`resident`] know where things lie on disk.
+//! way; `convert` holds every translation between crates; [`mod@bench`] measures a model; [`kernelspec`] and [`resident`] know
+//! where things lie on disk.
 //!
 //! It knows nothing of Lua's insides, of HTTP or of GGUF, and prints nothing to a terminal.
 

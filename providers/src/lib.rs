@@ -4,7 +4,7 @@
 //! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
 //! can do; [`CandleProvider`] runs models in this process through the engine; [`Registry`] holds
 //! the instances and resolves a specifier to one of them; [`limited`] ends what takes too long;
-//! [`bench`] measures a model; [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
+//! [`bench()`] measures a model; [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
 //! `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
 
 mod bench;

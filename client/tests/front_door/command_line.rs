@@ -35,7 +35,7 @@ fn help_lists_what_is_built_and_nothing_else() {
     };
     assert_eq!(
         commands(&["--help"]),
-        ["run", "exec", "repl", "chat", "model", "kernel", "manual", "stubs", "completions", "man", "help"]
+        ["run", "exec", "repl", "chat", "model", "kernel", "manual", "stubs", "bench", "completions", "man", "help"]
     );
     assert_eq!(commands(&["model", "--help"]), ["list", "info", "status", "load", "unload", "ps", "help"]);
     assert_eq!(commands(&["kernel", "--help"]), ["start", "status", "stop", "install", "uninstall", "list", "help"]);

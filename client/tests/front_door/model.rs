@@ -1,4 +1,4 @@
-//! `model list`, `info`, `status`, `load`, `unload` and `ps`.
+//! `model list`, `info`, `status`, `load`, `unload` and `ps`; `bench`.
 
 use serde_json::json;
 
@@ -53,4 +53,36 @@ fn a_loaded_model_stays_until_it_is_unloaded() {
     home.perilune(&["model", "unload", "moonlet"]).expect_ok();
     home.perilune(&["model", "ps"]).expect_ok().expect_stdout("no models in memory\n");
     home.perilune(&["kernel", "stop"]).expect_ok();
+}
+
+#[test]
+fn a_bench_says_how_fast_and_on_what() {
+    let home = Home::new();
+    let bench = home.perilune(&["bench", "moonlet", "--rounds", "1", "--output", "json"]).expect_ok().json();
+    for path in [
+        "/prefill/128",
+        "/prefill/512",
+        "/decode",
+        "/streams/1",
+        "/streams/16",
+        "/decode_limit",
+        "/first_token_seconds/128",
+    ] {
+        assert!(
+            bench.pointer(path).is_some_and(|rate| rate.as_f64().is_some_and(|rate| rate > 0.0)),
+            "{path} of {bench}"
+        );
+    }
+    assert_eq!((&bench["model"], &bench["quantization"]), (&json!("moonlet"), &json!("Q8_0")));
+    let least = |tokens| bench["prefill"][tokens].as_f64().unwrap() / bench["decode"].as_f64().unwrap();
+    assert!(least("512") > 1.0, "a prompt's tokens are computed together: {bench}");
+}
+
+#[test]
+fn a_bench_of_what_is_not_there_is_named() {
+    let home = Home::new();
+    home.perilune(&["bench", "no/such.gguf"]).expect_error(1, &["no/such.gguf"]);
+    home.perilune(&["bench", "moonlt"]).expect_error(1, &["`moonlt`", "`moonlet`"]);
+    home.perilune(&["bench", "--synthetic", "gpt-17"]).expect_code(2);
+    home.perilune(&["bench"]).expect_code(2);
 }

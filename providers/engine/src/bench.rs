@@ -93,6 +93,8 @@ impl Bench {
         let load_seconds = began.elapsed().as_secs_f64();
 
         let figures = Figures::measure(&engine, options)?;
+        // Before the bandwidth is measured, which takes memory of its own.
+        let peak_memory = peak_memory();
         let read_bandwidth = bandwidth::read(threads);
         let info = engine.info();
         let weight_bytes = engine.weight_bytes();
@@ -115,7 +117,7 @@ impl Bench {
             read_bandwidth,
             weight_bytes,
             decode_limit: read_bandwidth / weight_bytes as f64,
-            peak_memory: peak_memory(),
+            peak_memory,
         })
     }
 }
