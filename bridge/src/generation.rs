@@ -26,6 +26,7 @@ pub(crate) struct Planned {
     registry: Arc<Registry>,
     ledger: Arc<Ledger>,
     model: Option<ModelSpecifier>,
+    session: String,
     prompt: Prompt,
     options: perilune_providers::GenerateOptions,
     cancel: CancellationToken,
@@ -66,6 +67,7 @@ pub(crate) fn plan(host: &Host, prompt: Prompt, options: Options) -> Planned {
         registry: Arc::clone(&host.options.registry),
         ledger: Arc::clone(&host.options.ledger),
         model: options.model.or_else(|| host.options.model.get()),
+        session: host.options.session.clone(),
         prompt,
         options: generate,
         cancel: host.work().child_token(),
@@ -93,7 +95,12 @@ impl Planned {
         let cancel_on_drop = self.cancel.clone().drop_guard();
         let resolved = self.live.during(self.registry.resolve_or_default(self.model.as_ref())).await?;
         self.live.model(&resolved.model);
-        let request = GenerateRequest { model: resolved.model, prompt: self.prompt, options: self.options };
+        let request = GenerateRequest {
+            session: self.session,
+            model: resolved.model,
+            prompt: self.prompt,
+            options: self.options,
+        };
         let events = resolved.provider.generate(request, self.cancel.clone());
         Ok(Generation {
             events: self.ledger.watch(resolved.specifier.to_string(), events),

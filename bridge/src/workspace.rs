@@ -27,6 +27,8 @@ pub struct WorkspaceOptions {
     pub registry: Arc<Registry>,
     /// The model of requests that name none.
     pub model: ChosenModel,
+    /// Who its models are asked for: requests of one session share what was computed of prompts that begin alike.
+    pub session: String,
     /// Counts what its generations take.
     pub ledger: Arc<Ledger>,
     /// Makes runs repeatable: the nth generation that names no seed uses `seed + n`, from 0.

@@ -204,6 +204,7 @@ impl Kernel {
         WorkspaceOptions {
             registry: self.registry.clone(),
             model: remembered.model.clone(),
+            session: self.session.clone(),
             ledger: remembered.ledger.clone(),
             seed: self.seed,
             arguments: Vec::new(),

@@ -139,7 +139,9 @@ impl Asked<'_> {
     ) -> Result<GenerateReply, Error> {
         let started = Instant::now();
         let Resolved { provider, model, specifier } = self.resolve(model).await?;
-        let mut events = provider.generate(GenerateRequest { model, prompt, options }, self.cancel.clone());
+        let session = self.asker.header.session.clone();
+        let request = GenerateRequest { session, model, prompt, options };
+        let mut events = provider.generate(request, self.cancel.clone());
         let mut reply = convert::empty_reply(&specifier);
         while let Some(event) = events.next().await {
             let event = event?;

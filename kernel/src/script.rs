@@ -27,6 +27,7 @@ pub(crate) async fn run(
     let options = WorkspaceOptions {
         registry: context.registry.clone(),
         model: ChosenModel::new(model),
+        session: asker.header.session.clone(),
         ledger: Arc::default(),
         seed: run.seed,
         arguments: run.arguments,

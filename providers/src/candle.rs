@@ -28,6 +28,7 @@ use shelf::{Found, Shelf};
 /// How long an unload waits for the requests under way. It bounds what a caller waits for that holds
 /// the model itself, by a stream it has not finished.
 const UNLOAD_WAIT: Duration = Duration::from_secs(10);
+const MIB: u64 = 1024 * 1024;
 
 /// Models that run in this process. Clones share what is loaded.
 ///
@@ -53,6 +54,7 @@ impl CandleProvider {
             context_size: options.context_size,
             cpu_threads: options.cpu_threads,
             max_concurrent: options.max_concurrent,
+            cache_bytes: options.kv_cache_mib.map(|mib| mib as u64 * MIB),
         };
         CandleProvider {
             shared: Arc::new(Shared {
@@ -109,7 +111,8 @@ impl CandleProvider {
         if lease.location() == Location::Bundled {
             options.sampling.temperature.get_or_insert(0.0);
         }
-        let events = lease.engine().generate(Request { prompt: request.prompt, options, cancel });
+        let events =
+            lease.engine().generate(Request { session: request.session, prompt: request.prompt, options, cancel });
         let model = request.model;
         // The model is held until the last event, or until the stream is dropped.
         let mut held = Some((events, lease));
@@ -291,6 +294,7 @@ mod tests {
         let provider = provider();
         let unload = async || provider.shared.residency.unload("moonlet", Duration::from_millis(1)).await;
         let request = || GenerateRequest {
+            session: String::new(),
             model: "moonlet".to_owned(),
             prompt: Prompt::Raw("Once upon a time".to_owned()),
             options: Default::default(),

@@ -64,6 +64,10 @@ pub trait LocalProvider: Provider {
 /// One generation to run on a provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerateRequest {
+    /// Who asks: one client's conversation with a kernel. Requests of one session may share what was computed of prompts
+    /// that begin alike, and each session gets its fair share; without a name nothing is shared.
+    #[serde(default)]
+    pub session: String,
     /// The model's name on that provider, without provider and backend.
     pub model: String,
     /// What to continue.

@@ -30,6 +30,7 @@ fn with_folder(folder: &Path) -> CandleProvider {
 fn ask(provider: &CandleProvider, model: &str, text: &str) -> EventStream {
     let messages = vec![ChatMessage::user(text)];
     let request = GenerateRequest {
+        session: String::new(),
         model: model.to_owned(),
         prompt: Prompt::Chat { messages, tools: Vec::new() },
         options: GenerateOptions::default(),
@@ -134,7 +135,7 @@ async fn a_failed_load_fails_for_all_who_wait_and_is_then_forgotten() {
         ..GenerateOptions::default()
     };
     let prompt = Prompt::Chat { messages: vec![ChatMessage::user("What is 2 + 3?")], tools: Vec::new() };
-    let request = GenerateRequest { model: "tiny".to_owned(), prompt, options };
+    let request = GenerateRequest { session: String::new(), model: "tiny".to_owned(), prompt, options };
     assert_eq!(answer(provider.generate(request, CancellationToken::new())).await.unwrap().0, text);
 }
 
@@ -329,6 +330,7 @@ async fn a_stream_that_is_dropped_lets_go_of_the_model() {
 async fn cancelling_ends_the_stream_with_its_reason() {
     let provider = provider("");
     let request = |text: &str| GenerateRequest {
+        session: String::new(),
         model: "moonlet".to_owned(),
         prompt: Prompt::Raw(text.to_owned()),
         options: GenerateOptions::default(),

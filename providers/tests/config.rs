@@ -246,7 +246,8 @@ fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
         (
             "[providers.candle]\nenabled = false\nxyzzy = 1",
             "`c.toml` line 3: unknown key `xyzzy` in [providers.candle]; known: `context_size`, `cpu_threads`, \
-             `default_model`, `device`, `enabled`, `max_concurrent`, `model_directory`, `timeout_seconds`, `type`",
+             `default_model`, `device`, `enabled`, `kv_cache_mib`, `max_concurrent`, `model_directory`, `timeout_seconds`, \
+             `type`",
         ),
     ] {
         assert_eq!(error(text), expected);

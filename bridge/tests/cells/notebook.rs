@@ -44,6 +44,7 @@ pub fn options() -> WorkspaceOptions {
     WorkspaceOptions {
         registry: Arc::new(Registry::new(&config).expect("the default registry")),
         model: ChosenModel::default(),
+        session: "test".to_owned(),
         ledger: Arc::default(),
         seed: Some(7),
         arguments: Vec::new(),

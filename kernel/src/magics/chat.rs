@@ -73,7 +73,8 @@ async fn ask(place: &Place<'_>, options: Options, said: &Conversation) -> Result
     let messages = system.chain(said.turns.iter().cloned()).collect();
     let prompt = Prompt::Chat { messages, tools: Vec::new() };
     let specifier = resolved.specifier.to_string();
-    let request = GenerateRequest { model: resolved.model, prompt, options: options.generate };
+    let request =
+        GenerateRequest { session: context.session.clone(), model: resolved.model, prompt, options: options.generate };
     let events = resolved.provider.generate(request, (*cancel).clone());
     let mut events = context.remembered.ledger.watch(specifier.clone(), events);
 

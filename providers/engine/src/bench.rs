@@ -88,7 +88,7 @@ impl Bench {
         let threads = threads::available(options.cpu_threads);
         let began = Instant::now();
         let engine_options =
-            EngineOptions { context_size: None, cpu_threads: options.cpu_threads, max_concurrent: most };
+            EngineOptions { cpu_threads: options.cpu_threads, max_concurrent: most, ..EngineOptions::default() };
         let engine = Engine::load(source, &engine_options)?;
         let load_seconds = began.elapsed().as_secs_f64();
 

@@ -6,6 +6,7 @@ mod arithmetic;
 mod attention;
 mod cache;
 mod matrix;
+mod prefixes;
 mod weights;
 
 pub(crate) use cache::{KvCache, SequenceId};
@@ -75,7 +76,7 @@ impl Decoder {
         let Decoder { description, weights, threads, room } = self;
         room.fit(rows.len(), description);
         for (row, residual) in rows.iter().zip(room.residual.chunks_exact_mut(description.hidden)) {
-            cache.reserve(row.sequence, row.position + 1);
+            cache.reserve(row.sequence, row.position);
             weights.embed(row.token, residual)?;
             rotation(&description.rope, weights.rope_factors.as_deref(), row.position, &mut room.angles);
         }
@@ -222,7 +223,7 @@ mod tests {
 
     /// The logits after each token when the sequence runs alone, one token a pass.
     fn alone(decoder: &mut Decoder, cache: &mut KvCache, tokens: &[u32]) -> Vec<Vec<f32>> {
-        let sequence = cache.open(0);
+        let (sequence, _) = cache.open("", &[]);
         let step = |(position, token): (usize, &u32)| {
             let row = Row { token: *token, sequence, position, wants_logits: true };
             decoder.forward(&[row], cache).expect("a pass").to_vec()
@@ -239,7 +240,7 @@ mod tests {
         let expected: Vec<_> = prompts.iter().map(|prompt| alone(&mut decoder, &mut cache, prompt)).collect();
 
         let (mut decoder, mut cache) = moonlet(3);
-        let sequences: Vec<_> = prompts.iter().map(|_| cache.open(0)).collect();
+        let sequences: Vec<_> = prompts.iter().map(|_| cache.open("", &[]).0).collect();
         let mut done = [0usize; 3];
         // Chunks of different lengths, so that sequences enter and leave the batch at different steps.
         for chunks in [[40, 1, 2], [1, 30, 2], [29, 2, 1]] {
@@ -266,9 +267,80 @@ mod tests {
     }
 
     #[test]
+    fn a_known_prefix_gives_the_same_bits_and_changing_it_changes_nobody_else() {
+        let (mut decoder, _) = moonlet(2);
+        let mut cache = KvCache::new(decoder.description(), KvCache::bytes(decoder.description(), 320));
+        let prompt = tokens(100, 1);
+        let mut other = prompt.clone();
+        other[75] = 21;
+        let expected: Vec<_> = [&prompt, &other].map(|tokens| alone(&mut decoder, &mut cache, tokens)).into();
+
+        // What is left of `tokens` in one pass, from what the session knows.
+        let mut rest = |cache: &mut KvCache, session: &str, tokens: &[u32]| {
+            let (sequence, known) = cache.open(session, &tokens[..tokens.len() - 1]);
+            let row = |position| Row { token: tokens[position], sequence, position, wants_logits: true };
+            let rows: Vec<Row> = (known..tokens.len()).map(row).collect();
+            let logits = decoder.forward(&rows, cache).expect("a pass").to_vec();
+            cache.keep(session, sequence, tokens);
+            (sequence, known, logits.chunks(logits.len() / rows.len()).map(<[f32]>::to_vec).collect::<Vec<_>>())
+        };
+        let mut open = Vec::new();
+        for (session, tokens, expected, expected_known) in [
+            ("a", &prompt, &expected[0], 0),
+            ("b", &prompt, &expected[0], 0),
+            // Both stay under way while others begin where they did, and go on differently within a page.
+            ("a", &prompt, &expected[0], 99),
+            ("a", &other, &expected[1], 75),
+            ("a", &prompt, &expected[0], 99),
+            ("a", &other, &expected[1], 99),
+            ("", &prompt, &expected[0], 0),
+            ("", &prompt, &expected[0], 0),
+        ] {
+            let (sequence, known, logits) = rest(&mut cache, session, tokens);
+            assert_eq!(known, expected_known);
+            assert!(logits == expected[known..]);
+            open.push(sequence);
+        }
+        open.into_iter().for_each(|sequence| cache.close(sequence));
+    }
+
+    #[test]
+    fn pages_stay_within_the_budget_and_those_in_use_stay() {
+        let (mut decoder, _) = moonlet(2);
+        let mut cache = KvCache::new(decoder.description(), KvCache::bytes(decoder.description(), 160));
+        let mut run = |cache: &mut KvCache, tokens: &[u32]| {
+            let (sequence, known) = cache.open("a", &tokens[..tokens.len() - 1]);
+            let row = |position| Row { token: tokens[position], sequence, position, wants_logits: false };
+            let rows: Vec<Row> = (known..tokens.len()).map(row).collect();
+            decoder.forward(&rows, cache).expect("a pass");
+            cache.keep("a", sequence, tokens);
+            (sequence, known)
+        };
+        let first = tokens(70, 0);
+        let (held, _) = run(&mut cache, &first);
+        for seed in 1..20 {
+            let (sequence, known) = run(&mut cache, &tokens(64, seed));
+            assert_eq!(known, 0, "seed {seed} begins with another token");
+            cache.close(sequence);
+            assert_eq!(cache.pages_in_memory(), 5);
+        }
+        // The last one is known still, and so is the one in use.
+        let (sequence, known) = run(&mut cache, &tokens(64, 19));
+        assert_eq!(known, 63);
+        cache.close(sequence);
+        cache.close(held);
+        assert_eq!(run(&mut cache, &first).1, 69);
+        // More than the budget while it is needed, and not for longer.
+        let (sequence, _) = run(&mut cache, &tokens(320, 30));
+        assert!(cache.pages_in_memory() >= 10);
+        cache.close(sequence);
+        assert_eq!(cache.pages_in_memory(), 5);
+    }
+
+    #[test]
     fn only_rows_that_want_logits_get_them() {
         let (mut decoder, mut cache) = moonlet(1);
-        let sequence = cache.open(4);
+        let (sequence, _) = cache.open("", &[]);
         let row = |position, wants_logits| Row { token: 30, sequence, position, wants_logits };
         let vocabulary = decoder.description().vocabulary;
         assert_eq!(decoder.forward(&[row(0, false)], &mut cache).expect("a pass").len(), 0);

@@ -29,6 +29,8 @@ const MOST_WAITING: usize = 256;
 const EVENTS_AHEAD: usize = 256;
 const MOST_THREADS: usize = 1024;
 const MOST_CONCURRENT: usize = 4096;
+/// The most memory the KV cache keeps when nobody said, in bytes.
+const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 
 /// Where a model's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,11 +51,14 @@ pub struct EngineOptions {
     pub cpu_threads: Option<usize>,
     /// Sequences that run at once; the others wait.
     pub max_concurrent: usize,
+    /// Bytes of keys and values, those in use counted in, that stay in memory for requests which begin as others of their
+    /// session did; default: as many as a full context needs, at most 1 GiB.
+    pub cache_bytes: Option<u64>,
 }
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { context_size: None, cpu_threads: None, max_concurrent: 8 }
+        EngineOptions { context_size: None, cpu_threads: None, max_concurrent: 8, cache_bytes: None }
     }
 }
 
@@ -100,6 +105,9 @@ impl Engine {
             max_concurrent: options.max_concurrent,
             context_size,
             rows_per_pass: rows_per_pass(info.parameters),
+            cache_bytes: options
+                .cache_bytes
+                .unwrap_or_else(|| KvCache::bytes(decoder.description(), context_size).min(DEFAULT_CACHE_BYTES)),
         };
         let steps = Arc::new(AtomicU64::new(0));
         let weight_bytes = gguf.matrices().map(|matrix| matrix.bytes).sum();
@@ -122,13 +130,13 @@ impl Engine {
 
     /// Starts a generation; returns at once. What is wrong with the request comes as the stream's only item.
     pub fn generate(&self, request: Request) -> Generation {
-        let Request { prompt, options, cancel } = request;
+        let Request { session, prompt, options, cancel } = request;
         let cancel = cancel.child_token();
         let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
         let generation = Generation::new(receiver, cancel.clone().drop_guard());
         let refused = match Ticket::take(&self.shared.waiting, MOST_WAITING) {
             Some(ticket) => {
-                let submission = Submission { prompt, options, cancel, events: events.clone(), ticket };
+                let submission = Submission { session, prompt, options, cancel, events: events.clone(), ticket };
                 self.shared.submissions.try_send(submission).err().map(|_| Error::Stopped)
             }
             None => Some(Error::Overloaded { waiting: MOST_WAITING }),

@@ -11,7 +11,7 @@
 //! - `sampler`, `answer`: logits to the next token, tokens to events
 //! - `bench`, `synthetic`: how fast a model runs here, and models to measure with
 //!
-//! It knows neither backends nor sessions, opens no socket, and computes nothing while nobody generates.
+//! It knows no backends, and of a session only its name; it opens no socket, and computes nothing while nobody generates.
 
 mod answer;
 mod bench;

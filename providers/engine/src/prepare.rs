@@ -23,6 +23,7 @@ pub(crate) type Events = mpsc::Sender<Result<Event, Error>>;
 
 /// A request on its way to the scheduler.
 pub(crate) struct Submission {
+    pub(crate) session: String,
     pub(crate) prompt: Prompt,
     pub(crate) options: GenerateOptions,
     pub(crate) cancel: CancellationToken,
@@ -32,6 +33,7 @@ pub(crate) struct Submission {
 
 /// A request the scheduler can run.
 pub(crate) struct Job {
+    pub(crate) session: String,
     pub(crate) recipe: Recipe,
     pub(crate) cancel: CancellationToken,
     pub(crate) events: Events,
@@ -79,7 +81,7 @@ impl PromptMaker {
             if submission.cancel.is_cancelled() && submission.events.is_closed() {
                 continue;
             }
-            let Submission { prompt, options, cancel, events, ticket } = submission;
+            let Submission { session, prompt, options, cancel, events, ticket } = submission;
             // The regular expressions of a tokenizer panic when a text makes them try too long.
             let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(prompt, options)));
             let prepared = prepared.unwrap_or_else(|_| {
@@ -91,7 +93,7 @@ impl PromptMaker {
             match prepared {
                 // The channel holds as many jobs as there are tickets, and the scheduler outlives this thread.
                 Ok(recipe) => {
-                    let _ = jobs.try_send((Job { recipe, cancel, events }, ticket));
+                    let _ = jobs.try_send((Job { session, recipe, cancel, events }, ticket));
                 }
                 // The channel is new and empty; a receiver that is gone does not want the error.
                 Err(error) => {

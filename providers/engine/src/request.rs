@@ -8,6 +8,9 @@ use crate::chat::{ChatMessage, Tool};
 /// One generation to run.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Who asks. Requests of one session share what they have computed of prompts that begin alike; those of different
+    /// ones never do, since time would tell what others asked. Without a name nothing is shared or kept.
+    pub session: String,
     /// What to continue.
     pub prompt: Prompt,
     /// How to continue it.

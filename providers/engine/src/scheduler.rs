@@ -46,6 +46,8 @@ pub(crate) struct Limits {
     pub(crate) context_size: usize,
     /// Rows of one forward pass, as far as prompts fill it.
     pub(crate) rows_per_pass: usize,
+    /// Bytes of keys and values that stay in memory for requests that begin as others did.
+    pub(crate) cache_bytes: u64,
 }
 
 /// Rows of one pass for a model with so many weights.
@@ -55,7 +57,7 @@ pub(crate) fn rows_per_pass(parameters: u64) -> usize {
 
 impl Scheduler {
     pub(crate) fn new(decoder: Decoder, tokenizer: Arc<Tokenizer>, steps: Arc<AtomicU64>, limits: Limits) -> Scheduler {
-        let cache = KvCache::new(decoder.description(), limits.context_size);
+        let cache = KvCache::new(decoder.description(), limits.cache_bytes);
         Scheduler { decoder, cache, tokenizer, steps, limits, waiting: VecDeque::new(), sequences: Vec::new() }
     }
 
@@ -100,9 +102,7 @@ impl Scheduler {
                 sequence.finish(FinishReason::Cancelled);
             }
             sequence.deliver();
-            if let Some(id) = sequence.release() {
-                self.cache.close(id);
-            }
+            sequence.release(&mut self.cache);
         }
         self.sequences.retain(|sequence| !sequence.is_over());
     }
@@ -114,8 +114,7 @@ impl Scheduler {
             let Some((job, _)) = self.waiting.pop_front() else {
                 return;
             };
-            let id = self.cache.open(job.recipe.tokens.len());
-            self.sequences.push(Sequence::new(job, id));
+            self.sequences.push(Sequence::new(job, &mut self.cache));
             running += 1;
         }
     }
@@ -133,7 +132,7 @@ impl Scheduler {
             Ok(logits) => {
                 let mut logits = logits.chunks_exact(vocabulary);
                 for sequence in self.sequences.iter_mut().filter(|sequence| sequence.planned() > 0) {
-                    if sequence.computed_planned()
+                    if sequence.computed_planned(&mut self.cache)
                         && let Some(logits) = logits.next()
                     {
                         sequence.advance(logits, &self.tokenizer, self.limits.context_size);

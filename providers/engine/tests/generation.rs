@@ -56,7 +56,7 @@ fn chat(text: &str) -> Prompt {
 }
 
 fn start(engine: &Engine, prompt: Prompt, options: GenerateOptions) -> Generation {
-    engine.generate(Request { prompt, options, cancel: CancellationToken::new() })
+    engine.generate(Request { session: String::new(), prompt, options, cancel: CancellationToken::new() })
 }
 
 /// What a generation said.
@@ -245,7 +245,12 @@ fn cancelling_stops_the_steps() {
     let engine = load(EngineOptions::default());
     let cancel = CancellationToken::new();
     let options = long_winded(&engine);
-    let mut generation = engine.generate(Request { prompt: Prompt::Raw("a".into()), options, cancel: cancel.clone() });
+    let mut generation = engine.generate(Request {
+        session: String::new(),
+        prompt: Prompt::Raw("a".into()),
+        options,
+        cancel: cancel.clone(),
+    });
     assert!(matches!(generation.blocking_next(), Some(Ok(Event::Text(_)))));
     cancel.cancel();
     let answer = finish(generation).expect("cancelling is no error");

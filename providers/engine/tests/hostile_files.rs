@@ -42,8 +42,12 @@ fn load(path: &Path) -> Result<(), Error> {
     let options = EngineOptions { cpu_threads: Some(1), ..EngineOptions::default() };
     let engine = Engine::load(&Source::File(path.to_owned()), &options)?;
     let options = GenerateOptions { max_tokens: Some(3), ..GenerateOptions::default() };
-    let mut generation =
-        engine.generate(Request { prompt: Prompt::Raw("hello".into()), options, cancel: Default::default() });
+    let mut generation = engine.generate(Request {
+        session: String::new(),
+        prompt: Prompt::Raw("hello".into()),
+        options,
+        cancel: Default::default(),
+    });
     while let Some(event) = generation.blocking_next() {
         if matches!(event?, Event::Done(_)) {
             break;

@@ -54,7 +54,8 @@ fn engine() -> Engine {
 fn greedy(engine: &Engine, prompt: &str, most: usize) -> String {
     let sampling = Sampling { temperature: Some(0.0), ..Sampling::default() };
     let options = GenerateOptions { sampling, max_tokens: Some(most as u32), ..GenerateOptions::default() };
-    let request = Request { prompt: Prompt::Raw(prompt.to_owned()), options, cancel: Default::default() };
+    let request =
+        Request { session: String::new(), prompt: Prompt::Raw(prompt.to_owned()), options, cancel: Default::default() };
     let mut generation = engine.generate(request);
     let mut text = String::new();
     while let Some(event) = generation.blocking_next() {

@@ -15,6 +15,7 @@ const KEYS: &[&str] = &[
     "default_model",
     "device",
     "enabled",
+    "kv_cache_mib",
     "max_concurrent",
     "model_directory",
     "timeout_seconds",
@@ -27,6 +28,7 @@ const MOST_CONCURRENT: usize = 1024;
 /// One token of a prompt and one of its answer.
 const LEAST_CONTEXT: usize = 2;
 const MOST_CONTEXT: usize = 16 * 1024 * 1024;
+const MOST_CACHE_MIB: usize = 16 * 1024 * 1024;
 
 /// How models run in this process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,6 +45,9 @@ pub struct CandleConfig {
     pub context_size: Option<usize>,
     /// Requests that run at once on one model; the others wait.
     pub max_concurrent: usize,
+    /// MiB of keys and values that a model keeps in memory for requests which begin as others of their session did; those
+    /// of requests under way count, but are never refused. `None`: what a full context needs, at most 1024.
+    pub kv_cache_mib: Option<usize>,
 }
 
 impl CandleConfig {
@@ -71,6 +76,7 @@ impl CandleConfig {
             max_concurrent: table
                 .count("max_concurrent", 1..=MOST_CONCURRENT)?
                 .unwrap_or(perilune_engine::EngineOptions::default().max_concurrent),
+            kv_cache_mib: table.count("kv_cache_mib", 0..=MOST_CACHE_MIB)?,
         };
         table.finish(KEYS)?;
         Ok(config)

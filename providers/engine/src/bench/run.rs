@@ -62,7 +62,7 @@ pub(super) fn start(engine: &Engine, tokens: usize, variant: usize, generated: u
         ..GenerateOptions::default()
     };
     let prompt = Prompt::Raw(prompt(engine, tokens, variant)?);
-    Ok(engine.generate(Request { prompt, options, cancel: CancellationToken::new() }))
+    Ok(engine.generate(Request { session: String::new(), prompt, options, cancel: CancellationToken::new() }))
 }
 
 /// A text of at most `tokens` tokens, and nearly as many.

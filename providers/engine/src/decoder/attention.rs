@@ -108,9 +108,10 @@ mod tests {
             let (keys, values, queries) =
                 (numbers(positions * width), numbers(positions * width), numbers(heads * head_size));
             let mut cache = KvCache::new(&description, 0);
-            cache.open(3);
-            let sequence = cache.open(positions);
+            cache.open("", &[]);
+            let (sequence, _) = cache.open("", &[]);
             for (position, (key, value)) in keys.chunks(width).zip(values.chunks(width)).enumerate() {
+                cache.reserve(sequence, position);
                 cache.store(sequence, 1, position, key, value);
             }
             let group = heads / kv_heads;

@@ -1,10 +1,14 @@
-//! Keys and values of every sequence, in pages of a fixed number of positions that are handed out as sequences grow
-//! and taken back when they end.
+//! Keys and values of every sequence, in pages of a fixed number of positions that are handed out as sequences grow.
+//! Pages of ended sequences are kept for others that begin with the same tokens, within a budget; a page that several
+//! use is copied before one of them changes it.
 
+use std::sync::Arc;
+
+use super::prefixes::Prefixes;
 use crate::description::Description;
 
 /// Positions in one page.
-const PAGE_POSITIONS: usize = 32;
+pub(super) const PAGE_POSITIONS: usize = 32;
 
 /// Names a sequence in the cache, from [`KvCache::open`] to [`KvCache::close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,14 +20,18 @@ pub(crate) struct KvCache {
     kv_heads: usize,
     head_size: usize,
     sequences: Vec<Option<Vec<Page>>>,
-    /// Pages of ended sequences, to be used again; at most `spare_limit`.
+    prefixes: Prefixes,
+    /// Pages whose content means nothing, to be used again.
     spare: Vec<Page>,
-    spare_limit: usize,
+    /// Pages in memory, wherever they are.
+    pages: usize,
+    /// Pages that stay in memory when no sequence uses them, those in use counted in.
+    budget: usize,
 }
 
 /// `[layer][key, value][kv head]`, then `[position / 16][dimension][position % 16]` for keys, so that a register holds one
 /// dimension of sixteen keys, and `[position][dimension]` for values.
-type Page = Box<[f32]>;
+pub(super) type Page = Arc<Vec<f32>>;
 
 /// Keys that lie beside each other.
 pub(super) const KEY_BLOCK: usize = 16;
@@ -37,15 +45,17 @@ pub(super) enum Part {
 }
 
 impl KvCache {
-    /// An empty cache, which keeps pages for up to `spare_positions` when sequences end.
-    pub(crate) fn new(description: &Description, spare_positions: usize) -> KvCache {
+    /// An empty cache. Sequences get the pages they need; beyond that it keeps as many as fit `budget` bytes.
+    pub(crate) fn new(description: &Description, budget: u64) -> KvCache {
         KvCache {
             layers: description.layers,
             kv_heads: description.kv_heads,
             head_size: description.head_size,
             sequences: Vec::new(),
+            prefixes: Prefixes::default(),
             spare: Vec::new(),
-            spare_limit: spare_positions.div_ceil(PAGE_POSITIONS),
+            pages: 0,
+            budget: usize::try_from(budget / KvCache::bytes(description, PAGE_POSITIONS).max(1)).unwrap_or(usize::MAX),
         }
     }
 
@@ -55,8 +65,12 @@ impl KvCache {
         positions.next_multiple_of(PAGE_POSITIONS) as u64 * per_position
     }
 
-    /// Begins a sequence with room for `positions`.
-    pub(crate) fn open(&mut self, positions: usize) -> SequenceId {
+    /// Begins a sequence with what its session knows of `tokens`; says how many of them need not be computed.
+    pub(crate) fn open(&mut self, session: &str, tokens: &[u32]) -> (SequenceId, usize) {
+        let (pages, known) = match session {
+            "" => (Vec::new(), 0),
+            session => self.prefixes.find(session, tokens),
+        };
         let index = match self.sequences.iter().position(Option::is_none) {
             Some(free) => free,
             None => {
@@ -64,26 +78,82 @@ impl KvCache {
                 self.sequences.len() - 1
             }
         };
-        self.sequences[index] = Some(Vec::new());
-        self.reserve(SequenceId(index), positions);
-        SequenceId(index)
+        self.sequences[index] = Some(pages);
+        (SequenceId(index), known)
+    }
+
+    /// Lets the session know what a sequence computed of `tokens`, which are its first ones. A session without a name
+    /// knows nothing.
+    pub(crate) fn keep(&mut self, session: &str, sequence: SequenceId, tokens: &[u32]) {
+        if let Some(pages) = &mut self.sequences[sequence.0]
+            && !session.is_empty()
+        {
+            for page in self.prefixes.insert(session, tokens, pages) {
+                self.take_back(page);
+            }
+        }
     }
 
     /// Ends a sequence and takes its pages back.
     pub(crate) fn close(&mut self, sequence: SequenceId) {
-        let pages = self.sequences[sequence.0].take().unwrap_or_default();
-        let room = self.spare_limit.saturating_sub(self.spare.len());
-        self.spare.extend(pages.into_iter().take(room));
+        for page in self.sequences[sequence.0].take().unwrap_or_default() {
+            self.take_back(page);
+        }
+        while self.pages > self.budget && self.prefixes.evict().is_some() {
+            self.pages -= 1;
+        }
     }
 
-    /// Makes room for a sequence's first `positions` positions.
-    pub(super) fn reserve(&mut self, sequence: SequenceId, positions: usize) {
-        let page_length = self.layers * 2 * self.kv_heads * PAGE_POSITIONS * self.head_size;
-        let Some(pages) = &mut self.sequences[sequence.0] else {
+    #[cfg(all(test, feature = "moonlet"))]
+    pub(super) fn pages_in_memory(&self) -> usize {
+        self.pages
+    }
+
+    /// Tokens that fill whole pages, of so many.
+    pub(crate) fn whole_pages(tokens: usize) -> usize {
+        tokens / PAGE_POSITIONS * PAGE_POSITIONS
+    }
+
+    fn take_back(&mut self, page: Page) {
+        if Arc::strong_count(&page) > 1 {
             return;
+        }
+        if self.pages <= self.budget {
+            self.spare.push(page);
+        } else {
+            self.pages -= 1;
+        }
+    }
+
+    /// A page whose content means nothing.
+    fn fresh(&mut self) -> Page {
+        if let Some(page) = self.spare.pop() {
+            return page;
+        }
+        if self.pages >= self.budget
+            && let Some(page) = self.prefixes.evict()
+        {
+            return page;
+        }
+        self.pages += 1;
+        Arc::new(vec![0.0; self.layers * 2 * self.kv_heads * PAGE_POSITIONS * self.head_size])
+    }
+
+    /// Makes room for a sequence's next position: all before it have room, and its page becomes the sequence's own.
+    pub(super) fn reserve(&mut self, sequence: SequenceId, position: usize) {
+        let index = position / PAGE_POSITIONS;
+        let shared = match self.sequences[sequence.0].as_ref().and_then(|pages| pages.get(index)) {
+            Some(page) if Arc::strong_count(page) == 1 => return,
+            Some(page) => Some(Arc::clone(page)),
+            None => None,
         };
-        while pages.len() * PAGE_POSITIONS < positions {
-            pages.push(self.spare.pop().unwrap_or_else(|| vec![0.0; page_length].into_boxed_slice()));
+        let mut own = self.fresh();
+        if let (Some(own), Some(shared)) = (Arc::get_mut(&mut own), &shared) {
+            own.copy_from_slice(shared);
+        }
+        if let Some(pages) = &mut self.sequences[sequence.0] {
+            pages.truncate(index);
+            pages.push(own);
         }
     }
 
@@ -96,7 +166,8 @@ impl KvCache {
             let key_start = self.start(layer, Part::Key, head) + within / KEY_BLOCK * KEY_BLOCK * head_size;
             let value_start = self.start(layer, Part::Value, head) + within * head_size;
             let Some(pages) = &mut self.sequences[sequence.0] else { return };
-            let page = &mut pages[position / PAGE_POSITIONS];
+            // It is the sequence's own since `reserve`, so nothing is copied here.
+            let page = Arc::make_mut(&mut pages[position / PAGE_POSITIONS]);
             for (dimension, key) in keys.iter().enumerate() {
                 page[key_start + dimension * KEY_BLOCK + within % KEY_BLOCK] = *key;
             }

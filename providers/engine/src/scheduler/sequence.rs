@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::decoder::{Row, SequenceId};
+use crate::decoder::{KvCache, Row, SequenceId};
 use crate::error::Error;
 use crate::event::{Event, FinishReason, Prefill, Usage};
 use crate::prepare::Job;
@@ -15,6 +15,8 @@ pub(super) struct Sequence {
     /// Its place in the KV cache, until it has ended.
     id: Option<SequenceId>,
     prompt_tokens: usize,
+    /// Tokens of the prompt whose keys and values were known when it began.
+    cached: usize,
     /// Tokens whose keys and values are in the cache.
     computed: usize,
     /// Tokens that are in the pass under way.
@@ -43,11 +45,15 @@ pub(super) fn refuse_cancelled(job: &Job) {
 }
 
 impl Sequence {
-    pub(super) fn new(job: Job, id: SequenceId) -> Sequence {
+    pub(super) fn new(job: Job, cache: &mut KvCache) -> Sequence {
+        let tokens = &job.recipe.tokens;
+        // The last one is always computed: its logits are wanted.
+        let (id, cached) = cache.open(&job.session, &tokens[..tokens.len() - 1]);
         Sequence {
-            prompt_tokens: job.recipe.tokens.len(),
+            prompt_tokens: tokens.len(),
+            cached,
             id: Some(id),
-            computed: 0,
+            computed: cached,
             planned: 0,
             detokenizer: Detokenizer::default(),
             outbox: Outbox::default(),
@@ -97,8 +103,15 @@ impl Sequence {
     }
 
     /// Notes that the planned tokens have been computed; true when the next token can be chosen.
-    pub(super) fn computed_planned(&mut self) -> bool {
+    pub(super) fn computed_planned(&mut self, cache: &mut KvCache) -> bool {
         self.computed += self.planned;
+        if self.computed == self.prompt_tokens
+            && let Some(id) = self.id
+        {
+            // Others that begin alike need not wait for its end. Pages that still grow would have to be copied.
+            let whole = KvCache::whole_pages(self.computed);
+            cache.keep(&self.job.session, id, &self.job.recipe.tokens[..whole]);
+        }
         let complete = self.computed == self.job.recipe.tokens.len();
         if !complete {
             self.tell_prefill();
@@ -154,7 +167,7 @@ impl Sequence {
         let usage = Usage {
             prompt_tokens: self.prompt_tokens as u32,
             completion_tokens: self.generated() as u32,
-            cached_tokens: 0,
+            cached_tokens: self.cached as u32,
             truncated_tokens: self.job.recipe.truncated as u32,
         };
         self.outbox.extend([Event::Usage(usage), Event::Done(reason)]);
@@ -168,9 +181,14 @@ impl Sequence {
         self.deliver();
     }
 
-    /// Its place in the cache, to be given back, once it has ended.
-    pub(super) fn release(&mut self) -> Option<SequenceId> {
-        if self.finished { self.id.take() } else { None }
+    /// Gives its place in the cache back once it has ended; what it computed stays known to its session.
+    pub(super) fn release(&mut self, cache: &mut KvCache) {
+        if self.finished
+            && let Some(id) = self.id.take()
+        {
+            cache.keep(&self.job.session, id, &self.job.recipe.tokens[..self.computed]);
+            cache.close(id);
+        }
     }
 
     /// Hands events over, as many as the reader's channel takes.
