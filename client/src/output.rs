@@ -1,5 +1,7 @@
 //! What a command shows: a request's output as it comes, or one JSON object at the end.
 
+mod held;
+
 use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
@@ -8,6 +10,7 @@ use perilune_protocol::{DisplayData, ErrorReply, MimeBundle, Publication, Stream
 use serde::Serialize;
 use serde_json::Value;
 
+use self::held::Held;
 use crate::arguments::Format;
 use crate::failure::Failure;
 use crate::screen::{Screen, Size};
@@ -27,8 +30,8 @@ pub struct Output {
     pub result: Option<String>,
     /// What is on the terminal, if stdout is one.
     screen: Option<Screen>,
-    /// Without a terminal: displays as they were updated last, to be shown at the end.
-    updated: Vec<(String, String)>,
+    /// Without a terminal: displays that are not shown as they are now.
+    held: Held,
 }
 
 impl Output {
@@ -46,7 +49,7 @@ impl Output {
             displays: Vec::new(),
             result: None,
             screen,
-            updated: Vec::new(),
+            held: Held::default(),
         }
     }
 
@@ -59,28 +62,17 @@ impl Output {
             Publication::Stream(stream) => self.stream(stream.name, &stream.text),
             Publication::ExecuteResult(result) => {
                 let text = plain_text(&result.data);
-                let shown = match &text {
-                    Some(text) if self.shows_result && self.format == Format::Text => self.display(None, text),
+                self.result = text.clone();
+                match (text, &mut self.screen) {
+                    (Some(text), Some(screen)) if self.shows_result => print(&screen.display(None, &text)),
+                    (Some(_), None) if self.shows_result && self.format == Format::Text => self.keep(result.data),
                     _ => Ok(()),
-                };
-                self.result = text;
-                shown
+                }
             }
-            Publication::DisplayData(display) | Publication::UpdateDisplayData(display)
-                if self.format == Format::Json =>
-            {
-                self.displays.push(Value::Object(display.data));
-                Ok(())
-            }
-            Publication::DisplayData(display) => match plain_text(&display.data) {
-                Some(text) => self.display(display_id(&display), &text),
-                None => Ok(()),
-            },
-            Publication::UpdateDisplayData(display) => match (display_id(&display), plain_text(&display.data)) {
-                (Some(id), Some(text)) => self.update(id, text),
-                _ => Ok(()),
-            },
+            Publication::DisplayData(display) => self.display(display, false),
+            Publication::UpdateDisplayData(display) => self.display(display, true),
             Publication::ClearOutput(clear) => {
+                self.held.clear();
                 let text = self.screen.as_mut().map_or_else(String::new, |screen| screen.clear(clear.wait));
                 print(&text)
             }
@@ -91,11 +83,10 @@ impl Output {
 
     /// The request is done: what is to be seen at its end is shown.
     pub fn finish(&mut self) -> Result<(), Failure> {
-        let text = match &mut self.screen {
-            Some(screen) => screen.finish(),
-            None => self.updated.drain(..).map(|(_, text)| line(&text)).collect(),
-        };
-        print(&text)
+        for data in self.held.take() {
+            self.keep(data)?;
+        }
+        print(&self.screen.as_mut().map_or_else(String::new, Screen::finish))
     }
 
     /// Prints an error, on a terminal below what was printed so far.
@@ -131,23 +122,27 @@ impl Output {
         Ok(())
     }
 
-    fn display(&mut self, id: Option<&str>, text: &str) -> Result<(), Failure> {
-        let text = self.screen.as_mut().map_or_else(|| line(text), |screen| screen.display(id, text));
-        print(&text)
+    fn display(&mut self, display: DisplayData, update: bool) -> Result<(), Failure> {
+        let Some(screen) = &mut self.screen else {
+            return self.held.display(display, update).map_or(Ok(()), |data| self.keep(data));
+        };
+        let Some(text) = plain_text(&display.data) else { return Ok(()) };
+        match (display_id(&display), update) {
+            (Some(id), true) => print(&screen.update(id, &text)),
+            (id, false) => print(&screen.display(id, &text)),
+            (None, true) => Ok(()),
+        }
     }
 
-    fn update(&mut self, id: &str, text: String) -> Result<(), Failure> {
-        if let Some(screen) = &mut self.screen {
-            return print(&screen.update(id, &text));
+    /// Shows or gathers what cannot be taken back.
+    fn keep(&mut self, data: MimeBundle) -> Result<(), Failure> {
+        match (self.format, plain_text(&data)) {
+            (Format::Json, _) => self.displays.push(Value::Object(data)),
+            (Format::Text, Some(text)) => print(&format!("{}\n", text.trim_end_matches('\n')))?,
+            (Format::Text, None) => {}
         }
-        self.updated.retain(|(updated, _)| updated != id);
-        self.updated.push((id.to_owned(), text));
         Ok(())
     }
-}
-
-fn line(text: &str) -> String {
-    format!("{}\n", text.trim_end_matches('\n'))
 }
 
 fn display_id(display: &DisplayData) -> Option<&str> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, anyhow};
 use perilune_protocol::{
-    ConnectionFile, KernelInfoReply, LoadedModel, ModelReply, ModelRequest, Reply, Request, ShutdownRequest,
-    WhichBackend,
+    ConnectionFile, KernelInfoReply, LoadedModel, ModelReply, ModelRequest, PeerCounts, Reply, Request,
+    ShutdownRequest, WhichBackend,
 };
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -29,20 +29,13 @@ const WORD_PATIENCE: Duration = Duration::from_millis(500);
 /// How often an ending kernel is looked after.
 const END_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Says whether a kernel answers, and what it has in memory.
+/// Says whether a kernel answers, and what it has in memory and who listens to it.
 pub async fn status(file: Option<PathBuf>, format: Format, interrupts: &Interrupts) -> Result<(), Failure> {
     let path = existing(file)?;
     let (mut session, info) = Session::connect(&path, interrupts).await?;
-    let request = Request::Model(ModelRequest::Status(WhichBackend::default()));
-    let reply = session.request(Via::Control, request, &mut |_| Ok(())).await;
+    let asked = ask(&mut session).await;
     session.close().await;
-    let loaded: Vec<LoadedModel> = match reply? {
-        Reply::Model(ModelReply::Status(status)) => {
-            status.backends.into_iter().flat_map(|backend| backend.loaded).collect()
-        }
-        Reply::Error { error, .. } => return Err(Failure::Refused(anyhow!("{}", error.evalue))),
-        other => return Err(crate::run::unexpected(&other)),
-    };
+    let (loaded, peers) = asked?;
     let connection = connection_file(&path)?;
     match format {
         Format::Json => print_json(&json!({
@@ -52,19 +45,54 @@ pub async fn status(file: Option<PathBuf>, format: Format, interrupts: &Interrup
             "version": info.implementation_version,
             "protocol_version": info.protocol_version,
             "loaded": loaded,
+            "peers": peers,
         })),
         Format::Text => {
             let names: Vec<&str> = loaded.iter().map(|model| model.name.as_str()).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             print(&format!(
-                "a kernel answers\naddress          {}\nconnection file  {}\nversion          {} {}\nin memory        {names}\n",
+                "a kernel answers\naddress          {}\nconnection file  {}\nversion          {} {}\nin memory        {names}\n\
+                 subscribers      {}\n",
                 address(&connection),
                 path.display(),
                 info.implementation,
                 info.implementation_version,
+                listeners(peers),
             ))
         }
     }
+}
+
+/// The models in a kernel's memory, those that it borrows too, and who listens to it.
+async fn ask(session: &mut Session) -> Result<(Vec<LoadedModel>, PeerCounts), Failure> {
+    let request = Request::Model(ModelRequest::Status(WhichBackend::default()));
+    let loaded = match session.request(Via::Control, request, &mut |_| Ok(())).await? {
+        Reply::Model(ModelReply::Status(status)) => status.backends.into_iter().flat_map(|backend| backend.loaded),
+        other => return Err(refused(other)),
+    };
+    match session.request(Via::Control, Request::Usage, &mut |_| Ok(())).await? {
+        Reply::Usage(usage) => Ok((loaded.collect(), usage.perilune.peers)),
+        other => Err(refused(other)),
+    }
+}
+
+fn refused(reply: Reply) -> Failure {
+    match reply {
+        Reply::Error { error, .. } => Failure::Refused(anyhow!("{}", error.evalue)),
+        other => crate::run::unexpected(&other),
+    }
+}
+
+/// Whoever asks listens too.
+fn listeners(peers: PeerCounts) -> String {
+    let mut text = format!("{} with this command", peers.connected);
+    if peers.cut_off > 0 {
+        text += &format!("; {} cut off because they did not read", peers.cut_off);
+    }
+    if peers.turned_away > 0 {
+        text += &format!("; {} turned away without the right keys or greeting", peers.turned_away);
+    }
+    text
 }
 
 /// Asks a kernel to end and waits until it is gone.
@@ -78,8 +106,7 @@ pub async fn stop(file: Option<PathBuf>, format: Format, interrupts: &Interrupts
     match session.request(Via::Control, request, &mut |_| Ok(())).await {
         // Gone before the last word arrived is gone too; which of the two it is shows below.
         Ok(Reply::Shutdown(_)) | Err(Failure::Connection(_)) => {}
-        Ok(Reply::Error { error, .. }) => return Err(Failure::Refused(anyhow!("{}", error.evalue))),
-        Ok(other) => return Err(crate::run::unexpected(&other)),
+        Ok(other) => return Err(refused(other)),
         Err(failure) => return Err(failure),
     }
     session.close().await;

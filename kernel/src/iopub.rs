@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use perilune_protocol::{
-    Codec, Content, ExecutionState, Frames, Header, IopubWelcome, Message, ModelEvent, Publication, PublishSender,
-    Status, Stream, StreamName, Subscriptions,
+    Codec, Content, ExecutionState, Frames, Header, IopubWelcome, Message, ModelEvent, PeerCounts, Publication,
+    PublishSender, Status, Stream, StreamName, Subscriptions,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -40,6 +40,7 @@ pub(crate) struct Iopub {
     codec: Arc<Codec>,
     /// The kernel's own session id, in the header of everything it publishes.
     session: String,
+    publisher: PublishSender,
     queue: Mutex<Queue>,
     room: Condvar,
     filled: Notify,
@@ -78,15 +79,21 @@ enum TextKind {
 pub(crate) struct Closed;
 
 impl Iopub {
-    pub(crate) fn new(codec: Arc<Codec>, session: String) -> Arc<Self> {
+    pub(crate) fn new(codec: Arc<Codec>, session: String, publisher: PublishSender) -> Arc<Self> {
         Arc::new(Self {
             codec,
             session,
+            publisher,
             queue: Mutex::default(),
             room: Condvar::new(),
             filled: Notify::new(),
             drained: Notify::new(),
         })
+    }
+
+    /// Who listens, and who was sent away.
+    pub(crate) fn peers(&self) -> PeerCounts {
+        self.publisher.counts()
     }
 
     /// Publishes without waiting: for status, results and errors, of which a request has few.
@@ -202,7 +209,7 @@ impl Iopub {
     }
 
     /// Sends what is published until [`Iopub::close`] was called and the queue is empty.
-    pub(crate) async fn run(&self, publisher: PublishSender) {
+    pub(crate) async fn run(&self) {
         let mut flushed = Instant::now() - FLUSH_INTERVAL;
         loop {
             let filled = self.filled.notified();
@@ -219,7 +226,7 @@ impl Iopub {
                         if matches!(item, Item::Text { .. }) {
                             flushed = Instant::now();
                         }
-                        self.send_item(&publisher, item).await;
+                        self.send_item(item).await;
                     }
                 }
                 Pending::Closed => return,
@@ -239,14 +246,14 @@ impl Iopub {
         Pending::Later
     }
 
-    async fn send_item(&self, publisher: &PublishSender, item: Item) {
+    async fn send_item(&self, item: Item) {
         let bytes = item.bytes();
         let frames = match item {
             Item::Text { parent, kind, text } => self.encode(parent, kind.publication(text), Attached::default()),
             Item::Frames(frames) => Some(frames),
         };
         if let Some(frames) = frames
-            && publisher.publish(frames).await.is_err()
+            && self.publisher.publish(frames).await.is_err()
         {
             tracing::warn!("the iopub socket is closed; a publication was lost");
         }

@@ -141,7 +141,7 @@ impl Kernel {
         let codec = Arc::new(codec);
         let session = self.session;
         let history = History::new(Directories::from_environment().history());
-        let iopub = Iopub::new(codec.clone(), session.clone());
+        let iopub = Iopub::new(codec.clone(), session.clone(), ends.iopub.sender);
         let (stdin, stdin_replies) = Stdin::new(ends.stdin, codec.clone(), session.clone());
         let (jobs, queued) = mpsc::channel(notebook::QUEUE);
         let editor = workspace.inquirer();
@@ -168,8 +168,8 @@ impl Kernel {
         });
 
         let publishing = tokio::spawn({
-            let (iopub, publisher) = (iopub.clone(), ends.iopub.sender);
-            async move { iopub.run(publisher).await }
+            let iopub = iopub.clone();
+            async move { iopub.run().await }
         });
 
         let helpers = TaskTracker::new();

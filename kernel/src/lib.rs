@@ -2,12 +2,12 @@
 //!
 //! In reading order: `kernel` opens a kernel and puts it behind a transport; `shell` receives requests, `dispatch` wraps
 //! each one in busy, handler, reply, idle; `shells` queues the notebook's requests for its shells, `notebook` runs those of
-//! each in order, `script` gives a run a workspace of its own, both by way of `execute`;
-//! `magics` runs what a cell says to the kernel rather than to Lua; `comms` hands a frontend's messages to their handlers;
-//! `editing` answers an editor's questions beside the running cell; `history` keeps the cells, `usage` measures; `models`
-//! answers `model_request`, `remote` asks it of another kernel; `iopub` and `stdin` own the two channels that go the other
-//! way; `convert` holds every translation between crates; [`mod@bench`] measures a model; [`kernelspec`] and [`resident`] know
-//! where things lie on disk.
+//! each in order, `script` gives a run a workspace of its own, both by way of `execute`; `magics` runs what a cell says to
+//! the kernel rather than to Lua; `comms` hands a frontend's messages to their handlers; `editing` answers an editor's
+//! questions beside the running cell; `history` keeps the cells, `usage` measures; `models` answers `model_request`,
+//! `remote` asks it of another kernel; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
+//! every translation between crates; [`mod@bench`] measures a model; [`kernelspec`] and [`resident`] know where things
+//! lie on disk.
 //!
 //! It knows nothing of Lua's insides, of HTTP or of GGUF, and prints nothing to a terminal.
 

@@ -148,7 +148,9 @@ pub(crate) async fn inquiry(context: &Context, asker: &Asker, request: Request) 
             Ok(reply) => Reply::History(reply),
             Err(problem) => Reply::error(&asker.header.msg_type, refusal("HistoryError", &problem, "unavailable")),
         }),
-        Request::Usage => Some(Reply::Usage(Box::new(context.meter.read(&context.own_models).await))),
+        Request::Usage => {
+            Some(Reply::Usage(Box::new(context.meter.read(&context.own_models, context.iopub.peers()).await)))
+        }
         Request::Connect => Some(match context.ports {
             Some(ports) => Reply::Connect(ports),
             None => {

@@ -1,4 +1,5 @@
-//! `usage_request`: the processor time and memory of this process and its machine, and the memory of the models in it.
+//! `usage_request`: the processor time and memory of this process and its machine, and the memory of the models in it, and who
+//! listens to it.
 //!
 //! A share of processor time needs two readings: a request looks at what happened since the one before it, or, where that is long
 //! ago or there was none, at the next tenth of a second. So the first answer is as true as those that follow.
@@ -6,7 +7,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use perilune_protocol::{ModelUsage, UsageReply};
+use perilune_protocol::{LoadedModel, PeerCounts, UsageExtension, UsageReply};
 use perilune_providers::Registry;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
@@ -36,15 +37,20 @@ struct Reading {
 }
 
 impl Meter {
-    /// What is used now; `registry` is that of this process's own models.
-    pub(crate) async fn read(&self, registry: &Registry) -> UsageReply {
+    /// What is used now, by `registry`, which is that of this process's own models, among others.
+    pub(crate) async fn read(&self, registry: &Registry, peers: PeerCounts) -> UsageReply {
+        let models = models(registry).await;
         let mut reply = UsageReply {
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
             cpu_count: std::thread::available_parallelism().ok().map(usize::from),
             kernel_memory: resident_memory(),
             host_virtual_memory: virtual_memory(),
-            perilune: models(registry).await,
+            perilune: UsageExtension {
+                model_memory: models.iter().filter_map(|model| model.memory_bytes).sum(),
+                models,
+                peers,
+            },
             ..UsageReply::default()
         };
         if let Some((kernel, host)) = self.shares().await {
@@ -73,8 +79,8 @@ impl Meter {
     }
 }
 
-/// The models in memory and what they take; `registry` is that of this process's own models.
-pub(crate) async fn models(registry: &Registry) -> ModelUsage {
+/// The models in memory; `registry` is that of this process's own models.
+pub(crate) async fn models(registry: &Registry) -> Vec<LoadedModel> {
     let mut models = Vec::new();
     for instance in registry.instances() {
         if let Some(local) = instance.local()
@@ -83,7 +89,7 @@ pub(crate) async fn models(registry: &Registry) -> ModelUsage {
             models.extend(loaded.into_iter().map(|model| convert::loaded_model(instance.name(), model)));
         }
     }
-    ModelUsage { model_memory: models.iter().filter_map(|model| model.memory_bytes).sum(), models }
+    models
 }
 
 /// Linux tells in `/proc` (proc(5)); elsewhere nothing is known.

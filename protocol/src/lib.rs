@@ -70,7 +70,7 @@ pub use transport::{
     Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, PeerCounts,
     PublishSender, Publisher, Reconnections, Subscription, Subscriptions, TransportError,
 };
-pub use usage::{ModelUsage, UsageReply};
+pub use usage::{UsageExtension, UsageReply};
 
 /// The version of the Jupyter messaging protocol that our headers state.
 pub const PROTOCOL_VERSION: &str = "5.5";

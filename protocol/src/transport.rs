@@ -8,6 +8,7 @@ pub mod zmq;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::Frames;
 
@@ -112,7 +113,8 @@ pub struct Subscription {
 }
 
 /// Who listens to what is published, and who was sent away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PeerCounts {
     /// Subscribers that are there now.
     pub connected: usize,

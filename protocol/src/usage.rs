@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::lenient::null_default;
 use crate::model::LoadedModel;
+use crate::transport::PeerCounts;
 
 /// The answer to `usage_request`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,16 +34,19 @@ pub struct UsageReply {
     pub host_virtual_memory: Option<Map<String, Value>>,
     /// What only Perilune has.
     #[serde(default, deserialize_with = "null_default")]
-    pub perilune: ModelUsage,
+    pub perilune: UsageExtension,
 }
 
-/// The memory that models take of a kernel's.
+/// What a kernel's models and its peers take.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModelUsage {
-    /// All of them together, in bytes.
+pub struct UsageExtension {
+    /// The memory of all models together, in bytes.
     #[serde(default, deserialize_with = "null_default")]
     pub model_memory: u64,
     /// The models in memory.
     #[serde(default, deserialize_with = "null_default")]
     pub models: Vec<LoadedModel>,
+    /// Who listens to what is published.
+    #[serde(default, deserialize_with = "null_default")]
+    pub peers: PeerCounts,
 }

@@ -90,6 +90,7 @@ def test_those_that_do_not_read_delay_nobody_cost_no_more_than_64_megabytes_and_
         assert beside < 2 * alone + 1
         assert "cut off" in running.log.read_text()
         assert "count=3" in running.log.read_text()
+        assert frontend.ask("usage_request", channel="control").reply["perilune"]["peers"]["cut_off"] == 3
         frontend.execute("print('welcome back')")
         for socket in stalled:
             assert hears(socket, frontend, "still here")

@@ -8,7 +8,8 @@ import time
 
 import psutil
 import pytest
-from frontend import Frontend
+import zmq
+from frontend import PATIENCE, Frontend
 from jupyter_client import KernelManager
 from resident import resident_memory
 
@@ -49,11 +50,30 @@ def test_the_first_reading_is_true(frontend: Frontend) -> None:
 
 
 def test_it_tells_the_memory_of_models(frontend: Frontend) -> None:
-    assert usage(frontend)["perilune"] == {"model_memory": 0, "models": []}
+    told = usage(frontend)["perilune"]
+    assert (told["model_memory"], told["models"]) == (0, [])
     loaded = frontend.model("load", model="local/moonlet@candle").reply
     told = usage(frontend)["perilune"]
     assert [model["name"] for model in told["models"]] == ["moonlet"]
     assert told["model_memory"] == told["models"][0]["memory_bytes"] == loaded["memory_bytes"] > 1_000_000
+
+
+def test_it_counts_who_listens(manager: KernelManager, frontend: Frontend) -> None:
+    def connected() -> int:
+        return usage(frontend)["perilune"]["peers"]["connected"]
+
+    assert usage(frontend)["perilune"]["peers"] == {"connected": 1, "cut_off": 0, "turned_away": 0}
+    with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+        subscriber.subscribe(b"")
+        subscriber.connect(f"tcp://127.0.0.1:{manager.iopub_port}")
+        assert subscriber.poll(1000 * PATIENCE), "the welcome did not come"
+        assert connected() == 2
+    with socket.create_connection(("127.0.0.1", manager.iopub_port)) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert not stranger.recv(1000).endswith(b"GET")
+    deadline = time.monotonic() + PATIENCE
+    while connected() > 1 or not usage(frontend)["perilune"]["peers"]["turned_away"]:
+        assert time.monotonic() < deadline, usage(frontend)["perilune"]
 
 
 def test_connect_tells_the_ports(manager: KernelManager, frontend: Frontend) -> None:

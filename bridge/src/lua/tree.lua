@@ -42,25 +42,26 @@ end
 
 local branch
 
-local function leaf(value, depth, path)
+-- What stands behind a name, which may be empty. A table that unfolds has the name in the line to click on.
+local function leaf(name, value, depth, path)
   if not is_plain(value) or next(value) == nil then
-    return code(nested_text(value))
+    return name .. code(nested_text(value))
   end
   if path[value] then
-    return "<code>&lt;cycle&gt;</code>"
+    return name .. "<code>&lt;cycle&gt;</code>"
   end
   if depth >= DEPTH then
-    return "<code>{...}</code>"
+    return name .. "<code>{...}</code>"
   end
-  return branch(value, depth, path)
+  return branch(name, value, depth, path)
 end
 
-function branch(value, depth, path)
+function branch(name, value, depth, path)
   path[value] = true
   local items = {}
   local length, listed, more = rawlen(value), 0, 0
-  local function add(name, child)
-    items[#items + 1] = "<li>" .. name .. leaf(child, depth + 1, path) .. "</li>"
+  local function add(key, child)
+    items[#items + 1] = "<li>" .. leaf(key, child, depth + 1, path) .. "</li>"
   end
   while listed < length and rawget(value, listed + 1) ~= nil and #items < ENTRIES do
     listed = listed + 1
@@ -82,19 +83,19 @@ function branch(value, depth, path)
   local start = listed > 0 and 1 or 0
   local list = start == 1 and #keys == 0 and "ol" or "ul"
   local style = list == "ul" and "list-style-type: none; " or ""
-  return "<details" .. (depth < OPEN and " open" or "") .. "><summary>" .. count
+  return "<details" .. (depth < OPEN and " open" or "") .. "><summary>" .. name .. count
     .. (count == 1 and " entry" or " entries") .. "</summary><" .. list .. ' style="' .. style
     .. 'margin: 0; padding-left: 2em">' .. concat(items) .. "</" .. list .. "></details>"
 end
 
 -- The HTML of a table.
 function host.tree(value)
-  return '<div style="text-align: left">' .. branch(value, 0, {}) .. "</div>"
+  return '<div style="text-align: left">' .. branch("", value, 0, {}) .. "</div>"
 end
 
 -- The HTML of a value within something else, folded.
 function host.nested_html(value)
-  return leaf(value, OPEN, {})
+  return leaf("", value, OPEN, {})
 end
 
 -- Whether a table has others in it, so that there is something to unfold.

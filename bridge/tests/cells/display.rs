@@ -189,7 +189,9 @@ async fn nested_tables_unfold() {
     let ran = notebook.run("t = {name = '<x>', list = {1, {2, f = print}}, n = 1}; t.self = t; return t").await;
     let tree = html(&ran);
     assert!(tree.starts_with("<div style=\"text-align: left\"><details open><summary>4 entries</summary>"), "{tree}");
-    for part in ["&lt;x&gt;", "&lt;cycle&gt;", "&lt;function&gt;", "<summary>2 entries</summary><ol"] {
+    for part in
+        ["&lt;x&gt;", "&lt;cycle&gt;", "&lt;function&gt;", "<summary><code>list</code> = 2 entries</summary><ol"]
+    {
         assert!(tree.contains(part), "{part}: {tree}");
     }
     assert!(!tree.contains("<x>"));

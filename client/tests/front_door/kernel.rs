@@ -4,6 +4,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::perilune::{Home, Running, until};
 
 #[test]
@@ -28,7 +30,9 @@ fn status_and_stop_tell_the_truth() {
     let status = home.perilune(&["kernel", "status", "--connection-file", &file]);
     status.expect_ok();
     assert!(status.stdout.contains(&format!("127.0.0.1:{port}")), "{status:?}");
-    home.perilune(&["kernel", "status", "--connect", &file, "--output", "json"]).expect_ok().json();
+    assert!(status.stdout.contains("subscribers      1 with this command\n"), "{status:?}");
+    let status = home.perilune(&["kernel", "status", "--connect", &file, "--output", "json"]).expect_ok().json();
+    assert_eq!(status["peers"], json!({ "connected": 1, "cut_off": 0, "turned_away": 0 }));
     home.perilune(&["kernel", "stop", "--connection-file", &file]).expect_ok();
     assert!(!Path::new(&file).exists());
     kernel.finish().expect_ok();

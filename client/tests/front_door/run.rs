@@ -187,6 +187,25 @@ fn a_module_that_is_not_there_is_the_scripts_error() {
 }
 
 #[test]
+fn a_pipe_shows_a_display_once_it_stays_as_it_is() {
+    let home = Home::new();
+    let code = "local bar = display.progress(4, {label = 'bar'}) for i = 1, 3 do bar:advance(1) end print('between') \
+                bar:finish() local text = display.html('<b>1</b>') text:update('<b>2</b>') print('after')";
+    let shown = home.perilune(&["exec", code]).expect_ok().stdout.clone();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!([lines[0], lines[3], lines.len().to_string().as_str()], ["between", "after", "5"], "{shown}");
+    assert!(lines[1].starts_with("bar ████████████████████ 4/4 · 100 %"), "{shown}");
+    let report = home.perilune(&["--output", "json", "exec", code]).expect_ok().json();
+    let htmls: Vec<&str> =
+        report["displays"].as_array().unwrap().iter().map(|display| display["text/html"].as_str().unwrap()).collect();
+    assert_eq!(htmls[1..], ["<b>1</b>", "<b>2</b>"]);
+    assert!(htmls[0].contains(r#"<progress max="1" value="1.0000""#), "{htmls:?}");
+    // One that is never finished is seen as it was left.
+    let left = home.perilune(&["exec", "local bar = display.progress(2) bar:advance(1) print('before')"]);
+    assert!(left.expect_ok().stdout.starts_with("before\n██████████░░░░░░░░░░ 1/2 · 50 %"), "{left:?}");
+}
+
+#[test]
 fn json_is_one_object_at_the_end() {
     let home = Home::new();
     let kernel = home.kernel("kernel.json");

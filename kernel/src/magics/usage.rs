@@ -46,12 +46,11 @@ fn row(model: &str, spent: &Spent) -> [String; 6] {
 }
 
 async fn memory(place: &Place<'_>) -> String {
-    let loaded = models(&place.context.own_models).await;
     let mut text = match resident_memory() {
         Some(bytes) => format!("memory: {} in this process", megabytes(bytes)),
         None => "memory of this process: not known on this system".to_owned(),
     };
-    for model in &loaded.models {
+    for model in models(&place.context.own_models).await {
         let bytes = model.memory_bytes.map_or("an unknown part".to_owned(), megabytes);
         let _ = write!(text, ", {bytes} of it {}@{}", model.name, model.backend);
     }

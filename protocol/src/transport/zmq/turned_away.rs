@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use omq_tokio::{MonitorEvent, MonitorRecvError, MonitorStream};
 
+/// How the library's reason begins when a peer hung up by itself, as one does that only looks who is there.
+const HUNG_UP: &str = "io error";
+
 /// How many peers were turned away since the start.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TurnedAway(Arc<AtomicU64>);
@@ -26,7 +29,9 @@ impl TurnedAway {
     pub(super) async fn watch(self, channel: &'static str, mut events: MonitorStream) {
         loop {
             match events.recv().await {
-                Ok(MonitorEvent::HandshakeFailed { reason, .. }) => self.add(channel, &reason),
+                Ok(MonitorEvent::HandshakeFailed { reason, .. }) if !reason.starts_with(HUNG_UP) => {
+                    self.add(channel, &reason);
+                }
                 Ok(_) | Err(MonitorRecvError::Lagged(_)) => {}
                 Err(_) => return,
             }
