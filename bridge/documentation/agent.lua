@@ -20,6 +20,17 @@ function Agent.create(options) end
 ---@example print(agent:complete("Hello!"))
 function Agent.builder() end
 
+--- Makes the agent that `agent:save` wrote to a file: its model, instructions, options and conversation.
+---@param path string the file
+---@param options? Agent.Options what is to be different
+---@return Agent agent a new agent that goes on where the saved one was
+---@error invalid_request the file cannot be read, or is none of `agent:save`
+---@example local path = os.tmpname()
+---@example Agent.create({ max_tokens = 40 }):save(path)
+---@example local agent = Agent.load(path, { temperature = 0 })
+---@example os.remove(path)
+function Agent.load(path, options) end
+
 --- The options of an agent.
 ---@class Agent.Options: LocalLLM.Options
 ---@field system_prompt? string instructions before the conversation
@@ -78,3 +89,32 @@ function agent:messages() end
 ---@example local agent = Agent.create()
 ---@example agent:reset()
 function agent:reset() end
+
+--- Makes another agent with the same options and conversation. Each goes on by itself.
+---
+--- It costs next to nothing: the next turn of either finds what was computed of the conversation.
+---@return Agent agent the other agent
+---@example local agent = Agent.create { max_tokens = 40 }
+---@example agent:complete("My name is Ada.")
+---@example local other = agent:fork()
+---@example print(agent:complete("Who am I?"), other:complete("Say hello."))
+function agent:fork() end
+
+--- Forgets the last turns of the conversation, answers included.
+---@param turns? integer how many; default: 1
+---@return Agent agent itself
+---@error invalid_request the conversation has fewer turns
+---@example local agent = Agent.create { max_tokens = 40 }
+---@example agent:complete("Hello!")
+---@example agent:rewind():complete("Good evening!")
+function agent:rewind(turns) end
+
+--- Writes the agent to a file, for `Agent.load`: its model, instructions, options and conversation. The file is
+--- replaced whole or not at all.
+---@param path string the file
+---@return Agent agent itself
+---@error invalid_request the file cannot be written
+---@example local path = os.tmpname()
+---@example Agent.create({ system_prompt = "Be brief." }):save(path)
+---@example os.remove(path)
+function agent:save(path) end

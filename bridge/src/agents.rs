@@ -3,11 +3,13 @@
 //! A turn joins the conversation once its answer is whole. One that failed, was interrupted, or
 //! whose stream was left early leaves the conversation as it was.
 
+mod saved;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mlua::{Lua, UserData, UserDataRef, Value};
-use perilune_providers::ChatMessage;
+use mlua::{Lua, Table, UserData, UserDataRef, Value};
+use perilune_providers::{ChatMessage, Role};
 
 use crate::convert::described;
 use crate::generation::{self, Answer, Planned, Reading, serde};
@@ -18,6 +20,7 @@ use crate::prelude;
 use crate::script_error::ScriptError;
 
 const CREATE: Accepted = Accepted { function: "Agent.create" };
+const LOAD: Accepted = Accepted { function: "Agent.load" };
 const EXECUTE: Accepted = Accepted { function: "agent:execute" };
 
 #[derive(Clone)]
@@ -25,8 +28,11 @@ struct Agent(Rc<State>);
 
 struct State {
     options: Options,
-    conversation: RefCell<Vec<ChatMessage>>,
+    conversation: RefCell<Conversation>,
 }
+
+/// What was said, without the instructions, which are an option.
+type Conversation = Vec<ChatMessage>;
 
 impl UserData for Agent {}
 
@@ -37,7 +43,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         "create_agent",
         immediate(lua, host, |_, options: Value| {
             let options = CREATE.read(&options, Options::default())?;
-            Ok(Agent(Rc::new(State { options, conversation: RefCell::default() })))
+            Ok(Agent::new(options, Conversation::new()))
         })?,
     )?;
     let shared = Rc::clone(host);
@@ -79,6 +85,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
             Ok(())
         })?,
     )?;
+    register_copies(lua, host, &table)?;
     let shared = Rc::clone(host);
     table.set(
         "agent_model",
@@ -91,7 +98,60 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     prelude::load(lua, include_str!("lua/agents.lua"))
 }
 
+/// What makes agents of agents, and undoes turns.
+fn register_copies(lua: &Lua, host: &Rc<Host>, table: &Table) -> mlua::Result<()> {
+    table.set(
+        "fork_agent",
+        lua.create_function(|_, agent: UserDataRef<Agent>| {
+            Ok(Agent::new(agent.0.options.clone(), agent.0.conversation.borrow().clone()))
+        })?,
+    )?;
+    table.set(
+        "rewind_agent",
+        immediate(lua, host, |_, (agent, turns): (UserDataRef<Agent>, Value)| agent.rewind(&turns))?,
+    )?;
+    table.set(
+        "save_agent",
+        immediate(lua, host, |_, (agent, path): (UserDataRef<Agent>, Value)| {
+            saved::save(&agent, &options::path(&path, "agent:save")?)
+        })?,
+    )?;
+    table.set(
+        "load_agent",
+        immediate(lua, host, |_, (path, options): (Value, Value)| {
+            let (saved, conversation) = saved::load(&options::path(&path, LOAD.function)?)?;
+            Ok(Agent::new(LOAD.read(&options, saved)?, conversation))
+        })?,
+    )
+}
+
 impl Agent {
+    fn new(options: Options, conversation: Conversation) -> Agent {
+        Agent(Rc::new(State { options, conversation: RefCell::new(conversation) }))
+    }
+
+    /// Forgets the last turns, one if nobody says how many: what the user said, and everything after it.
+    fn rewind(&self, turns: &Value) -> Result<(), ScriptError> {
+        let mut conversation = self.0.conversation.borrow_mut();
+        let starts = (0..conversation.len()).rev().filter(|index| conversation[*index].role == Role::User);
+        let starts: Vec<usize> = starts.collect();
+        let wanted = match turns {
+            Value::Nil => Some(1),
+            turns => options::whole(turns).and_then(|turns| usize::try_from(turns).ok()),
+        };
+        let first = wanted.filter(|turns| *turns > 0).and_then(|turns| starts.get(turns - 1));
+        let first = first.ok_or_else(|| {
+            let given = if turns.is_nil() { "1".to_owned() } else { described(turns) };
+            let expected = match starts.len() {
+                0 => "there is nothing to forget".to_owned(),
+                turns => format!("expected a whole number from 1 to {turns}, the turns of the conversation"),
+            };
+            ScriptError::argument(format!("the turns of agent:rewind are {given}; {expected}"))
+        })?;
+        conversation.truncate(*first);
+        Ok(())
+    }
+
     /// Plans the next turn: a prompt, or a table of it and options of this turn alone.
     fn turn(&self, host: &Host, request: &Value) -> Result<(Planned, String), ScriptError> {
         let mut options = self.0.options.clone();

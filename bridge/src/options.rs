@@ -193,7 +193,7 @@ impl One<'_> {
     }
 }
 
-fn whole(value: &Value) -> Option<i64> {
+pub(crate) fn whole(value: &Value) -> Option<i64> {
     match value {
         Value::Integer(number) => Some(*number),
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 2f64.powi(53) => Some(*number as i64),
@@ -215,6 +215,17 @@ pub(crate) fn prompt(value: &Value, function: &str) -> Result<String, ScriptErro
             Err(ScriptError::argument(format!("the prompt of {function} is {}; expected a string", described(other))))
         }
     }
+}
+
+/// The path of a file: a string.
+pub(crate) fn path(value: &Value, function: &str) -> Result<String, ScriptError> {
+    let text = match value {
+        Value::String(text) => utf8(text),
+        _ => None,
+    };
+    text.ok_or_else(|| {
+        ScriptError::argument(format!("the path of {function} is {}; expected a string", described(value)))
+    })
 }
 
 /// The messages of a conversation: a list of them, or a string for what the user says.

@@ -1,7 +1,7 @@
 -- The objects of the global `Agent`: the agent's methods and its builder.
 local host = ...
 local getmetatable, rawget, setmetatable, tostring, type = debug.getmetatable, rawget, setmetatable, tostring, type
-local create, open_stream = host.create_agent, host.open_agent_stream
+local create, load, open_stream = host.create_agent, host.load_agent, host.open_agent_stream
 local execute = host.waiting(host.execute_agent)
 
 -- The Rust side of each agent.
@@ -45,6 +45,29 @@ function methods.reset(agent)
   return agent
 end
 
+local function object(found)
+  local agent = setmetatable({}, metatable)
+  inner[agent] = found
+  return agent
+end
+
+-- Another agent that goes on from here.
+function methods.fork(agent)
+  return object(host.fork_agent(of(agent, "fork")))
+end
+
+-- Forgets the last turns.
+function methods.rewind(agent, turns)
+  host.rewind_agent(of(agent, "rewind"), turns)
+  return agent
+end
+
+-- Writes the agent to a file.
+function methods.save(agent, path)
+  host.save_agent(of(agent, "save"), path)
+  return agent
+end
+
 function metatable.__tostring(agent)
   local found = of(agent, "tostring")
   return "Agent(" .. host.agent_model(found) .. ", " .. #host.agent_messages(found) .. " messages)"
@@ -53,9 +76,11 @@ end
 Agent = {}
 
 function Agent.create(options)
-  local agent = setmetatable({}, metatable)
-  inner[agent] = create(options)
-  return agent
+  return object(create(options))
+end
+
+function Agent.load(path, options)
+  return object(load(path, options))
 end
 
 local Builder = { __name = "Agent.builder" }

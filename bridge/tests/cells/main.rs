@@ -1,5 +1,6 @@
 //! Cells through the public API: results, kept locals, console, processes, modules, interrupts.
 
+mod agents;
 mod comms;
 mod completion;
 mod console;

@@ -65,3 +65,14 @@ fn compare_times_every_model() {
     assert_eq!(run.stdout.lines().filter(|line| line.contains("moonlet")).count(), 3, "{}", run.stdout);
     assert!(run.stdout.contains("Tokyo"), "{}", run.stdout);
 }
+
+#[test]
+fn branches_go_on_from_one_beginning_that_is_computed_once() {
+    let run = same_both_ways(&["run", &script("branches")], &[]);
+    run.expect_ok();
+    assert!(run.stdout.contains("Rome") && run.stdout.contains("Madrid"), "{}", run.stdout);
+    assert!(run.stdout.ends_with("3 messages kept\n"), "{}", run.stdout);
+    let known: Vec<u32> =
+        run.stderr.lines().map(|line| line.split(' ').next().and_then(|count| count.parse().ok()).unwrap()).collect();
+    assert!(known.len() == 2 && known.iter().all(|count| *count > 20), "{}", run.stderr);
+}
