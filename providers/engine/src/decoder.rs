@@ -5,6 +5,8 @@
 mod arithmetic;
 mod attention;
 mod cache;
+#[cfg(test)]
+mod families;
 mod matrix;
 mod prefixes;
 mod weights;
@@ -55,6 +57,7 @@ struct Room {
     up: Vec<f32>,
     logits: Vec<f32>,
     angles: Vec<(f32, f32)>,
+    heads: Vec<f32>,
     workspace: Workspace,
 }
 
@@ -121,6 +124,10 @@ fn attention_block(
     let mut products =
         [(&layer.query, &mut room.queries[..]), (&layer.key, &mut room.keys[..]), (&layer.value, &mut room.values[..])];
     multiply(&mut products, &room.normed, &mut room.workspace, threads)?;
+    if let Some([query_norm, key_norm]) = &layer.qk_norm {
+        norm_heads(&mut room.queries, query_norm, description.norm_epsilon, &mut room.heads);
+        norm_heads(&mut room.keys, key_norm, description.norm_epsilon, &mut room.heads);
+    }
 
     let (query_width, kv_width) = (description.query_width(), description.kv_width());
     let queries = room.queries.chunks_exact_mut(query_width);
@@ -157,6 +164,13 @@ fn attention_block(
     layer.attention_output.multiply(&room.attended, &mut room.normed, &mut room.workspace, threads)?;
     add(&mut room.residual, &room.normed);
     Ok(())
+}
+
+/// RMSNorm of every head, in place.
+fn norm_heads(heads: &mut [f32], weights: &[f32], epsilon: f32, before: &mut Vec<f32>) {
+    before.clear();
+    before.extend_from_slice(heads);
+    rms_norm(before, weights, epsilon, heads);
 }
 
 fn feed_forward_block(

@@ -7,6 +7,7 @@ mod bytes;
 mod reader;
 mod tensor;
 mod value;
+pub(crate) mod writer;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -10,6 +10,8 @@ use half::f16;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::gguf::writer::{self, Tensor, Value};
+
 /// A model that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Synthetic {
@@ -64,7 +66,7 @@ impl Synthetic {
         file.write_all(&head)?;
         let mut random = SmallRng::seed_from_u64(1);
         for tensor in &tensors {
-            tensor.write(&mut random, &mut file)?;
+            write_random(tensor, &mut random, &mut file)?;
         }
         file.into_inner().map_err(|error| error.into_error())?.sync_all()
     }
@@ -75,10 +77,9 @@ impl Synthetic {
         let matrix = |name: String, outputs: usize, inputs: usize, bits: Bits| Tensor {
             kind: self.mixture.kind(inputs, bits),
             name,
-            outputs,
-            inputs,
+            shape: vec![outputs, inputs],
         };
-        let vector = |name: String| Tensor { name, outputs: 1, inputs: hidden, kind: GgmlDType::F32 };
+        let vector = |name: String| Tensor { name, shape: vec![hidden], kind: GgmlDType::F32 };
         let head_bits = if tied { Bits::Most } else { Bits::Few };
         let mut tensors = vec![
             matrix("token_embd.weight".into(), vocabulary, hidden, head_bits),
@@ -132,31 +133,10 @@ impl Synthetic {
             ("tokenizer.ggml.unknown_token_id", Value::Number(0)),
             ("tokenizer.ggml.add_bos_token", Value::Flag(true)),
         ];
-        let mut head = b"GGUF".to_vec();
-        head.extend(3u32.to_le_bytes());
-        head.extend((tensors.len() as u64).to_le_bytes());
-        head.extend((values.len() as u64).to_le_bytes());
-        for (key, value) in values {
-            put_text(&mut head, key);
-            value.put(&mut head);
-        }
-        let mut offset = 0u64;
-        for tensor in tensors {
-            put_text(&mut head, &tensor.name);
-            let shape: &[usize] = if tensor.outputs == 1 { &[tensor.inputs] } else { &[tensor.inputs, tensor.outputs] };
-            head.extend((shape.len() as u32).to_le_bytes());
-            shape.iter().for_each(|size| head.extend((*size as u64).to_le_bytes()));
-            head.extend(number(tensor.kind).to_le_bytes());
-            head.extend(offset.to_le_bytes());
-            offset += tensor.bytes().next_multiple_of(ALIGNMENT) as u64;
-        }
-        head.resize(head.len().next_multiple_of(ALIGNMENT), 0);
-        head
+        let values: Vec<_> = values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        writer::head(&values, tensors)
     }
 }
-
-/// Where tensors begin in a GGUF file that does not say.
-const ALIGNMENT: usize = 32;
 
 #[derive(Clone, Copy)]
 enum Bits {
@@ -182,57 +162,31 @@ fn uses_more_bits(layer: usize, layers: usize) -> bool {
     layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2
 }
 
-struct Tensor {
-    name: String,
-    outputs: usize,
-    inputs: usize,
-    kind: GgmlDType,
-}
-
-impl Tensor {
-    fn bytes(&self) -> usize {
-        self.outputs * self.inputs / self.kind.block_size() * self.kind.type_size()
-    }
-
-    /// Writes random blocks whose weights spread about as widely as a trained model's; norms are ones.
-    fn write(&self, random: &mut SmallRng, file: &mut impl Write) -> std::io::Result<()> {
-        let mut block = vec![0u8; self.kind.type_size()];
-        let spread = 1.0 / (self.inputs as f32).sqrt();
-        for _ in 0..self.outputs * self.inputs / self.kind.block_size() {
-            random.fill(&mut block[..]);
-            let mut half =
-                |at: usize, value: f32| block[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
-            match self.kind {
-                GgmlDType::F32 => block.copy_from_slice(&1.0f32.to_le_bytes()),
-                GgmlDType::Q5_0 => half(0, spread / 9.0),
-                GgmlDType::Q8_0 => half(0, spread / 74.0),
-                // Scales and minimums are six random bits: about 32 on average, and a weight is about 7.5.
-                GgmlDType::Q4K => {
-                    half(0, spread / 160.0);
-                    half(2, spread / 160.0 * 7.5);
-                }
-                _ => half(208, spread / 1300.0),
+/// Random blocks whose weights spread about as widely as a trained model's; norms are ones.
+fn write_random(tensor: &Tensor, random: &mut SmallRng, file: &mut impl Write) -> std::io::Result<()> {
+    let mut block = vec![0u8; tensor.kind.type_size()];
+    let spread = 1.0 / (*tensor.shape.last().unwrap_or(&1) as f32).sqrt();
+    for _ in 0..tensor.elements() / tensor.kind.block_size() {
+        random.fill(&mut block[..]);
+        let mut half = |at: usize, value: f32| block[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
+        match tensor.kind {
+            GgmlDType::F32 => block.copy_from_slice(&1.0f32.to_le_bytes()),
+            GgmlDType::Q5_0 => half(0, spread / 9.0),
+            GgmlDType::Q8_0 => half(0, spread / 74.0),
+            // Scales and minimums are six random bits: about 32 on average, and a weight is about 7.5.
+            GgmlDType::Q4K => {
+                half(0, spread / 160.0);
+                half(2, spread / 160.0 * 7.5);
             }
-            file.write_all(&block)?;
+            _ => half(208, spread / 1300.0),
         }
-        let padding = self.bytes().next_multiple_of(ALIGNMENT) - self.bytes();
-        file.write_all(&[0; ALIGNMENT][..padding])
+        file.write_all(&block)?;
     }
-}
-
-/// A tensor type's number in ggml.h.
-fn number(kind: GgmlDType) -> u32 {
-    match kind {
-        GgmlDType::F32 => 0,
-        GgmlDType::Q5_0 => 6,
-        GgmlDType::Q8_0 => 8,
-        GgmlDType::Q4K => 12,
-        _ => 14,
-    }
+    file.write_all(&vec![0; tensor.padding()])
 }
 
 /// A vocabulary of the SentencePiece kind: three special tokens, all bytes, then made-up words; and each piece's kind.
-fn pieces(count: usize) -> (Vec<String>, Vec<i32>) {
+pub(crate) fn pieces(count: usize) -> (Vec<String>, Vec<i32>) {
     const UNKNOWN: i32 = 2;
     const CONTROL: i32 = 3;
     const BYTE: i32 = 6;
@@ -246,64 +200,4 @@ fn pieces(count: usize) -> (Vec<String>, Vec<i32>) {
         (format!("\u{2581}{word}"), NORMAL)
     });
     special.into_iter().chain(bytes).chain(letters).chain(words).take(count).unzip()
-}
-
-enum Value<'a> {
-    Text(&'a str),
-    Number(u32),
-    Fraction(f32),
-    Flag(bool),
-    Texts(&'a [String]),
-    Fractions(&'a [f32]),
-    Signed(&'a [i32]),
-}
-
-impl Value<'_> {
-    /// The value's type, then the value.
-    fn put(&self, out: &mut Vec<u8>) {
-        let mut begin = |kind: u32, array: Option<usize>| {
-            if let Some(length) = array {
-                out.extend(9u32.to_le_bytes());
-                out.extend(kind.to_le_bytes());
-                out.extend((length as u64).to_le_bytes());
-            } else {
-                out.extend(kind.to_le_bytes());
-            }
-        };
-        match self {
-            Value::Text(text) => {
-                begin(8, None);
-                put_text(out, text);
-            }
-            Value::Number(number) => {
-                begin(4, None);
-                out.extend(number.to_le_bytes());
-            }
-            Value::Fraction(fraction) => {
-                begin(6, None);
-                out.extend(fraction.to_le_bytes());
-            }
-            Value::Flag(flag) => {
-                begin(7, None);
-                out.push(u8::from(*flag));
-            }
-            Value::Texts(texts) => {
-                begin(8, Some(texts.len()));
-                texts.iter().for_each(|text| put_text(out, text));
-            }
-            Value::Fractions(fractions) => {
-                begin(6, Some(fractions.len()));
-                fractions.iter().for_each(|fraction| out.extend(fraction.to_le_bytes()));
-            }
-            Value::Signed(numbers) => {
-                begin(5, Some(numbers.len()));
-                numbers.iter().for_each(|number| out.extend(number.to_le_bytes()));
-            }
-        }
-    }
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    out.extend((text.len() as u64).to_le_bytes());
-    out.extend(text.as_bytes());
 }

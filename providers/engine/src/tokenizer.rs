@@ -8,6 +8,8 @@ mod detokenizer;
 mod pre;
 mod special;
 mod spm;
+#[cfg(test)]
+mod vocabularies;
 mod vocabulary;
 
 pub(crate) use detokenizer::Detokenizer;

@@ -1,6 +1,6 @@
 //! The small arithmetic between the products: norm, rotation, gate. Plain Rust; the same bits on every machine.
 
-use crate::description::{Rope, RopePairing};
+use crate::description::{Rope, RopePairing, Yarn};
 use crate::kernels::vectorized;
 
 vectorized! {
@@ -67,22 +67,38 @@ pub(super) fn rotation(rope: &Rope, factors: Option<&[f32]>, position: usize, an
     let ratio = rope.freq_base.powf(-2.0 / rope.dimensions as f32);
     let mut angle = position as f32;
     for pair in 0..rope.dimensions / 2 {
-        let factor = factors.map_or(1.0, |factors| factors[pair]);
-        let (sine, cosine) = (rope.position_scale * angle / factor).sin_cos();
-        angles.push((cosine, sine));
+        let full = angle / factors.map_or(1.0, |factors| factors[pair]);
+        let scaled = rope.position_scale * full;
+        let (angle_here, magnitude) = match &rope.yarn {
+            None => (scaled, 1.0),
+            Some(Yarn { ramp: [first, last], magnitude }) => {
+                let shrunk = ((pair as f32 - first) / (last - first).max(0.001)).clamp(0.0, 1.0);
+                (scaled * shrunk + full * (1.0 - shrunk), *magnitude)
+            }
+        };
+        let (sine, cosine) = angle_here.sin_cos();
+        angles.push((cosine * magnitude, sine * magnitude));
         angle *= ratio;
     }
 }
 
 /// Turns each head of one row by the angles of its position; dimensions beyond the angles stay.
 pub(super) fn rotate(heads: &mut [f32], head_size: usize, pairing: RopePairing, angles: &[(f32, f32)]) {
+    let turn = |first: &mut f32, second: &mut f32, (cosine, sine): &(f32, f32)| {
+        (*first, *second) = (*first * cosine - *second * sine, *first * sine + *second * cosine);
+    };
     for head in heads.chunks_exact_mut(head_size) {
         match pairing {
             RopePairing::Interleaved => {
                 let (pairs, _) = head.as_chunks_mut::<2>();
-                for (pair, (cosine, sine)) in pairs.iter_mut().zip(angles) {
-                    let [first, second] = *pair;
-                    *pair = [first * cosine - second * sine, first * sine + second * cosine];
+                for ([first, second], angle) in pairs.iter_mut().zip(angles) {
+                    turn(first, second, angle);
+                }
+            }
+            RopePairing::Halves => {
+                let (firsts, seconds) = head.split_at_mut(angles.len());
+                for ((first, second), angle) in firsts.iter_mut().zip(seconds).zip(angles) {
+                    turn(first, second, angle);
                 }
             }
         }
@@ -102,20 +118,23 @@ mod tests {
 
     #[test]
     fn rotation_keeps_length_and_depends_on_distance_only() {
-        let rope = Rope { dimensions: 4, freq_base: 100.0, position_scale: 1.0, pairing: RopePairing::Interleaved };
-        let turned = |position: usize, head: [f32; 4]| {
+        let rope = |pairing| Rope { dimensions: 4, freq_base: 100.0, position_scale: 1.0, yarn: None, pairing };
+        let turned = |pairing, position: usize, head: [f32; 4]| {
             let (mut head, mut angles) = (head, Vec::new());
-            rotation(&rope, None, position, &mut angles);
-            rotate(&mut head, 4, rope.pairing, &angles);
+            rotation(&rope(pairing), None, position, &mut angles);
+            rotate(&mut head, 4, pairing, &angles);
             head
         };
         let (query, key) = ([0.3, -0.7, 0.2, 0.9], [-0.5, 0.1, 0.8, 0.4]);
         let product = |a: [f32; 4], b: [f32; 4]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-        assert_eq!(turned(0, query), query);
-        let near = product(turned(5, query), turned(3, key));
-        let far = product(turned(105, query), turned(103, key));
-        assert!((near - far).abs() < 1e-4, "{near} {far}");
-        assert!((product(turned(7, query), turned(7, query)) - product(query, query)).abs() < 1e-5);
+        for pairing in [RopePairing::Interleaved, RopePairing::Halves] {
+            let turned = |position, head| turned(pairing, position, head);
+            assert_eq!(turned(0, query), query);
+            let near = product(turned(5, query), turned(3, key));
+            let far = product(turned(105, query), turned(103, key));
+            assert!((near - far).abs() < 1e-4, "{near} {far}");
+            assert!((product(turned(7, query), turned(7, query)) - product(query, query)).abs() < 1e-5);
+        }
     }
 
     #[test]

@@ -99,7 +99,14 @@ mod tests {
                 vocabulary: 1,
                 context_length: 100,
                 norm_epsilon: 0.0,
-                rope: Rope { dimensions: 2, freq_base: 1.0, position_scale: 1.0, pairing: RopePairing::Interleaved },
+                qk_norm: false,
+                rope: Rope {
+                    dimensions: 2,
+                    freq_base: 1.0,
+                    position_scale: 1.0,
+                    yarn: None,
+                    pairing: RopePairing::Interleaved,
+                },
             };
             let mut random = SmallRng::seed_from_u64(9);
             let mut numbers =

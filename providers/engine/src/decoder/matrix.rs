@@ -6,6 +6,7 @@ use std::ops::Range;
 use candle_core::quantized::{QStorage, QTensor};
 use candle_core::{Device, Tensor};
 
+use super::arithmetic::add;
 use crate::error::Error;
 use crate::gguf::{Gguf, TensorInfo, TensorType};
 use crate::kernels::{self, InstructionSet, Packed, Product, Rounded};
@@ -15,10 +16,11 @@ use crate::threads::Threads;
 /// between them keeps a row's result the same in every batch.
 const CANDLE_ROWS: Range<usize> = 2..25;
 
-/// Weights `[outputs, inputs]`.
+/// Weights `[outputs, inputs]`, and what is added to their products.
 pub(crate) struct Matrix {
     outputs: usize,
     inputs: usize,
+    bias: Option<Vec<f32>>,
     weights: Weights,
 }
 
@@ -35,8 +37,13 @@ pub(crate) struct Workspace {
 }
 
 impl Matrix {
-    /// The tensor `info`, which has two dimensions.
-    pub(crate) fn new(gguf: &Gguf, info: &TensorInfo, threads: &mut Threads) -> Result<Matrix, Error> {
+    /// The tensor `info`, which has two dimensions, and a bias of `[outputs]`.
+    pub(crate) fn new(
+        gguf: &Gguf,
+        info: &TensorInfo,
+        bias: Option<Vec<f32>>,
+        threads: &mut Threads,
+    ) -> Result<Matrix, Error> {
         let (outputs, inputs) = (info.shape()[0], info.shape()[1]);
         let bytes = gguf.tensor_bytes(info);
         let kind = info.kind.ggml();
@@ -48,7 +55,7 @@ impl Matrix {
             }
         };
         gguf.bytes().forget(info.range());
-        Ok(Matrix { outputs, inputs, weights })
+        Ok(Matrix { outputs, inputs, bias, weights })
     }
 
     /// Width of what comes out.
@@ -68,7 +75,7 @@ impl Matrix {
     }
 }
 
-/// Products of several matrices with one input, `[rows, inputs]`; each output is `[rows, outputs]`.
+/// Products of several matrices with one input, `[rows, inputs]`, biases added; each output is `[rows, outputs]`.
 pub(crate) fn multiply(
     products: &mut [(&Matrix, &mut [f32])],
     input: &[f32],
@@ -91,6 +98,9 @@ pub(crate) fn multiply(
     for (matrix, output) in products {
         if let Weights::Candle(weights) = &matrix.weights {
             matrix.multiply_candle(weights, input, output).map_err(failed)?;
+        }
+        if let Some(bias) = &matrix.bias {
+            output.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
         }
     }
     Ok(())
@@ -145,7 +155,7 @@ mod tests {
         let input = numbers(40 * inputs);
         for kind in [GgmlDType::Q4K, GgmlDType::Q6K, GgmlDType::Q2K, GgmlDType::Q4_1, GgmlDType::F16, GgmlDType::F32] {
             let weights = QTensor::quantize(&dense, kind).expect("it quantises");
-            let matrix = Matrix { outputs, inputs, weights: Weights::Candle(Box::new(weights)) };
+            let matrix = Matrix { outputs, inputs, bias: None, weights: Weights::Candle(Box::new(weights)) };
             let multiply = |input: &[f32]| {
                 let mut output = vec![0.0; input.len() / inputs * outputs];
                 matrix

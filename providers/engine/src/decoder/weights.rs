@@ -27,6 +27,8 @@ pub(super) struct Weights {
 
 pub(super) struct Layer {
     pub(super) attention_norm: Vec<f32>,
+    /// Norms of each head's query and key.
+    pub(super) qk_norm: Option<[Vec<f32>; 2]>,
     pub(super) query: Matrix,
     pub(super) key: Matrix,
     pub(super) value: Matrix,
@@ -62,9 +64,9 @@ impl Weights {
             row_bytes: (info.bytes / vocabulary as u64) as usize,
         };
         let output = if gguf.tensor("output.weight").is_some() {
-            loader.matrix("output.weight", vocabulary, hidden)?
+            loader.matrix("output", vocabulary, hidden)?
         } else {
-            Matrix::new(gguf, info, loader.threads)?
+            Matrix::new(gguf, info, loader.bias("output", vocabulary)?, loader.threads)?
         };
         let rope_factors = match gguf.tensor("rope_freqs.weight") {
             Some(_) => Some(loader.vector("rope_freqs.weight", description.rope.dimensions / 2)?),
@@ -100,16 +102,25 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     fn layer(&mut self, index: usize, description: &Description) -> Result<Layer, Error> {
-        let Description { hidden, feed_forward, .. } = *description;
+        let Description { hidden, feed_forward, head_size, .. } = *description;
         let (query_width, kv_width) = (description.query_width(), description.kv_width());
-        let name = |part: &str| format!("blk.{index}.{part}.weight");
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let qk_norm = if description.qk_norm {
+            Some([
+                self.vector(&name("attn_q_norm.weight"), head_size)?,
+                self.vector(&name("attn_k_norm.weight"), head_size)?,
+            ])
+        } else {
+            None
+        };
         Ok(Layer {
-            attention_norm: self.vector(&name("attn_norm"), hidden)?,
+            attention_norm: self.vector(&name("attn_norm.weight"), hidden)?,
+            qk_norm,
             query: self.matrix(&name("attn_q"), query_width, hidden)?,
             key: self.matrix(&name("attn_k"), kv_width, hidden)?,
             value: self.matrix(&name("attn_v"), kv_width, hidden)?,
             attention_output: self.matrix(&name("attn_output"), hidden, query_width)?,
-            feed_forward_norm: self.vector(&name("ffn_norm"), hidden)?,
+            feed_forward_norm: self.vector(&name("ffn_norm.weight"), hidden)?,
             gate: self.matrix(&name("ffn_gate"), feed_forward, hidden)?,
             up: self.matrix(&name("ffn_up"), feed_forward, hidden)?,
             down: self.matrix(&name("ffn_down"), hidden, feed_forward)?,
@@ -133,9 +144,16 @@ impl<'a> Loader<'a> {
         Ok(info)
     }
 
+    /// The matrix `{name}.weight`, with its bias if the file has one.
     fn matrix(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<Matrix, Error> {
-        let info = self.tensor(name, &[outputs, inputs])?;
-        Matrix::new(self.gguf, info, self.threads)
+        let info = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = self.bias(name, outputs)?;
+        Matrix::new(self.gguf, info, bias, self.threads)
+    }
+
+    fn bias(&mut self, name: &str, length: usize) -> Result<Option<Vec<f32>>, Error> {
+        let name = format!("{name}.bias");
+        if self.gguf.tensor(&name).is_some() { self.vector(&name, length).map(Some) } else { Ok(None) }
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, Error> {
