@@ -32,6 +32,8 @@ function LocalLLM.generate(prompt, options) end
 ---@error invalid_request an option or a message is wrong
 ---@example local answer = LocalLLM.chat({ { role = "user", content = "Hello!" } }, { max_tokens = 50 })
 ---@example print(answer.text, answer.usage.completion_tokens)
+---@example local chosen = LocalLLM.chat("Hello!", { max_tokens = 1, logprobs = 3 }).logprobs[1]
+---@example print(chosen.token, math.exp(chosen.logprob), #chosen.top)
 function LocalLLM.chat(messages, options) end
 
 --- Iterates over the pieces of an answer as the model finds them; what is not read is not generated.
@@ -89,7 +91,12 @@ function LocalLLM.unload(model) end
 ---@field top_k? integer keep so many of the likeliest tokens, 0 keeps all; default 40
 ---@field top_p? number keep the likeliest tokens until their probabilities sum to this; default 0.95
 ---@field min_p? number keep tokens at least this times as likely as the likeliest; default 0.05
----@field repeat_penalty? number divide the logits of the last 64 tokens by this; default 1, which is off
+---@field typical_p? number keep the tokens that say about as much as expected, until their probabilities sum to this; default 1, which is off
+---@field repeat_penalty? number divide the logits of the last 64 tokens by this, multiply those below 0; default 1, which is off
+---@field frequency_penalty? number taken from a token's logit for each time that it is among the last 64; default 0
+---@field presence_penalty? number taken from a token's logit if it is among the last 64; default 0
+---@field logit_bias? table<string|integer, number> added to the logits of tokens, by their numbers or the texts that they are; -100 forbids one, and `" word"` and `"word"` are different ones
+---@field logprobs? integer tell how likely each token was, and so many of the likeliest in its place, 0 to 20; default: do not
 ---@field max_tokens? integer the longest answer, in tokens; default: until the model ends it or the context is full
 ---@field seed? integer the same seed gives the same answer
 ---@field stop? string|string[] texts before which the answer ends
@@ -98,6 +105,7 @@ function LocalLLM.unload(model) end
 --- The options of `LocalLLM.chat`.
 ---@class LocalLLM.ChatOptions: LocalLLM.Options
 ---@field system? string instructions before the conversation
+---@field tools? LocalLLM.Tool[] what the model may call
 
 --- The options of `LocalLLM.generate` and `LocalLLM.stream`.
 ---@class LocalLLM.PromptOptions: LocalLLM.Options
@@ -111,6 +119,12 @@ function LocalLLM.unload(model) end
 ---@field name? string a name for the speaker; for a tool's message, the tool's
 ---@field tool_call_id? string for a tool's message: the call it answers
 ---@field tool_calls? LocalLLM.ToolCall[] the tools that an assistant's message calls
+
+--- A tool that a model may call.
+---@class LocalLLM.Tool
+---@field name string what the model calls it by
+---@field description? string what it does, for the model to read
+---@field parameters table JSON schema of its arguments
 
 --- A tool that a model asks for.
 ---@class LocalLLM.ToolCall
@@ -127,6 +141,17 @@ function LocalLLM.unload(model) end
 ---@field model ModelSpecifier the model that answered
 ---@field duration_ms integer milliseconds from the call to the end
 ---@field tool_calls LocalLLM.ToolCall[] the tools the model asks for
+---@field logprobs? LocalLLM.TokenLogprobs[] with the option `logprobs`: one for each token of the answer, its end left out
+
+--- How likely a token was, as the model gave it: before biases, penalties, temperature and filters.
+---@class LocalLLM.TokenLogprob
+---@field token string its text; part of a character is U+FFFD
+---@field id integer its number in the vocabulary
+---@field logprob number natural logarithm of its probability; -9999 for none
+
+--- How likely a token of an answer was, and which were the likeliest in its place.
+---@class LocalLLM.TokenLogprobs: LocalLLM.TokenLogprob
+---@field top LocalLLM.TokenLogprob[] likeliest first; the chosen one may be among them
 
 --- What an answer took, in tokens.
 ---@class LocalLLM.Usage

@@ -6,7 +6,7 @@
 --- Sends the cell's text to a model, with what this notebook's `%%chat` cells said before, and shows the answer as it comes.
 ---
 --- The first word is the model's name; without one the notebook's model is asked. Options are `temperature`, `top_k`, `top_p`, `min_p`,
---- `repeat_penalty`, `max_tokens`, `seed`, `stop` and `truncate`, as of `LocalLLM.chat`; `system="..."` sets the conversation's
+--- `typical_p`, `repeat_penalty`, `frequency_penalty`, `presence_penalty`, `max_tokens`, `seed`, `stop` and `truncate`, as of `LocalLLM.chat`; `system="..."` sets the conversation's
 --- instructions from this turn on; `reset` begins a new conversation. Values with blanks stand in quotes. A turn that is interrupted
 --- or fails is shown as far as it came, and is not part of the conversation.
 ---@magic %%chat [MODEL] [KEY=VALUE ...] [reset]

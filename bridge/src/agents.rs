@@ -41,16 +41,16 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let table = prelude::table(lua)?;
     table.set(
         "create_agent",
-        immediate(lua, host, |_, options: Value| {
-            let options = CREATE.read(&options, Options::default())?;
+        immediate(lua, host, |lua, options: Value| {
+            let options = CREATE.read(lua, &options, Options::default())?;
             Ok(Agent::new(options, Conversation::new()))
         })?,
     )?;
     let shared = Rc::clone(host);
     table.set(
         "execute_agent",
-        starter(lua, host, move |_, (agent, request): (UserDataRef<Agent>, Value)| {
-            let (planned, prompt) = agent.turn(&shared, &request)?;
+        starter(lua, host, move |lua, (agent, request): (UserDataRef<Agent>, Value)| {
+            let (planned, prompt) = agent.turn(lua, &shared, &request)?;
             let agent = agent.clone();
             Ok(async move {
                 let answer = planned.answer().await?;
@@ -62,8 +62,8 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let shared = Rc::clone(host);
     table.set(
         "open_agent_stream",
-        immediate(lua, host, move |_, (agent, request): (UserDataRef<Agent>, Value)| {
-            let (planned, prompt) = agent.turn(&shared, &request)?;
+        immediate(lua, host, move |lua, (agent, request): (UserDataRef<Agent>, Value)| {
+            let (planned, prompt) = agent.turn(lua, &shared, &request)?;
             let agent = agent.clone();
             Ok(Reading::new(&shared, planned, move |answer| agent.commit(prompt, answer)))
         })?,
@@ -118,9 +118,9 @@ fn register_copies(lua: &Lua, host: &Rc<Host>, table: &Table) -> mlua::Result<()
     )?;
     table.set(
         "load_agent",
-        immediate(lua, host, |_, (path, options): (Value, Value)| {
+        immediate(lua, host, |lua, (path, options): (Value, Value)| {
             let (saved, conversation) = saved::load(&options::path(&path, LOAD.function)?)?;
-            Ok(Agent::new(LOAD.read(&options, saved)?, conversation))
+            Ok(Agent::new(LOAD.read(lua, &options, saved)?, conversation))
         })?,
     )
 }
@@ -153,11 +153,11 @@ impl Agent {
     }
 
     /// Plans the next turn: a prompt, or a table of it and options of this turn alone.
-    fn turn(&self, host: &Host, request: &Value) -> Result<(Planned, String), ScriptError> {
+    fn turn(&self, lua: &Lua, host: &Host, request: &Value) -> Result<(Planned, String), ScriptError> {
         let mut options = self.0.options.clone();
         let prompt = match request {
             Value::Table(_) => {
-                options = EXECUTE.read(request, options)?;
+                options = EXECUTE.read(lua, request, options)?;
                 options.prompt.take().ok_or_else(|| {
                     ScriptError::argument("agent:execute got no `prompt`; expected {prompt = \"...\"}")
                 })?

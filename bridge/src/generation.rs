@@ -9,8 +9,8 @@ use std::time::Instant;
 use futures::StreamExt;
 use mlua::{Lua, Table};
 use perilune_providers::{
-    ChatMessage, Event, EventStream, FinishReason, GenerateRequest, Ledger, ModelSpecifier, Prompt, Registry, ToolCall,
-    Usage,
+    ChatMessage, Event, EventStream, FinishReason, GenerateRequest, Ledger, ModelSpecifier, Prompt, Registry,
+    TokenLogprobs, ToolCall, Usage,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -50,6 +50,7 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     thinking: String,
     pub(crate) tool_calls: Vec<ToolCall>,
+    logprobs: Vec<TokenLogprobs>,
     usage: Usage,
     finish_reason: FinishReason,
     model: String,
@@ -85,7 +86,7 @@ pub(crate) fn conversation(mut messages: Vec<ChatMessage>, options: &Options) ->
         }
         messages.insert(0, ChatMessage::system(system.as_str()));
     }
-    Ok(Prompt::Chat { messages, tools: Vec::new() })
+    Ok(Prompt::Chat { messages, tools: options.tools.clone() })
 }
 
 impl Planned {
@@ -109,6 +110,7 @@ impl Planned {
                 text: String::new(),
                 thinking: String::new(),
                 tool_calls: Vec::new(),
+                logprobs: Vec::new(),
                 usage: Usage::default(),
                 finish_reason: FinishReason::Stop,
                 model: resolved.specifier.to_string(),
@@ -144,6 +146,7 @@ impl Generation {
                     return Ok(Some(text));
                 }
                 Event::Thinking(text) => self.answer.thinking.push_str(&text),
+                Event::Logprobs(logprobs) => self.answer.logprobs.push(logprobs),
                 Event::ToolCall(call) => self.answer.tool_calls.push(call),
                 Event::Usage(usage) => self.answer.usage = usage,
                 Event::Done(FinishReason::Cancelled) => return Err(cancelled()),
@@ -167,12 +170,15 @@ fn cancelled() -> ScriptError {
 }
 
 impl Answer {
-    /// `{text, usage, finish_reason, model, duration_ms, tool_calls}`.
+    /// `{text, usage, finish_reason, model, duration_ms, tool_calls}`, with `thinking` and `logprobs` where there are any.
     pub(crate) fn into_table(self, lua: &Lua) -> mlua::Result<Table> {
         let table = lua.create_table()?;
         table.raw_set("text", self.text)?;
         if !self.thinking.is_empty() {
             table.raw_set("thinking", self.thinking)?;
+        }
+        if !self.logprobs.is_empty() {
+            table.raw_set("logprobs", serde(lua, &self.logprobs)?)?;
         }
         let usage = serde(lua, &self.usage)?;
         if let mlua::Value::Table(usage) = &usage {

@@ -27,7 +27,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     table.set(
         "open_stream",
         immediate(lua, host, move |lua, (messages, options): (Value, Value)| {
-            let options = STREAM.read(&options, Options::default())?;
+            let options = STREAM.read(lua, &options, Options::default())?;
             let prompt = prompt_of(lua, &messages, &options, &STREAM)?;
             Ok(Reading::new(&shared, generation::plan(&shared, prompt, options), |_| ()))
         })?,
@@ -54,7 +54,7 @@ fn register_answers(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<
     models.set(
         "generate",
         waiting(lua, host, move |lua, (prompt, options): (Value, Value)| {
-            let options = GENERATE.read(&options, Options::default())?;
+            let options = GENERATE.read(lua, &options, Options::default())?;
             let text = options::prompt(&prompt, GENERATE.function)?;
             let text = Value::String(lua.create_string(text).map_err(internal)?);
             let prompt = prompt_of(lua, &text, &options, &GENERATE)?;
@@ -66,7 +66,7 @@ fn register_answers(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<
     models.set(
         "chat",
         waiting(lua, host, move |lua, (messages, options): (Value, Value)| {
-            let options = CHAT.read(&options, Options::default())?;
+            let options = CHAT.read(lua, &options, Options::default())?;
             let prompt = prompt_of(lua, &messages, &options, &CHAT)?;
             Ok(generation::plan(&shared, prompt, options).answer())
         })?,

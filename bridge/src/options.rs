@@ -2,7 +2,7 @@
 //! mistake is told with the option, the value and what was expected.
 
 use mlua::{Lua, Table, Value};
-use perilune_providers::{ChatMessage, GenerateOptions, ModelSpecifier, Role, ToolCall};
+use perilune_providers::{Biased, ChatMessage, GenerateOptions, LogitBias, ModelSpecifier, Role, Tool, ToolCall};
 
 use crate::convert::{self, described};
 use crate::documentation::documentation;
@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) system: Option<String>,
     /// Whether the prompt goes to the model as it is, without its chat template.
     pub(crate) raw: bool,
+    /// What the model may call.
+    pub(crate) tools: Vec<Tool>,
     /// An agent's `prompt`.
     pub(crate) prompt: Option<String>,
     pub(crate) generate: GenerateOptions,
@@ -37,7 +39,7 @@ impl Accepted {
     }
 
     /// Reads a table of options over `base`.
-    pub(crate) fn read(&self, value: &Value, base: Options) -> Result<Options, ScriptError> {
+    pub(crate) fn read(&self, lua: &Lua, value: &Value, base: Options) -> Result<Options, ScriptError> {
         let table = match value {
             Value::Nil => return Ok(base),
             Value::Table(table) => table,
@@ -64,7 +66,7 @@ impl Accepted {
             if !self.names().any(|known| known == name) {
                 return Err(self.unknown(&name));
             }
-            if !option.set(&mut options)? {
+            if !option.set(lua, &mut options)? {
                 return Err(self.unknown(&name));
             }
         }
@@ -101,7 +103,7 @@ struct One<'a> {
 
 impl One<'_> {
     /// Whether there is such an option.
-    fn set(&self, options: &mut Options) -> Result<bool, ScriptError> {
+    fn set(&self, lua: &Lua, options: &mut Options) -> Result<bool, ScriptError> {
         let generate = &mut options.generate;
         match self.name {
             "model" => options.model = Some(self.model()?),
@@ -109,11 +111,17 @@ impl One<'_> {
             "top_k" => generate.sampling.top_k = Some(self.count(0)?),
             "top_p" => generate.sampling.top_p = Some(self.number()?),
             "min_p" => generate.sampling.min_p = Some(self.number()?),
+            "typical_p" => generate.sampling.typical_p = Some(self.number()?),
             "repeat_penalty" => generate.sampling.repeat_penalty = Some(self.number()?),
+            "frequency_penalty" => generate.sampling.frequency_penalty = Some(self.number()?),
+            "presence_penalty" => generate.sampling.presence_penalty = Some(self.number()?),
+            "logit_bias" => generate.logit_bias = self.biases()?,
+            "logprobs" => generate.logprobs = Some(self.count(0)?),
             "max_tokens" => generate.max_tokens = Some(self.count(1)?),
             "seed" => generate.sampling.seed = Some(self.seed()?),
             "stop" => generate.stop = self.texts()?,
             "truncate" => generate.truncate = self.truth()?,
+            "tools" => options.tools = self.tools(lua)?,
             "raw" => options.raw = self.truth()?,
             "system" | "system_prompt" => options.system = Some(self.text()?),
             "prompt" => options.prompt = Some(self.text()?),
@@ -170,6 +178,42 @@ impl One<'_> {
             Value::String(text) => utf8(text).ok_or_else(|| self.wrong("UTF-8 text")),
             _ => Err(self.wrong("a string")),
         }
+    }
+
+    /// A table from tokens or texts to numbers, in the order of their names: a table has none.
+    fn biases(&self) -> Result<Vec<LogitBias>, ScriptError> {
+        let expected = "a table from texts or token numbers to numbers, like {[\" Paris\"] = 5}";
+        let Value::Table(table) = self.value else {
+            return Err(self.wrong(expected));
+        };
+        let mut biases = Vec::new();
+        for pair in table.pairs::<Value, Value>() {
+            let (key, value) = pair.map_err(|error| ScriptError::argument(error.to_string()))?;
+            let token = match &key {
+                Value::String(text) => utf8(text).map(Biased::Text),
+                key => whole(key).and_then(|id| u32::try_from(id).ok()).map(Biased::Id),
+            };
+            let bias = match value {
+                Value::Integer(number) => Some(number as f32),
+                Value::Number(number) => Some(number as f32),
+                _ => None,
+            };
+            let (Some(token), Some(bias)) = (token, bias) else {
+                return Err(self.wrong(expected));
+            };
+            biases.push(LogitBias { token, bias });
+        }
+        biases.sort_by_key(|bias| format!("{:?}", bias.token));
+        Ok(biases)
+    }
+
+    fn tools(&self, lua: &Lua) -> Result<Vec<Tool>, ScriptError> {
+        if !matches!(self.value, Value::Table(_)) {
+            return Err(self.wrong("a list of {name, description, parameters}"));
+        }
+        let json = convert::to_json(lua, self.value, "tools")?;
+        serde_json::from_value(json)
+            .map_err(|error| self.wrong(&format!("a list of {{name, description, parameters}} ({error})")))
     }
 
     /// A string, or a list of them.

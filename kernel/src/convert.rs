@@ -210,14 +210,27 @@ pub(crate) fn options(options: wire::GenerateOptions) -> providers::GenerateOpti
             top_k: options.top_k,
             top_p: options.top_p,
             min_p: options.min_p,
+            typical_p: options.typical_p,
             repeat_penalty: options.repeat_penalty,
+            frequency_penalty: options.frequency_penalty,
+            presence_penalty: options.presence_penalty,
             seed: options.seed,
         },
+        logit_bias: options.logit_bias.into_iter().map(logit_bias).collect(),
+        logprobs: options.logprobs,
         max_tokens: options.max_tokens,
         stop: options.stop,
         ignore_end: false,
         truncate: options.truncate,
     }
+}
+
+fn logit_bias(bias: wire::LogitBias) -> providers::LogitBias {
+    let token = match bias.token {
+        wire::Biased::Id(id) => providers::Biased::Id(id),
+        wire::Biased::Text(text) => providers::Biased::Text(text),
+    };
+    providers::LogitBias { token, bias: bias.bias }
 }
 
 // What a model answers
@@ -231,6 +244,7 @@ pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
         text: String::new(),
         thinking: None,
         tool_calls: Vec::new(),
+        logprobs: Vec::new(),
         usage: wire::Usage::default(),
         finish_reason: wire::FinishReason::Cancelled,
         model: specifier.to_string(),
@@ -248,6 +262,7 @@ pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
         },
         providers::Event::Text(text) => wire::ModelEvent::Text { text },
         providers::Event::Thinking(text) => wire::ModelEvent::Thinking { text },
+        providers::Event::Logprobs(logprobs) => wire::ModelEvent::Logprobs(token_logprobs(logprobs)),
         providers::Event::ToolCall(call) => wire::ModelEvent::ToolCall(tool_call(call)),
         providers::Event::Usage(tokens) => wire::ModelEvent::Usage(usage(tokens)),
         providers::Event::Done(reason) => wire::ModelEvent::Done { finish_reason: finish_reason(reason) },
@@ -256,6 +271,11 @@ pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
 
 pub(crate) fn tool_call(call: providers::ToolCall) -> wire::ToolCall {
     wire::ToolCall { id: call.id, name: call.name, arguments: call.arguments }
+}
+
+pub(crate) fn token_logprobs(logprobs: providers::TokenLogprobs) -> wire::TokenLogprobs {
+    let one = |of: providers::TokenLogprob| wire::TokenLogprob { token: of.token, id: of.id, logprob: of.logprob };
+    wire::TokenLogprobs { chosen: one(logprobs.chosen), top: logprobs.top.into_iter().map(one).collect() }
 }
 
 pub(crate) fn usage(usage: providers::Usage) -> wire::Usage {

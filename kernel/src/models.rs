@@ -169,6 +169,7 @@ fn collect(reply: &mut GenerateReply, event: &Event) {
         Event::Loading | Event::Prefill(_) => {}
         Event::Text(text) => reply.text.push_str(text),
         Event::Thinking(text) => reply.thinking.get_or_insert_default().push_str(text),
+        Event::Logprobs(logprobs) => reply.logprobs.push(convert::token_logprobs(logprobs.clone())),
         Event::ToolCall(call) => reply.tool_calls.push(convert::tool_call(call.clone())),
         Event::Usage(usage) => reply.usage = convert::usage(*usage),
         Event::Done(reason) => reply.finish_reason = convert::finish_reason(*reason),

@@ -79,9 +79,24 @@ pub struct GenerateOptions {
     /// Keep tokens at least this likely relative to the likeliest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_p: Option<f32>,
+    /// Keep the tokens whose information is nearest to the expected, up to this probability mass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typical_p: Option<f32>,
     /// Penalty of repeated tokens; 1 is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat_penalty: Option<f32>,
+    /// Penalty for each time that a token was said; 0 is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frequency_penalty: Option<f32>,
+    /// Penalty of a token that was said at all; 0 is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence_penalty: Option<f32>,
+    /// Numbers that are added to the logits of tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub logit_bias: Vec<LogitBias>,
+    /// Tell how likely every token was, and as many of the likeliest beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u32>,
     /// Seed of the sampling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -94,6 +109,49 @@ pub struct GenerateOptions {
     /// Cut a prompt that is longer than the context, rather than refuse it.
     #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
     pub truncate: bool,
+}
+
+/// A number that is added to the logit of a token, or of each token of a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogitBias {
+    /// Which tokens.
+    pub token: Biased,
+    /// The number.
+    pub bias: f32,
+}
+
+/// What a [`LogitBias`] is for: `1234` or `" Paris"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Biased {
+    /// A token's number in the vocabulary.
+    Id(u32),
+    /// A text.
+    Text(String),
+}
+
+/// How likely a token of an answer was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprobs {
+    /// The token.
+    #[serde(flatten)]
+    pub chosen: TokenLogprob,
+    /// The likeliest tokens in its place.
+    #[serde(default, deserialize_with = "null_default")]
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A token and its probability.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// Its text.
+    #[serde(default, deserialize_with = "null_default")]
+    pub token: String,
+    /// Its number in the vocabulary.
+    #[serde(default, deserialize_with = "null_default")]
+    pub id: u32,
+    /// Natural logarithm of its probability, before anything that sampling does.
+    pub logprob: f32,
 }
 
 /// Tokens that a request took.

@@ -36,7 +36,10 @@ pub mod subshell;
 pub mod transport;
 pub mod usage;
 
-pub use chat::{ChatMessage, FinishReason, GenerateOptions, Role, Tool, ToolCall, Usage};
+pub use chat::{
+    Biased, ChatMessage, FinishReason, GenerateOptions, LogitBias, Role, TokenLogprob, TokenLogprobs, Tool, ToolCall,
+    Usage,
+};
 pub use codec::{Codec, DecodeError, Dropped, EncodeError};
 pub use comm::{CommData, CommInfo, CommInfoReply, CommInfoRequest, CommOpen};
 pub use connection_file::{ConnectionFile, ConnectionFileError, CurveKeys};

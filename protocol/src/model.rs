@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{ChatMessage, FinishReason, GenerateOptions, Tool, ToolCall, Usage};
+use crate::chat::{ChatMessage, FinishReason, GenerateOptions, TokenLogprobs, Tool, ToolCall, Usage};
 use crate::lenient::{is_off, null_default};
 
 /// What a client wants of the kernel's models.
@@ -292,6 +292,9 @@ pub struct GenerateReply {
     /// The tools it calls.
     #[serde(default, deserialize_with = "null_default")]
     pub tool_calls: Vec<ToolCall>,
+    /// How likely each of its tokens was, if that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub logprobs: Vec<TokenLogprobs>,
     /// The tokens it took.
     #[serde(default, deserialize_with = "null_default")]
     pub usage: Usage,
@@ -325,6 +328,8 @@ pub enum ModelEvent {
         /// The piece.
         text: String,
     },
+    /// How likely a token is that the answer goes on with.
+    Logprobs(TokenLogprobs),
     /// A tool is called.
     ToolCall(ToolCall),
     /// The tokens it took.

@@ -30,8 +30,8 @@ pub use directories::Directories;
 pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
-    Bench, BenchOptions, ChatMessage, Event, FinishReason, GenerateOptions, ModelInfo, Prefill, Prompt, Role, Sampling,
-    Tool, ToolCall, Usage,
+    Bench, BenchOptions, Biased, ChatMessage, Event, FinishReason, GenerateOptions, LogitBias, ModelInfo, Prefill,
+    Prompt, Role, Sampling, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
 };
 pub use provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,

@@ -128,6 +128,41 @@ def test_a_tool_can_be_called(frontend: Frontend) -> None:
     assert [event["name"] for event in events(exchange) if event["event"] == "tool_call"] == ["weather"]
 
 
+def test_logprobs_come_with_the_reply_and_as_events(frontend: Frontend) -> None:
+    exchange = frontend.model("chat", messages=QUESTION, options={"temperature": 0, "logprobs": 2})
+    told = exchange.reply["logprobs"]
+    assert "".join(token["token"] for token in told) == exchange.reply["text"]
+    assert all(token["top"][0] == {key: token[key] for key in ("token", "id", "logprob")} for token in told), "greedy"
+    assert all(len(token["top"]) == 2 and token["logprob"] <= 0 for token in told)
+    assert [event["id"] for event in events(exchange) if event["event"] == "logprobs"] == [token["id"] for token in told]
+    assert "logprobs" not in frontend.model("chat", messages=QUESTION, options={"temperature": 0}).reply
+
+
+def test_a_bias_forbids_a_token_by_number_or_text(frontend: Frontend) -> None:
+    def first(options: dict[str, object]) -> dict[str, object]:
+        options = {"temperature": 0, "max_tokens": 1, "logprobs": 0, **options}
+        return frontend.model("chat", messages=QUESTION, options=options).reply["logprobs"][0]
+
+    free = first({})
+    for token in (free["id"], free["token"]):
+        assert first({"logit_bias": [{"token": token, "bias": -100}]})["id"] != free["id"]
+    reply = frontend.model("chat", messages=QUESTION, options={"logit_bias": [{"token": 10**9, "bias": 1}]}).reply
+    assert reply["kind"] == "invalid_request"
+    assert "expected a token below" in reply["evalue"]
+
+
+def test_penalties_keep_a_model_from_repeating_itself(frontend: Frontend) -> None:
+    def distinct(options: dict[str, object]) -> int:
+        options = {"temperature": 0, "max_tokens": 40, "logprobs": 0, **options}
+        reply = frontend.model("complete", prompt="a a a a a a", raw=True, options=options).reply
+        return len({token["id"] for token in reply["logprobs"]})
+
+    plain = distinct({})
+    for penalty in ({"frequency_penalty": 20}, {"presence_penalty": 20}, {"repeat_penalty": 10}):
+        assert distinct(penalty) > plain, penalty
+    assert distinct({"frequency_penalty": -5}) <= plain
+
+
 def test_stop_strings_end_the_answer_before_them(frontend: Frontend) -> None:
     whole = frontend.model("chat", messages=QUESTION, options={"temperature": 0}).reply["text"]
     cut = frontend.model("chat", messages=QUESTION, options={"temperature": 0, "stop": ["Paris"]})

@@ -1,83 +1,119 @@
-"""What a cell prints: all of it, in order, before idle, as it comes, and in few messages."""
+"""What models write that is not text: thinking and tool calls, each as its family writes it, in every place where answers show."""
 
-import zmq
-from frontend import Frontend
-from jupyter_client import KernelManager
-from resident import resident_memory
+from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 
-def test_ten_thousand_lines_arrive_in_order_before_idle_in_few_messages(frontend: Frontend) -> None:
-    exchange = frontend.execute("for i = 1, 10000 do print('line', i) end")
-    assert exchange.stream() == "".join(f"line\t{number}\n" for number in range(1, 10_001))
-    assert exchange.published[-1].kind == "status", "idle is the last word"
-    assert len(exchange.all("stream")) < 200, "jupyter_server drops output above 1,000 messages a second"
+import parrot
+import pytest
+from conftest import Run
+from frontend import Exchange, Frontend
+from test_magics import shown
 
+TOOL = {"name": "weather", "description": "Tells the weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+QUESTION = [{"role": "user", "content": "What is the weather in Oslo?"}]
 
-def test_output_appears_while_the_cell_runs(frontend: Frontend) -> None:
-    running = frontend.start("print('early') while true do end")
-    frontend.wait(lambda: running.stream() == "early\n", "the first line")
-    assert running.answer is None
-    frontend.ask("interrupt_request", channel="control")
-    frontend.finish(running)
+TURNS = "{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}"
+# What tells each family's template apart; the templates themselves are not ours.
+HERMES = TURNS + "{# <tool_call> <think> #}"
+LLAMA = TURNS + "{# <|python_tag|> #}"
+MISTRAL = TURNS + "{# [TOOL_CALLS] #}"
 
-
-def test_stdout_and_stderr_keep_their_order(frontend: Frontend) -> None:
-    exchange = frontend.execute("for i = 1, 50 do io.write('o', i, ' ') io.stderr:write('e', i, ' ') end")
-    order = "".join(arrival.content["text"] for arrival in exchange.all("stream")).split()
-    assert order == [f"{stream}{number}" for number in range(1, 51) for stream in "oe"]
-    assert exchange.stream("stderr").split() == [f"e{number}" for number in range(1, 51)]
+Model = Callable[..., str]
 
 
-def test_what_a_command_prints_reaches_the_client(frontend: Frontend) -> None:
-    exchange = frontend.execute("print('before') os.execute('echo from the shell; echo complaint >&2') print('after')")
-    assert exchange.stream("stdout").splitlines() == ["before", "from the shell", "after"]
-    assert exchange.stream("stderr") == "complaint\n"
+@pytest.fixture
+def model(home: Path) -> Model:
+    """Puts a model into the folder of models that says these pieces; the kernel starts after it."""
+
+    def write(pieces: list[str], template: str, control: frozenset[str] = frozenset()) -> str:
+        parrot.write(home / "models/parrot.gguf", pieces, template, control)
+        return "local/parrot@candle"
+
+    return write
 
 
-def test_print_calls_tostring_and_separates_by_tabs(frontend: Frontend) -> None:
-    code = "print(1, 2.0, nil, true, setmetatable({}, { __tostring = function() return 'mine' end }))"
-    assert frontend.execute(code).stream() == "1\t2.0\tnil\ttrue\tmine\n"
+def events(exchange: Exchange, kind: str) -> list[dict[str, object]]:
+    contents = [arrival.content for arrival in exchange.all("model_event")]
+    return [content for content in contents if content["event"] == kind]
 
 
-def test_a_megabyte_on_one_line_arrives_whole(frontend: Frontend) -> None:
-    exchange = frontend.execute("io.write(string.rep('x', 1048576))")
-    assert exchange.stream() == "x" * 1_048_576
+THINKS = ["<think>", "\nLet me", " see.", "\n\n", "</think>", "\n \n", "It is", " raining."]
 
 
-def test_characters_of_several_bytes_survive_being_written_in_pieces(frontend: Frontend) -> None:
-    exchange = frontend.execute("local s = 'größer 🌙 月' for i = 1, #s do io.write(s:sub(i, i)) end")
-    assert exchange.stream() == "größer 🌙 月"
+def test_thinking_is_told_apart_from_the_answer(model: Model, request: pytest.FixtureRequest, perilune: Run) -> None:
+    name = model(THINKS, HERMES)
+    frontend: Frontend = request.getfixturevalue("frontend")
+    exchange = frontend.model("chat", model=name, messages=QUESTION)
+    assert exchange.reply["text"] == "It is raining."
+    assert exchange.reply["thinking"] == "\nLet me see.\n\n"
+    assert "".join(event["text"] for event in events(exchange, "thinking")) == exchange.reply["thinking"]
+    assert "".join(event["text"] for event in events(exchange, "text")) == exchange.reply["text"]
+
+    said = frontend.execute(f"local answer = LocalLLM.chat('hi', {{model = '{name}'}}) return answer.text, #answer.thinking")
+    assert said.first("execute_result").content["data"]["text/plain"] == "It is raining.\t14"
+    cell = frontend.execute(f"%%chat {name}\nhi")
+    assert shown(cell) == shown(cell, "text/markdown") == "> Let me see.\n\nIt is raining."
+
+    piped = perilune("chat", name, input="hi")
+    assert piped.stdout == "It is raining.\n", piped
+    told = json.loads(perilune("chat", name, "--output", "json", input="hi").stdout)
+    assert (told["text"], told["thinking"]) == ("It is raining.", "\nLet me see.\n\n")
 
 
-def test_bytes_that_are_no_text_do_not_silence_the_cell(frontend: Frontend) -> None:
-    exchange = frontend.execute("print('\\xff\\xfe then text')")
-    assert exchange.reply["status"] == "ok"
-    assert exchange.stream().endswith("then text\n")
+def test_a_template_that_begins_the_thinking_itself(model: Model, request: pytest.FixtureRequest) -> None:
+    name = model(THINKS[1:], HERMES + "<think>\n")
+    reply = request.getfixturevalue("frontend").model("chat", model=name, messages=QUESTION).reply
+    assert (reply["thinking"], reply["text"]) == ("\nLet me see.\n\n", "It is raining.")
 
 
-def test_output_before_an_error_is_kept(frontend: Frontend) -> None:
-    exchange = frontend.execute("print('so far') error('then this')")
-    assert exchange.stream() == "so far\n"
-    assert exchange.reply["status"] == "error"
+OBJECT = ['{"', "name", '": "', "weather", '", "', "ARGUMENTS", '": ', '{"c', 'ity": ', '"Oslo"', "}}"]
 
 
-def test_output_of_one_cell_never_lands_in_another(frontend: Frontend) -> None:
-    cells = [frontend.start(f"for i = 1, 200 do print({number}) end") for number in range(10)]
-    for number, exchange in enumerate(cells):
-        assert frontend.finish(exchange).stream() == f"{number}\n" * 200
+def call(arguments: str) -> list[str]:
+    return [arguments if piece == "ARGUMENTS" else piece for piece in OBJECT]
 
 
-def test_a_subscriber_that_never_reads_delays_nobody(manager: KernelManager, frontend: Frontend) -> None:
-    stalled = frontend.client.context.socket(zmq.SUB)
-    stalled.setsockopt(zmq.RCVHWM, 1)
-    stalled.setsockopt(zmq.RCVBUF, 4096)
-    stalled.setsockopt(zmq.SUBSCRIBE, b"")
-    stalled.connect(frontend.client._make_url("iopub"))
-    frontend.execute("print('something')")
-    frontend.wait(lambda: stalled.poll(1), "the subscription to arrive")
-    pid = manager.provisioner.process.pid
-    line = "x" * 4095
-    exchange = frontend.execute(f"for i = 1, 50000 do print('{line}') end", patience=60)
-    assert len(exchange.stream()) == 50_000 * 4096
-    assert resident_memory(pid) < 160 << 20, "what a stalled subscriber did not read is kept without a bound"
-    stalled.close(0)
+FORMS = {
+    "hermes": (["Well. ", "<tool_call>", *call("arguments"), "</tool_call>"], HERMES, frozenset()),
+    "llama": (call("parameters"), LLAMA, frozenset()),
+    "llama, marked": (["<|python_tag|>", *call("parameters")], LLAMA, frozenset({"<|python_tag|>"})),
+    "mistral": (["[TOOL_CALLS]", " [", *call("arguments"), "]\n"], MISTRAL, frozenset({"[TOOL_CALLS]"})),
+    "mistral, newer": (
+        ["[TOOL_CALLS]", "weather", "[ARGS]", '{"city', '": "', "Oslo", '"}'],
+        MISTRAL,
+        frozenset({"[TOOL_CALLS]", "[ARGS]"}),
+    ),
+    "json": (["```", "json\n", *call("arguments"), "\n`", "``"], TURNS, frozenset()),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_tool_is_called_in_the_form_of_each_family(form: str, model: Model, request: pytest.FixtureRequest) -> None:
+    pieces, template, control = FORMS[form]
+    name = model(pieces, template, control)
+    frontend: Frontend = request.getfixturevalue("frontend")
+    exchange = frontend.model("chat", model=name, messages=QUESTION, tools=[TOOL])
+    (called,) = exchange.reply["tool_calls"]
+    assert (called["name"], called["arguments"]) == ("weather", {"city": "Oslo"})
+    assert exchange.reply["finish_reason"] == "tool_calls"
+    assert exchange.reply["text"] == ("Well. " if form == "hermes" else "")
+    assert len(events(exchange, "tool_call")) == 1
+    # The answer of the tool goes back under the call's id.
+    answered = [*QUESTION, {"role": "assistant", "tool_calls": [called]}, {"role": "tool", "tool_call_id": called["id"], "content": "rain"}]
+    assert frontend.model("chat", model=name, messages=answered, tools=[TOOL]).reply["status"] == "ok"
+    # Nobody gave tools: what it writes is text, but for control tokens.
+    plain = frontend.model("chat", model=name, messages=QUESTION).reply
+    assert plain["tool_calls"] == []
+    assert plain["text"] == "".join(piece for piece in pieces if piece not in control)
+
+
+def test_a_call_that_is_none_comes_back_as_text(model: Model, request: pytest.FixtureRequest) -> None:
+    broken = ["<tool_call>", '{"name": ', "weather", "</tool_call>", " oops"]
+    name = model(broken, HERMES)
+    exchange = request.getfixturevalue("frontend").model("chat", model=name, messages=QUESTION, tools=[TOOL])
+    assert exchange.reply["text"] == "".join(broken)
+    assert exchange.reply["tool_calls"] == []
+    assert exchange.reply["finish_reason"] == "stop"

@@ -243,3 +243,31 @@ async fn a_cell_that_has_ended_holds_no_model() {
         notebook.run(ACTIVE).await.expect_result("0");
     }
 }
+
+#[tokio::test]
+async fn tools_probabilities_and_biases_reach_the_script() {
+    let mut notebook = Notebook::start();
+    notebook
+        .run("tools = {{name = 'weather', description = 'Get the current weather of a city', parameters = {type = 'object', properties = {city = {type = 'string'}}, required = {'city'}}}}
+              local answer = LocalLLM.chat('What is the weather in Paris?', {tools = tools})
+              local call = answer.tool_calls[1] return answer.finish_reason, call.name, call.arguments.city")
+        .await
+        .expect_result("tool_calls\tweather\tParis");
+    notebook
+        .run("first = LocalLLM.chat('What is 2 + 3?', {logprobs = 2, max_tokens = 1}).logprobs[1] return #first.top, first.top[1].id == first.id, first.logprob <= 0")
+        .await
+        .expect_result("2\ttrue\ttrue");
+    notebook
+        .run("local function other(bias) return LocalLLM.chat('What is 2 + 3?', {logprobs = 0, max_tokens = 1, logit_bias = bias}).logprobs[1].id ~= first.id end
+              return other{[first.id] = -100}, other{[first.token] = -100}, other{[first.token] = 1}")
+        .await
+        .expect_result("true\ttrue\tfalse");
+    notebook
+        .run("LocalLLM.chat('x', {tools = {{name = 5}}})")
+        .await
+        .expect_error("a list of {name, description, parameters}");
+    notebook
+        .run("LocalLLM.chat('x', {logit_bias = {[1.5] = 2}})")
+        .await
+        .expect_error("a table from texts or token numbers");
+}

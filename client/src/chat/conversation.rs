@@ -143,6 +143,7 @@ mod tests {
             text: text.into(),
             thinking: None,
             tool_calls: Vec::new(),
+            logprobs: Vec::new(),
             usage: Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() },
             finish_reason,
             model: "local/m@b".into(),

@@ -45,12 +45,25 @@ fn options(options: providers::GenerateOptions) -> wire::GenerateOptions {
         top_k: options.sampling.top_k,
         top_p: options.sampling.top_p,
         min_p: options.sampling.min_p,
+        typical_p: options.sampling.typical_p,
         repeat_penalty: options.sampling.repeat_penalty,
+        frequency_penalty: options.sampling.frequency_penalty,
+        presence_penalty: options.sampling.presence_penalty,
+        logit_bias: options.logit_bias.into_iter().map(logit_bias).collect(),
+        logprobs: options.logprobs,
         seed: options.sampling.seed,
         max_tokens: options.max_tokens,
         stop: options.stop,
         truncate: options.truncate,
     }
+}
+
+fn logit_bias(bias: providers::LogitBias) -> wire::LogitBias {
+    let token = match bias.token {
+        providers::Biased::Id(id) => wire::Biased::Id(id),
+        providers::Biased::Text(text) => wire::Biased::Text(text),
+    };
+    wire::LogitBias { token, bias: bias.bias }
 }
 
 // What is generated
@@ -60,6 +73,7 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
     match event {
         wire::ModelEvent::Text { text } => Some(Event::Text(text)),
         wire::ModelEvent::Thinking { text } => Some(Event::Thinking(text)),
+        wire::ModelEvent::Logprobs(logprobs) => Some(Event::Logprobs(token_logprobs(logprobs))),
         wire::ModelEvent::ToolCall(call) => Some(Event::ToolCall(tool_call(call))),
         wire::ModelEvent::Progress { task, .. } if task == super::LOADING => Some(Event::Loading),
         wire::ModelEvent::Progress { task, completed, total: Some(total) } if task == super::PREFILL => {
@@ -75,6 +89,11 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
 
 pub(crate) fn tool_call(call: wire::ToolCall) -> providers::ToolCall {
     providers::ToolCall { id: call.id, name: call.name, arguments: call.arguments }
+}
+
+pub(crate) fn token_logprobs(logprobs: wire::TokenLogprobs) -> providers::TokenLogprobs {
+    let one = |of: wire::TokenLogprob| providers::TokenLogprob { token: of.token, id: of.id, logprob: of.logprob };
+    providers::TokenLogprobs { chosen: one(logprobs.chosen), top: logprobs.top.into_iter().map(one).collect() }
 }
 
 pub(crate) fn usage(usage: wire::Usage) -> providers::Usage {

@@ -82,7 +82,8 @@ async fn ask(place: &Place<'_>, options: Options, said: &Conversation) -> Result
     let ended = loop {
         tokio::select! {
             event = events.next() => match event {
-                Some(Ok(Event::Text(text))) => answer.add(&text),
+                Some(Ok(Event::Text(text))) => answer.add(|answer| &mut answer.text, &text),
+                Some(Ok(Event::Thinking(text))) => answer.add(|answer| &mut answer.thinking, &text),
                 Some(Ok(Event::Done(reason))) => break Ok(reason),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break Err(failed(&error)),
@@ -111,6 +112,8 @@ async fn ask(place: &Place<'_>, options: Options, said: &Conversation) -> Result
 struct Answer<'a> {
     io: &'a RequestIo,
     display_id: String,
+    /// What the model thought before it answered: shown as a quotation above the answer, and no part of the conversation.
+    thinking: String,
     text: String,
     /// Whether it has grown since it was shown, and when to show it next.
     grown: bool,
@@ -123,19 +126,21 @@ impl<'a> Answer<'a> {
         let display_id = Uuid::new_v4().to_string();
         let value = shown(&format!("{model} ..."), format!("*{model} …*"));
         io.show(Output::Display { value, display_id: Some(display_id.clone()), update: false, live: true }).await;
-        Answer { io, display_id, text: String::new(), grown: false, due: Instant::now() }
+        Answer { io, display_id, thinking: String::new(), text: String::new(), grown: false, due: Instant::now() }
     }
 
-    fn add(&mut self, text: &str) {
-        self.text.push_str(text);
+    fn add(&mut self, part: impl Fn(&mut Self) -> &mut String, text: &str) {
+        part(self).push_str(text);
         self.grown = true;
     }
 
     async fn show(&mut self) {
-        let value = shown(&self.text, self.text.clone());
+        let text = format!("{}{}", quoted(&self.thinking), self.text);
+        let value = shown(&text, text.clone());
         let display_id = Some(self.display_id.clone());
         self.io.show(Output::Display { value, display_id, update: true, live: true }).await;
-        let pause = SHOW_INTERVAL.max(Duration::from_secs_f64(self.text.len() as f64 / SHOW_BYTES));
+        let pause =
+            SHOW_INTERVAL.max(Duration::from_secs_f64((self.thinking.len() + self.text.len()) as f64 / SHOW_BYTES));
         self.due = Instant::now() + pause;
         self.grown = false;
     }
@@ -143,7 +148,8 @@ impl<'a> Answer<'a> {
     /// Puts what there is of it in the place of the display that streamed it, with a note below; returns the text.
     async fn end(self, note: &str) -> String {
         self.io.show(Output::ClearOutput { wait: true }).await;
-        let (mut plain, mut markdown) = (self.text.trim_end().to_owned(), self.text.trim_end().to_owned());
+        let mut plain = format!("{}{}", quoted(&self.thinking), self.text.trim_end());
+        let mut markdown = plain.clone();
         if !note.is_empty() {
             let gap = if plain.is_empty() { "" } else { "\n\n" };
             plain.push_str(&format!("{gap}({note})"));
@@ -153,6 +159,12 @@ impl<'a> Answer<'a> {
         self.io.show(Output::Display { value, display_id: None, update: false, live: false }).await;
         self.text
     }
+}
+
+/// Thinking as a quotation; markdown and plain text write it alike.
+fn quoted(thinking: &str) -> String {
+    let lines: Vec<String> = thinking.trim().lines().map(|line| format!("> {line}").trim_end().to_owned()).collect();
+    if lines.is_empty() { String::new() } else { lines.join("\n") + "\n\n" }
 }
 
 fn shown(plain: &str, markdown: String) -> Rich {

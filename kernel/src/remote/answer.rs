@@ -38,6 +38,7 @@ struct Told {
     text: String,
     thinking: String,
     tool_calls: usize,
+    logprobs: usize,
 }
 
 impl Answer {
@@ -100,6 +101,7 @@ impl Told {
         match event {
             Event::Text(text) => self.text.push_str(text),
             Event::Thinking(text) => self.thinking.push_str(text),
+            Event::Logprobs(_) => self.logprobs += 1,
             Event::ToolCall(_) => self.tool_calls += 1,
             Event::Loading | Event::Prefill(_) | Event::Usage(_) | Event::Done(_) => {}
         }
@@ -121,7 +123,8 @@ impl Told {
         let thinking = reply.thinking.unwrap_or_default();
         let thinking = thinking.strip_prefix(&self.thinking).ok_or_else(gap)?;
         let text = reply.text.strip_prefix(&self.text).ok_or_else(gap)?;
-        let mut rest = VecDeque::new();
+        let logprobs = reply.logprobs.into_iter().skip(self.logprobs).map(elsewhere::token_logprobs);
+        let mut rest: VecDeque<Event> = logprobs.map(Event::Logprobs).collect();
         if !thinking.is_empty() {
             rest.push_back(Event::Thinking(thinking.to_owned()));
         }

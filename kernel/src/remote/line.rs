@@ -111,7 +111,7 @@ impl Line {
     }
 
     /// Refuses a request, and those that came while it was tried.
-    fn refuse(&mut self, ask: Ask, error: &Error) {
+    fn refuse(&mut self, ask: Box<Ask>, error: &Error) {
         let _ = ask.reply.send(Err(error.clone()));
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Ask(ask) = command {
@@ -121,7 +121,7 @@ impl Line {
     }
 
     /// Serves requests over one connection until it is lost or this kernel ends. Returns a request that wants another connection.
-    async fn serve(&mut self, peer: Peer, first: Ask) -> Option<Ask> {
+    async fn serve(&mut self, peer: Peer, first: Box<Ask>) -> Option<Box<Ask>> {
         let is_myself = peer.kernel == self.myself;
         let mut connection = Connection {
             instance: &self.instance,
@@ -148,7 +148,7 @@ enum End {
     /// The other kernel is gone; what it owed is answered with this.
     Lost(Error),
     /// It was gone before this request, which nothing is wrong with.
-    Stale(Ask),
+    Stale(Box<Ask>),
 }
 
 /// One connection and what is under way on it.
@@ -178,7 +178,7 @@ impl Connection<'_> {
         &mut self,
         commands: &mut mpsc::UnboundedReceiver<Command>,
         stop: &CancellationToken,
-        first: Ask,
+        first: Box<Ask>,
     ) -> End {
         if let ControlFlow::Break(end) = self.send_ask(first).await {
             return end;
@@ -203,7 +203,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn ask(&mut self, ask: Ask) -> ControlFlow<End> {
+    async fn ask(&mut self, ask: Box<Ask>) -> ControlFlow<End> {
         // While something is under way, the kernel is watched anyway.
         if self.pending.is_empty() && self.heard.elapsed() > FRESH && !self.is_there().await {
             return ControlFlow::Break(End::Stale(ask));
@@ -233,8 +233,8 @@ impl Connection<'_> {
         there
     }
 
-    async fn send_ask(&mut self, ask: Ask) -> ControlFlow<End> {
-        let Ask { number, request, events, reply } = ask;
+    async fn send_ask(&mut self, ask: Box<Ask>) -> ControlFlow<End> {
+        let Ask { number, request, events, reply } = *ask;
         if reply.is_closed() {
             return ControlFlow::Continue(());
         }

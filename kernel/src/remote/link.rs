@@ -71,7 +71,7 @@ struct Shared {
 
 /// What the task is told.
 pub(super) enum Command {
-    Ask(Ask),
+    Ask(Box<Ask>),
     /// Nobody waits any more for the request of this number.
     Forget(u64),
 }
@@ -120,7 +120,7 @@ impl Link {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let ask = Ask { number, request, events, reply };
         // A task that is gone drops the request, and with it the reply.
-        let _ = commands.send(Command::Ask(ask));
+        let _ = commands.send(Command::Ask(Box::new(ask)));
         Ok(Asked { link: self.clone(), number, events: happening, answer, _place: place })
     }
 

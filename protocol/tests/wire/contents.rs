@@ -122,6 +122,7 @@ fn model_replies_and_events_survive_the_wire() {
         text: "t".into(),
         thinking: None,
         tool_calls: vec![ToolCall { id: "1".into(), name: "f".into(), arguments: json!({"x": 1}) }],
+        logprobs: Vec::new(),
         usage: Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1, truncated_tokens: 0 },
         finish_reason: FinishReason::ToolCalls,
         model: "local/moonlet@candle".into(),

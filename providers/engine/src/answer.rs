@@ -1,21 +1,23 @@
-//! Turns generated text into events: ends it at a stop text, tells thinking from answer, and reads tool calls in the
-//! Hermes form, `<tool_call>{"name": .., "arguments": ..}</tool_call>`. Anything that turns out not to be one stays text.
+//! Turns generated text into events: ends it at a stop text, tells thinking from answer, and reads tool calls in the form
+//! that the model writes them in ([`format`]). Nothing is let go while it may be part of a marker or of a call, and
+//! anything that turns out to be none stays text, to the last character.
 
+mod call;
+mod format;
+mod json;
 mod marker;
 mod stop;
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use crate::chat::ToolCall;
 use crate::event::Event;
+use crate::tokenizer::Tokenizer;
+use call::{Call, Reading, read_bare};
+pub(crate) use format::{CallForm, Format};
 use marker::{Found, find};
 pub(crate) use stop::StopTexts;
 
-const CALL_OPEN: &str = "<tool_call>";
-const CALL_CLOSE: &str = "</tool_call>";
-const THINK_OPEN: &str = "<think>";
-const THINK_CLOSE: &str = "</think>";
+/// What may stand between two calls that have no markers, besides blanks.
+const SEPARATORS: [char; 2] = [';', ','];
 
 /// The answer of one generation in the making.
 pub(crate) struct Answer {
@@ -23,7 +25,9 @@ pub(crate) struct Answer {
     state: State,
     /// Text whose meaning is not certain yet.
     held: String,
-    reads_calls: bool,
+    format: Format,
+    /// Names of the tools that may be called.
+    tools: Vec<String>,
     calls: usize,
 }
 
@@ -35,36 +39,50 @@ enum State {
     Thinking,
     /// Between what is not text and the text after it, where white space means nothing.
     Gap,
+    /// Where a call may stand without a marker.
+    Start,
     Text,
+    /// After the marker of a call.
     Call,
 }
 
 /// How an answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
-    /// The model does not think aloud.
-    Text,
-    /// It may begin with `<think>`.
-    MayThink,
-    /// The prompt ended with `<think>`.
+    /// With thinking, its marker and text, or with text.
+    Open,
+    /// The prompt ended with the marker of thinking.
     Thinking,
 }
 
 impl Answer {
-    pub(crate) fn new(stop: StopTexts, opening: Opening, reads_calls: bool) -> Answer {
-        let state = match opening {
-            Opening::Text => State::Text,
-            Opening::MayThink => State::Beginning,
-            Opening::Thinking => State::Thinking,
+    /// An answer of a model that writes in `format` and was given these `tools`.
+    pub(crate) fn new(stop: StopTexts, opening: Opening, format: Format, tools: Vec<String>) -> Answer {
+        let state = match (opening, format.thinking) {
+            (Opening::Thinking, Some(_)) => State::Thinking,
+            (Opening::Open, Some(_)) => State::Beginning,
+            (_, None) => State::Start,
         };
-        Answer { stop, state, held: String::new(), reads_calls, calls: 0 }
+        let format = Format { calls: format.calls.filter(|_| !tools.is_empty()), ..format };
+        Answer { stop, state, held: String::new(), format, tools, calls: 0 }
+    }
+
+    /// The bytes that a token adds. A control token adds none, unless it is a marker here.
+    pub(crate) fn piece<'a>(&self, token: u32, tokenizer: &'a Tokenizer) -> &'a [u8] {
+        match tokenizer.piece(token) {
+            [] => std::str::from_utf8(tokenizer.shown(token))
+                .ok()
+                .filter(|name| self.format.reads(name))
+                .map_or(&[], str::as_bytes),
+            piece => piece,
+        }
     }
 
     /// Takes more text; true once a stop text has appeared, after which nothing more may come.
     pub(crate) fn push(&mut self, text: &str, events: &mut impl Extend<Event>) -> bool {
         let (text, stopped) = self.stop.push(text);
         self.held.push_str(&text);
-        self.advance(events);
+        while self.step(false, events) {}
         stopped
     }
 
@@ -72,14 +90,7 @@ impl Answer {
     pub(crate) fn finish(&mut self, events: &mut impl Extend<Event>) {
         let rest = self.stop.finish();
         self.held.push_str(&rest);
-        self.advance(events);
-        let held = std::mem::take(&mut self.held);
-        match self.state {
-            State::Thinking => events.extend(thinking(held)),
-            State::Call => events.extend(text(format!("{CALL_OPEN}{held}"))),
-            State::Gap if held.trim().is_empty() => {}
-            State::Beginning | State::Gap | State::Text => events.extend(text(held)),
-        }
+        while self.step(true, events) {}
     }
 
     /// Whether any tool was called.
@@ -87,57 +98,66 @@ impl Answer {
         self.calls > 0
     }
 
-    fn advance(&mut self, events: &mut impl Extend<Event>) {
-        while self.step(events) {}
-    }
-
-    /// Consumes some of the held text; false when more is needed.
-    fn step(&mut self, events: &mut impl Extend<Event>) -> bool {
-        match self.state {
-            State::Beginning => {
+    /// Consumes some of the held text; false when more is needed, or at the end when nothing is left.
+    fn step(&mut self, ended: bool, events: &mut impl Extend<Event>) -> bool {
+        match (self.state, self.format.thinking, self.format.calls) {
+            (State::Beginning, Some(thinking), _) => {
                 let begun = self.held.trim_start();
-                if begun.starts_with(THINK_OPEN) {
-                    let start = self.held.len() - begun.len() + THINK_OPEN.len();
+                if begun.starts_with(thinking.open) {
+                    let start = self.held.len() - begun.len() + thinking.open.len();
                     self.held.drain(..start);
                     self.state = State::Thinking;
-                } else if THINK_OPEN.starts_with(begun) {
+                } else if !ended && thinking.open.starts_with(begun) {
                     return false;
                 } else {
-                    self.state = State::Text;
+                    self.state = State::Start;
                 }
                 true
             }
-            State::Gap => {
-                let blank = self.held.len() - self.held.trim_start().len();
+            (State::Thinking, Some(thinking), _) => {
+                self.cut(thinking.close, State::Gap, ended, Event::Thinking, events)
+            }
+            (State::Gap, _, form) => {
+                let between_calls = self.calls > 0 && form.is_some_and(CallForm::goes_without);
+                let means_nothing = |c: char| c.is_whitespace() || (between_calls && SEPARATORS.contains(&c));
+                let blank = self.held.len() - self.held.trim_start_matches(means_nothing).len();
                 self.held.drain(..blank);
                 let more = !self.held.is_empty();
                 if more {
-                    self.state = State::Text;
+                    self.state = State::Start;
                 }
                 more
             }
-            State::Thinking => self.cut(THINK_CLOSE, State::Gap, thinking, events),
-            State::Text if self.reads_calls => self.cut(CALL_OPEN, State::Call, text, events),
-            State::Text => {
-                events.extend(text(std::mem::take(&mut self.held)));
-                false
-            }
-            State::Call => {
-                let Some(end) = self.held.find(CALL_CLOSE) else {
-                    return false;
-                };
-                let body: String = self.held.drain(..end + CALL_CLOSE.len()).collect();
-                match call(&body[..end], self.calls) {
-                    Some(call) => {
-                        self.calls += 1;
-                        events.extend([Event::ToolCall(call)]);
-                        self.state = State::Gap;
-                    }
+            (State::Start, _, Some(form)) if form.goes_without() => match read_bare(&self.held, &self.tools) {
+                Reading::GoesOn if !ended => false,
+                Reading::Calls { calls, length } => self.called(calls, length, events),
+                Reading::GoesOn | Reading::Text => {
+                    self.state = State::Text;
+                    true
+                }
+            },
+            (State::Call, _, Some(form)) => match form.read(&self.held) {
+                Reading::GoesOn if !ended => false,
+                Reading::Calls { calls, length } => self.called(calls, length, events),
+                Reading::GoesOn | Reading::Text => {
+                    say(form.marker().unwrap_or_default().to_owned(), Event::Text, events);
+                    self.state = State::Text;
+                    true
+                }
+            },
+            (State::Text | State::Start, _, form) => {
+                self.state = State::Text;
+                match form.and_then(CallForm::marker) {
+                    Some(marker) => self.cut(marker, State::Call, ended, Event::Text, events),
                     None => {
-                        events.extend(text(format!("{CALL_OPEN}{body}")));
-                        self.state = State::Text;
+                        say(std::mem::take(&mut self.held), Event::Text, events);
+                        false
                     }
                 }
+            }
+            // States that need what the format has are entered only if it has that.
+            (State::Beginning | State::Thinking | State::Call, _, _) => {
+                self.state = State::Text;
                 true
             }
         }
@@ -148,144 +168,50 @@ impl Answer {
         &mut self,
         marker: &str,
         next: State,
-        event: fn(String) -> Option<Event>,
+        ended: bool,
+        event: fn(String) -> Event,
         events: &mut impl Extend<Event>,
     ) -> bool {
         let (certain, found) = match find(&self.held, marker) {
             Found::At(start) => (start, true),
+            Found::MayBeginAt(_) if ended => (self.held.len(), false),
             Found::MayBeginAt(start) => (start, false),
         };
         let before: String = self.held.drain(..certain).collect();
-        events.extend(event(before));
+        say(before, event, events);
         if found {
             self.held.drain(..marker.len());
             self.state = next;
         }
         found
     }
-}
 
-fn text(text: String) -> Option<Event> {
-    (!text.is_empty()).then_some(Event::Text(text))
-}
-
-fn thinking(text: String) -> Option<Event> {
-    (!text.is_empty()).then_some(Event::Thinking(text))
-}
-
-fn call(body: &str, index: usize) -> Option<ToolCall> {
-    #[derive(Deserialize)]
-    struct Call {
-        name: String,
-        #[serde(default = "no_arguments")]
-        arguments: Value,
+    /// The first `length` bytes of what is held are these calls.
+    fn called(&mut self, calls: Vec<Call>, length: usize, events: &mut impl Extend<Event>) -> bool {
+        self.held.drain(..length);
+        for Call { name, arguments, id } in calls {
+            let id = id.unwrap_or_else(|| self.next_id());
+            self.calls += 1;
+            events.extend([Event::ToolCall(ToolCall { id, name, arguments })]);
+        }
+        self.state = State::Gap;
+        true
     }
-    fn no_arguments() -> Value {
-        Value::Object(serde_json::Map::new())
+
+    /// Mistral's templates refuse ids that are not nine letters and digits.
+    fn next_id(&self) -> String {
+        match self.format.calls {
+            Some(CallForm::Mistral) => format!("call{:05}", self.calls),
+            _ => format!("call_{}", self.calls),
+        }
     }
-    let call: Call = serde_json::from_str(body).ok()?;
-    call.arguments.is_object().then(|| ToolCall {
-        id: format!("call_{index}"),
-        name: call.name,
-        arguments: call.arguments,
-    })
+}
+
+fn say(text: String, event: fn(String) -> Event, events: &mut impl Extend<Event>) {
+    if !text.is_empty() {
+        events.extend([event(text)]);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    /// The events of an answer that comes in pieces of `size` characters, neighbouring text joined.
-    fn events(answer: &str, size: usize, stop: &[&str], opening: Opening, calls: bool) -> Vec<Event> {
-        let stop = stop.iter().map(|text| (*text).to_owned()).collect();
-        let mut parser = Answer::new(StopTexts::new(stop).expect("the stop texts are sound"), opening, calls);
-        let mut events = Vec::new();
-        let characters: Vec<char> = answer.chars().collect();
-        for piece in characters.chunks(size) {
-            if parser.push(&piece.iter().collect::<String>(), &mut events) {
-                break;
-            }
-        }
-        parser.finish(&mut events);
-        let mut joined: Vec<Event> = Vec::new();
-        for event in events {
-            match (joined.last_mut(), event) {
-                (Some(Event::Text(before)), Event::Text(text)) => before.push_str(&text),
-                (Some(Event::Thinking(before)), Event::Thinking(text)) => before.push_str(&text),
-                (_, event) => joined.push(event),
-            }
-        }
-        joined
-    }
-
-    fn weather(index: usize) -> Event {
-        Event::ToolCall(ToolCall {
-            id: format!("call_{index}"),
-            name: "weather".into(),
-            arguments: json!({"city": "Oslo"}),
-        })
-    }
-
-    #[test]
-    fn calls_are_read_however_they_are_cut() {
-        let one = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}\n</tool_call>";
-        let answer = format!("Let me see. {one}\n{one}\n");
-        for size in 1..answer.len() {
-            let found = events(&answer, size, &[], Opening::Text, true);
-            assert_eq!(found, [Event::Text("Let me see. ".into()), weather(0), weather(1)]);
-        }
-        assert_eq!(events(one, 3, &[], Opening::Text, false), [Event::Text(one.into())]);
-    }
-
-    #[test]
-    fn what_is_no_call_stays_text() {
-        for answer in [
-            "<tool_call>weather(Oslo)</tool_call> done",
-            "<tool_call>{\"name\": \"weather\"",
-            "<tool_call>{\"name\": 7}</tool_call>",
-            "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
-            "a <tool_cal b <tool_call",
-        ] {
-            assert_eq!(events(answer, 4, &[], Opening::Text, true), [Event::Text(answer.into())]);
-        }
-    }
-
-    #[test]
-    fn thinking_is_told_from_the_answer() {
-        let expected = [Event::Thinking("\nhm <b>\n".into()), Event::Text("Yes.".into())];
-        for size in 1..10 {
-            assert_eq!(events("\n<think>\nhm <b>\n</think>\n\nYes.", size, &[], Opening::MayThink, true), expected);
-            assert_eq!(events("\nhm <b>\n</think>\n\nYes.", size, &[], Opening::Thinking, false), expected);
-            assert_eq!(events("<thin Yes.", size, &[], Opening::MayThink, false), [Event::Text("<thin Yes.".into())]);
-            assert_eq!(events("<think>Yes.", size, &[], Opening::Text, false), [Event::Text("<think>Yes.".into())]);
-        }
-        assert_eq!(events("<think>never", 2, &[], Opening::MayThink, false), [Event::Thinking("never".into())]);
-    }
-
-    #[test]
-    fn nothing_of_a_stop_text_or_after_it_is_let_go() {
-        for size in 1..12 {
-            assert_eq!(
-                events("one two three", size, &["two", "thr"], Opening::Text, false),
-                [Event::Text("one ".into())]
-            );
-            assert_eq!(events("one tw", size, &["two"], Opening::Text, false), [Event::Text("one tw".into())]);
-            assert_eq!(events("ababac", size, &["abac"], Opening::Text, false), [Event::Text("ab".into())]);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn without_markers_text_comes_out_as_it_went_in(answer in "[a<>/tool_cthink ]{0,60}", size in 1usize..7) {
-            prop_assume!(!answer.contains(CALL_OPEN) && !answer.trim_start().starts_with(THINK_OPEN));
-            let text: String = events(&answer, size, &["XYZ"], Opening::MayThink, true)
-                .into_iter()
-                .map(|event| match event { Event::Text(text) => text, other => panic!("{other:?}") })
-                .collect();
-            prop_assert_eq!(text, answer);
-        }
-    }
-}
+mod tests;

@@ -24,6 +24,8 @@ pub enum Event {
     Text(String),
     /// More of what the model thinks before it answers.
     Thinking(String),
+    /// How likely a token of the answer was; before what it adds to the answer, and only if asked for.
+    Logprobs(TokenLogprobs),
     /// The model asks for a tool.
     ToolCall(ToolCall),
     /// What the generation took; once, just before `Done`.
@@ -39,6 +41,27 @@ pub struct Prefill {
     pub computed_tokens: u32,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
+}
+
+/// How likely a token of the answer was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprobs {
+    /// The token that was chosen.
+    #[serde(flatten)]
+    pub chosen: TokenLogprob,
+    /// The likeliest tokens, likeliest first, as many as were asked for; the chosen one may be among them.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A token and its probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// Its text; part of a character is U+FFFD.
+    pub token: String,
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// Natural logarithm of its probability as the model gave it, before biases, penalties, temperature and filters; -9999 is none.
+    pub logprob: f32,
 }
 
 /// What a generation took, in tokens.

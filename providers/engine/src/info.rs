@@ -35,6 +35,6 @@ pub struct ModelInfo {
     pub executor: String,
     /// Whether the file carries a chat template.
     pub has_chat_template: bool,
-    /// Whether the model can be given tools: its template shows them, and has them called in the Hermes form.
+    /// Whether the model can be given tools: its template shows them.
     pub supports_tools: bool,
 }

@@ -37,9 +37,9 @@ pub use bench::{Bench, BenchOptions};
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use engine::{Engine, EngineOptions, Source};
 pub use error::Error;
-pub use event::{Event, FinishReason, Generation, Prefill, Usage};
+pub use event::{Event, FinishReason, Generation, Prefill, TokenLogprob, TokenLogprobs, Usage};
 pub use info::ModelInfo;
-pub use request::{GenerateOptions, Prompt, Request, Sampling};
+pub use request::{Biased, GenerateOptions, LogitBias, Prompt, Request, Sampling};
 pub use synthetic::Synthetic;
 
 /// The bundled model as a GGUF file, when the `moonlet` feature is on.

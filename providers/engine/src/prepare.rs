@@ -9,12 +9,12 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answer, Opening, StopTexts};
+use crate::answer::{Answer, Format, Opening, StopTexts};
 use crate::chat::{ChatMessage, Tool};
 use crate::error::Error;
 use crate::event::Event;
-use crate::request::{GenerateOptions, Prompt};
-use crate::sampler::Sampler;
+use crate::request::{Biased, GenerateOptions, LogitBias, Prompt};
+use crate::sampler::{Logprobs, Sampler};
 use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 
@@ -46,6 +46,7 @@ pub(crate) struct Recipe {
     pub(crate) max_tokens: usize,
     pub(crate) ignore_end: bool,
     pub(crate) sampler: Sampler,
+    pub(crate) logprobs: Option<Logprobs>,
     pub(crate) answer: Answer,
 }
 
@@ -104,7 +105,8 @@ impl PromptMaker {
     }
 
     fn prepare(&self, prompt: Prompt, options: GenerateOptions) -> Result<Recipe, Error> {
-        let sampler = Sampler::new(&options.sampling)?;
+        let sampler = Sampler::new(&options.sampling, self.bias(&options.logit_bias)?)?;
+        let logprobs = options.logprobs.map(Logprobs::new).transpose()?;
         let stop = StopTexts::new(options.stop)?;
         if options.max_tokens == Some(0) {
             return Err(Error::InvalidOption {
@@ -114,18 +116,43 @@ impl PromptMaker {
             });
         }
         let max_tokens = options.max_tokens.map_or(usize::MAX, |most| most as usize);
-        let has_tools = matches!(&prompt, Prompt::Chat { tools, .. } if !tools.is_empty());
-        let (text, opening) = match prompt {
-            Prompt::Raw(text) => (text, Opening::Text),
+        let (text, opening, format, tools) = match prompt {
+            Prompt::Raw(text) => (text, Opening::Open, Format::default(), Vec::new()),
             Prompt::Chat { messages, tools } => {
-                let text = self.render(&messages, &tools)?;
-                let opening = self.template.as_ref().map_or(Opening::Text, |template| template.opening(&text));
-                (text, opening)
+                let template = self.template.as_ref().ok_or(Error::NoChatTemplate)?;
+                let text = template.render(&messages, &tools)?;
+                let opening = template.opening(&text);
+                (text, opening, template.format(), tools.into_iter().map(|tool| tool.name).collect())
             }
         };
         let (tokens, truncated) = self.fit(&text, options.truncate, max_tokens)?;
         let ignore_end = options.ignore_end;
-        Ok(Recipe { tokens, truncated, max_tokens, ignore_end, sampler, answer: Answer::new(stop, opening, has_tools) })
+        let answer = Answer::new(stop, opening, format, tools);
+        Ok(Recipe { tokens, truncated, max_tokens, ignore_end, sampler, logprobs, answer })
+    }
+
+    /// Biases by token; a text's is that of each of its tokens.
+    fn bias(&self, biases: &[LogitBias]) -> Result<Vec<(u32, f32)>, Error> {
+        let mut by_token = Vec::new();
+        for LogitBias { token, bias } in biases {
+            match token {
+                Biased::Id(id) if *id as usize >= self.tokenizer.size() => {
+                    return Err(Error::InvalidOption {
+                        name: "logit_bias",
+                        value: id.to_string(),
+                        expected: format!("a token below {}, or a text", self.tokenizer.size()),
+                    });
+                }
+                Biased::Id(id) => by_token.push((*id, *bias)),
+                Biased::Text(text) => {
+                    let mut tokens = self.tokenizer.tokens(text);
+                    tokens.sort_unstable();
+                    tokens.dedup();
+                    by_token.extend(tokens.into_iter().map(|token| (token, *bias)));
+                }
+            }
+        }
+        Ok(by_token)
     }
 
     /// The text the model sees for a conversation.

@@ -48,8 +48,31 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Go on when the model ends its answer, as llama.cpp's `--ignore-eos`: for measurements.
     pub ignore_end: bool,
+    /// Added to the logits of tokens before anything else is done with them.
+    pub logit_bias: Vec<LogitBias>,
+    /// Tell how likely every token of the answer was, and so many of the likeliest beside it; at most 20.
+    pub logprobs: Option<u32>,
     /// Drop the oldest tokens of a prompt that does not fit, instead of failing.
     pub truncate: bool,
+}
+
+/// A number for the logit of a token, or of every token of a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogitBias {
+    /// Which tokens.
+    pub token: Biased,
+    /// What is added; about -100 forbids a token, 100 makes it come. At most 1000 either way.
+    pub bias: f32,
+}
+
+/// What a [`LogitBias`] is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Biased {
+    /// The token of that number in the vocabulary.
+    Id(u32),
+    /// The tokens that this text is read as; ` word` and `word` are different ones.
+    Text(String),
 }
 
 /// How the next token is chosen. `None` takes the default, which is llama.cpp's.
@@ -64,8 +87,15 @@ pub struct Sampling {
     pub top_p: Option<f32>,
     /// Keep tokens at least this times as likely as the likeliest; 0 to 1, default 0.05.
     pub min_p: Option<f32>,
-    /// Divide the logits of the last 64 tokens by this; above 0, default 1 (off).
+    /// Keep the tokens whose information is nearest to what is expected, until their probabilities sum to this; 0 to 1,
+    /// default 1 (off).
+    pub typical_p: Option<f32>,
+    /// Divide the logits of the last 64 tokens by this, multiply those below 0; above 0, default 1 (off).
     pub repeat_penalty: Option<f32>,
+    /// Taken from a token's logit for every time it is among the last 64; default 0.
+    pub frequency_penalty: Option<f32>,
+    /// Taken from a token's logit if it is among the last 64; default 0.
+    pub presence_penalty: Option<f32>,
     /// The same seed gives the same tokens; default: a random one.
     pub seed: Option<u64>,
 }

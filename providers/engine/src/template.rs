@@ -10,7 +10,7 @@ use minijinja::value::{Kwargs, Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Value, context};
 use serde_json::json;
 
-use crate::answer::Opening;
+use crate::answer::{Format, Opening};
 use crate::chat::{ChatMessage, Role, Tool};
 use crate::error::Error;
 
@@ -23,34 +23,36 @@ pub(crate) struct ChatTemplate {
     environment: Environment<'static>,
     bos: String,
     eos: String,
-    knows_tools: bool,
-    knows_thinking: bool,
+    format: Format,
 }
 
 impl ChatTemplate {
     /// Compiles a template; fails with [`Error::Template`].
     pub(crate) fn new(source: String, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
-        let hermes = source.contains("<tool_call>");
-        let knows_thinking = source.contains("<think>");
         let mut environment = environment().map_err(problem)?;
-        environment.add_template_owned(NAME, source).map_err(problem)?;
+        environment.add_template_owned(NAME, source.clone()).map_err(problem)?;
         let mut template =
-            ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned(), knows_tools: false, knows_thinking };
-        template.knows_tools = hermes && template.shows_tools();
+            ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned(), format: Format::default() };
+        template.format = Format::of(&source, template.shows_tools());
         Ok(template)
     }
 
-    /// Whether a conversation with tools shows them to the model, and calls come back in the form that is understood here.
+    /// Whether a conversation with tools shows them to the model.
     pub(crate) fn knows_tools(&self) -> bool {
-        self.knows_tools
+        self.format.calls.is_some()
+    }
+
+    /// How the model writes its thinking and its calls.
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// How the answer to a rendered prompt begins.
     pub(crate) fn opening(&self, rendered: &str) -> Opening {
-        match (rendered.trim_end().ends_with("<think>"), self.knows_thinking) {
-            (true, _) => Opening::Thinking,
-            (false, true) => Opening::MayThink,
-            (false, false) => Opening::Text,
+        let thinks = |open: &str| rendered.trim_end().ends_with(open);
+        match self.format.thinking {
+            Some(thinking) if thinks(thinking.open) => Opening::Thinking,
+            _ => Opening::Open,
         }
     }
 
@@ -67,8 +69,8 @@ impl ChatTemplate {
 
     /// The text the model sees for a conversation, ready for it to answer.
     pub(crate) fn render(&self, messages: &[ChatMessage], tools: &[Tool]) -> Result<String, Error> {
-        if !tools.is_empty() && !self.knows_tools {
-            let problem = "this model cannot be given tools (its template does not show them in the `<tool_call>` form); ask without tools";
+        if !tools.is_empty() && !self.knows_tools() {
+            let problem = "this model cannot be given tools (its template does not show them); ask without tools";
             return Err(Error::Template { problem: problem.to_owned() });
         }
         self.render_unchecked(messages, tools)

@@ -120,6 +120,21 @@ impl Tokenizer {
         tokens
     }
 
+    /// The tokens of a stretch of text, without what begins and ends a sequence.
+    pub(crate) fn tokens(&self, text: &str) -> Vec<u32> {
+        let mut tokens = Vec::new();
+        match &self.model {
+            Model::Bpe(bpe) => bpe.append(text, &mut tokens),
+            Model::Spm(spm) => spm.append(text, false, &mut tokens),
+        }
+        tokens
+    }
+
+    /// How many tokens there are.
+    pub(crate) fn size(&self) -> usize {
+        self.vocabulary.len()
+    }
+
     fn append(&self, text: &str, tokens: &mut Vec<u32>) {
         let mut after_special = true;
         for fragment in self.special.split(text) {
@@ -137,6 +152,14 @@ impl Tokenizer {
     /// The bytes a generated token adds to the answer; none for a control token.
     pub(crate) fn piece(&self, token: u32) -> &[u8] {
         self.vocabulary.piece(token)
+    }
+
+    /// The bytes by which people know a token: those it adds to an answer, or a control token's name.
+    pub(crate) fn shown(&self, token: u32) -> &[u8] {
+        match self.piece(token) {
+            [] => self.vocabulary.text(token).as_bytes(),
+            piece => piece,
+        }
     }
 
     /// Whether this token ends an answer.

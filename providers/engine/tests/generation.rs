@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use perilune_engine::{
-    ChatMessage, Engine, EngineOptions, Error, Event, FinishReason, GenerateOptions, Generation, Prefill, Prompt,
-    Request, Sampling, Source, Tool, ToolCall, Usage, moonlet,
+    Biased, ChatMessage, Engine, EngineOptions, Error, Event, FinishReason, GenerateOptions, Generation, LogitBias,
+    Prefill, Prompt, Request, Sampling, Source, TokenLogprobs, Tool, ToolCall, Usage, moonlet,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +64,7 @@ fn start(engine: &Engine, prompt: Prompt, options: GenerateOptions) -> Generatio
 struct Answer {
     text: String,
     calls: Vec<ToolCall>,
+    logprobs: Vec<TokenLogprobs>,
     usage: Option<Usage>,
     reason: Option<FinishReason>,
 }
@@ -77,6 +78,7 @@ fn finish(mut generation: Generation) -> Result<Answer, Error> {
             Event::Prefill(_) => assert!(answer.text.is_empty(), "the prompt is computed before the answer"),
             Event::Text(text) => answer.text.push_str(&text),
             Event::Thinking(text) => panic!("moonlet does not think: {text}"),
+            Event::Logprobs(logprobs) => answer.logprobs.push(logprobs),
             Event::ToolCall(call) => answer.calls.push(call),
             Event::Usage(usage) => assert_eq!(answer.usage.replace(usage), None, "usage comes once"),
             Event::Done(reason) => {
@@ -314,4 +316,40 @@ fn a_long_prompt_says_how_far_it_is() {
     assert!(!told.is_empty() && told.is_sorted_by_key(|prefill| prefill.computed_tokens), "{told:?}");
     let within = |prefill: &Prefill| prefill.computed_tokens > 0 && prefill.computed_tokens < prefill.prompt_tokens;
     assert!(told.iter().all(|prefill| within(prefill) && prefill.prompt_tokens == usage.prompt_tokens), "{told:?}");
+}
+
+#[test]
+fn logprobs_tell_what_the_model_thought_of_each_token() {
+    let plain = ask(engine(), chat("What is 12 plus 30?"), greedy()).expect("it answers");
+    let options = GenerateOptions { logprobs: Some(3), ..greedy() };
+    let answer = ask(engine(), chat("What is 12 plus 30?"), options).expect("it answers");
+    assert_eq!(answer.text, plain.text);
+    let told: String = answer.logprobs.iter().map(|token| token.chosen.token.as_str()).collect();
+    assert_eq!(told, answer.text);
+    for token in &answer.logprobs {
+        // Greedy takes the likeliest; probabilities of some tokens sum to at most 1.
+        assert_eq!((token.top.len(), &token.top[0]), (3, &token.chosen));
+        assert!(token.top.windows(2).all(|pair| pair[0].logprob >= pair[1].logprob));
+        assert!(token.top.iter().map(|token| token.logprob.exp()).sum::<f32>() <= 1.0001);
+    }
+    let error = ask(engine(), chat("hi"), GenerateOptions { logprobs: Some(21), ..greedy() }).expect_err("too many");
+    assert!(error.to_string().contains("`logprobs` is `21`, expected 0 to 20"), "{error}");
+}
+
+#[test]
+fn a_bias_forbids_tokens_by_number_and_by_text() {
+    let options = GenerateOptions { logprobs: Some(0), ..greedy() };
+    let answer = ask(engine(), chat("What is the capital of France?"), options.clone()).expect("it answers");
+    let first = answer.logprobs[0].chosen.clone();
+    for token in [Biased::Id(first.id), Biased::Text(first.token.clone())] {
+        let options = GenerateOptions { logit_bias: vec![LogitBias { token, bias: -100.0 }], ..options.clone() };
+        let other = ask(engine(), chat("What is the capital of France?"), options).expect("it answers");
+        assert_ne!(other.logprobs[0].chosen.id, first.id);
+        // What the model thinks is told as it is, whatever is forbidden.
+        assert!(other.logprobs[0].chosen.logprob < first.logprob);
+    }
+    let token = Biased::Id(4_000_000);
+    let options = GenerateOptions { logit_bias: vec![LogitBias { token, bias: 1.0 }], ..greedy() };
+    let error = ask(engine(), chat("hi"), options).expect_err("no such token").to_string();
+    assert!(error.contains("`logit_bias` is `4000000`, expected a token below"), "{error}");
 }

@@ -9,12 +9,15 @@ use crate::magics::parse::{Word, words};
 use crate::magics::{failed, nearest, wrong};
 
 /// Every option's name.
-pub(in crate::magics) const NAMES: [&str; 12] = [
+pub(in crate::magics) const NAMES: [&str; 15] = [
     "temperature",
     "top_k",
     "top_p",
     "min_p",
+    "typical_p",
     "repeat_penalty",
+    "frequency_penalty",
+    "presence_penalty",
     "max_tokens",
     "seed",
     "stop",
@@ -64,6 +67,9 @@ impl Options {
             "top_k" => generate.sampling.top_k = Some(read(name, value, "a whole number from 0 on")?),
             "top_p" => generate.sampling.top_p = Some(number(name, value)?),
             "min_p" => generate.sampling.min_p = Some(number(name, value)?),
+            "typical_p" => generate.sampling.typical_p = Some(number(name, value)?),
+            "frequency_penalty" => generate.sampling.frequency_penalty = Some(number(name, value)?),
+            "presence_penalty" => generate.sampling.presence_penalty = Some(number(name, value)?),
             "repeat_penalty" => generate.sampling.repeat_penalty = Some(number(name, value)?),
             "seed" => generate.sampling.seed = Some(read(name, value, "a whole number from 0 on")?),
             "max_tokens" => match read::<u32>(name, value, "a whole number from 1 on")? {

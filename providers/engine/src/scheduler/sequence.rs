@@ -137,7 +137,10 @@ impl Sequence {
         if tokenizer.ends_generation(token) && !self.job.recipe.ignore_end {
             return self.finish(FinishReason::Stop);
         }
-        let text = self.detokenizer.push(tokenizer.piece(token));
+        if let Some(logprobs) = &mut self.job.recipe.logprobs {
+            self.outbox.extend([Event::Logprobs(logprobs.of(logits, token, tokenizer))]);
+        }
+        let text = self.detokenizer.push(self.job.recipe.answer.piece(token, tokenizer));
         if self.job.recipe.answer.push(&text, &mut self.outbox) {
             return self.finish(FinishReason::Stop);
         }
