@@ -129,6 +129,11 @@ async fn mistakes_are_told_with_name_value_and_expectation() {
         ("LocalLLM.generate()", "the prompt of LocalLLM.generate is nil; expected a string"),
         ("LocalLLM.generate('\\xff')", "no UTF-8 text"),
         ("LocalLLM.generate('x', {model = 'm@'})", "m@"),
+        (
+            "LocalLLM.chat('x', {tools = {{name = 5}}})",
+            "a list of {name, description, parameters} (invalid type: integer `5`",
+        ),
+        ("LocalLLM.chat('x', {logit_bias = {[1.5] = 2}})", "a table from texts or token numbers to numbers"),
         ("LocalLLM.chat({})", "are no list of messages"),
         (
             "LocalLLM.chat({{role = 'usr', content = 'x'}})",
@@ -262,12 +267,4 @@ async fn tools_probabilities_and_biases_reach_the_script() {
               return other{[first.id] = -100}, other{[first.token] = -100}, other{[first.token] = 1}")
         .await
         .expect_result("true\ttrue\tfalse");
-    notebook
-        .run("LocalLLM.chat('x', {tools = {{name = 5}}})")
-        .await
-        .expect_error("a list of {name, description, parameters}");
-    notebook
-        .run("LocalLLM.chat('x', {logit_bias = {[1.5] = 2}})")
-        .await
-        .expect_error("a table from texts or token numbers");
 }
