@@ -152,15 +152,15 @@ def test_a_bias_forbids_a_token_by_number_or_text(frontend: Frontend) -> None:
 
 
 def test_penalties_keep_a_model_from_repeating_itself(frontend: Frontend) -> None:
-    def distinct(options: dict[str, object]) -> int:
+    def repeats(options: dict[str, object]) -> int:
         options = {"temperature": 0, "max_tokens": 40, "logprobs": 0, **options}
         reply = frontend.model("complete", prompt="a a a a a a", raw=True, options=options).reply
-        return len({token["id"] for token in reply["logprobs"]})
+        said = [token["id"] for token in reply["logprobs"]]
+        return len(said) - len(set(said))
 
-    plain = distinct({})
-    for penalty in ({"frequency_penalty": 20}, {"presence_penalty": 20}, {"repeat_penalty": 10}):
-        assert distinct(penalty) > plain, penalty
-    assert distinct({"frequency_penalty": -5}) <= plain
+    assert repeats({"frequency_penalty": -20}) > 10
+    assert repeats({"frequency_penalty": 100}) == 0
+    assert repeats({"presence_penalty": 100}) == 0
 
 
 def test_stop_strings_end_the_answer_before_them(frontend: Frontend) -> None:

@@ -3,7 +3,7 @@
 use perilune_protocol::{
     ChatMessage, Content, ErrorReply, ExecuteReply, ExpressionResult, FinishReason, GenerateOptions, GenerateReply,
     InputReply, ListReply, ListedModel, ModelChatRequest, ModelEvent, ModelReply, ModelRequest, Publication, Reply,
-    Request, Role, StdinMessage, ToolCall, Usage,
+    Request, Role, StdinMessage, TokenLogprob, TokenLogprobs, ToolCall, Usage,
 };
 use serde_json::{Value, json};
 
@@ -116,6 +116,10 @@ fn model_requests_are_tagged_on_their_command() {
     }
 }
 
+fn likely(token: &str, top: Vec<TokenLogprob>) -> TokenLogprobs {
+    TokenLogprobs { chosen: TokenLogprob { token: token.to_owned(), id: 7, logprob: -0.5 }, top }
+}
+
 #[test]
 fn model_replies_and_events_survive_the_wire() {
     let generated = GenerateReply {
@@ -148,6 +152,7 @@ fn model_replies_and_events_survive_the_wire() {
         (ModelEvent::Text { text: "t".into() }, "text"),
         (ModelEvent::Thinking { text: "t".into() }, "thinking"),
         (ModelEvent::ToolCall(call), "tool_call"),
+        (ModelEvent::Logprobs(likely("a", vec![likely("b", Vec::new()).chosen])), "logprobs"),
         (ModelEvent::Usage(Usage::default()), "usage"),
         (ModelEvent::Progress { task: "load".into(), completed: 1, total: None }, "progress"),
         (ModelEvent::Done { finish_reason: FinishReason::Length }, "done"),
