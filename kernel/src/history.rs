@@ -1,13 +1,15 @@
 //! The history: every cell that the notebook ran, in a file that all kernels of this user share.
 //!
 //! One thread owns the file and takes what it is told in order, so that a question sees every cell before it and no cell waits
-//! for a disk. The file is opened with the first cell or question. One that cannot be opened, written or understood is told of
-//! once, and then the history lasts as long as the kernel.
+//! for a disk. It writes the cells of a short while together, so that it does not contend for a processor with each of them. The
+//! file is opened with the first cell or question. One that cannot be opened, written or understood is told of once, and then
+//! the history lasts as long as the kernel.
 
+mod orders;
 mod store;
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,10 +18,9 @@ use perilune_protocol::{HistoryReply, HistoryRequest};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use self::store::Store;
+use self::orders::{Order, Orders};
+use self::store::{Store, StoreError};
 
-/// Cells and questions that may wait for the thread; a cell more is not kept.
-const QUEUE: usize = 256;
 /// Bytes beyond which a cell is not kept, and beyond which the text that it returned is cut.
 const LARGEST_CELL: usize = 1024 * 1024;
 const LARGEST_OUTPUT: usize = 64 * 1024;
@@ -36,16 +37,9 @@ pub(crate) struct History {
 }
 
 struct Writer {
-    orders: SyncSender<Order>,
+    orders: Arc<Orders>,
     thread: JoinHandle<()>,
     ended: Receiver<std::convert::Infallible>,
-}
-
-/// What the thread is told or asked.
-enum Order {
-    Input { line: i64, source: String },
-    Output { line: i64, text: String },
-    Find { request: HistoryRequest, reply: oneshot::Sender<Result<HistoryReply, String>> },
 }
 
 impl History {
@@ -85,7 +79,7 @@ impl History {
             *thread = Writer::start(self.file.clone());
         }
         let Some(writer) = thread.as_ref() else { return };
-        if let Err(TrySendError::Full(_)) = writer.orders.try_send(order) {
+        if !writer.orders.push(order) {
             tracing::warn!("the history is too slow; a cell is not kept or a question not answered");
         }
     }
@@ -94,7 +88,7 @@ impl History {
     pub(crate) fn close(&self) {
         let writer = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Writer { orders, thread, ended }) = writer else { return };
-        drop(orders);
+        orders.close();
         match ended.recv_timeout(END_LIMIT) {
             Err(RecvTimeoutError::Timeout) => {
                 tracing::warn!("the history did not end in time; its last cells may be lost")
@@ -104,13 +98,23 @@ impl History {
     }
 }
 
+impl Drop for History {
+    /// Lets the thread end, where nobody waited for that.
+    fn drop(&mut self) {
+        if let Some(writer) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            writer.orders.close();
+        }
+    }
+}
+
 impl Writer {
     fn start(file: Option<PathBuf>) -> Option<Writer> {
-        let (orders, received) = sync_channel(QUEUE);
+        let orders = Arc::new(Orders::default());
+        let obeyed = orders.clone();
         let (running, ended) = std::sync::mpsc::channel();
         let run = move || {
             let _running = running;
-            write(file, received);
+            write(file, &obeyed);
         };
         match std::thread::Builder::new().name("history".to_owned()).spawn(run) {
             Ok(thread) => Some(Writer { orders, thread, ended }),
@@ -122,26 +126,35 @@ impl Writer {
     }
 }
 
-/// The thread: obeys until everybody who could order is gone.
-fn write(file: Option<PathBuf>, orders: Receiver<Order>) {
-    let Some(mut store) = open(file) else { return };
+/// The thread: obeys until the history is closed.
+fn write(file: Option<PathBuf>, orders: &Orders) {
+    let Some(mut store) = open(file) else {
+        orders.close();
+        // Whoever asked meanwhile hears that nobody answers.
+        return drop(orders.take());
+    };
     let mut told = false;
-    for order in orders {
-        let done = match order {
-            Order::Input { line, source } => store.input(line, &source),
-            Order::Output { line, text } => store.output(line, &text),
-            Order::Find { request, reply } => {
-                let found = store.find(&request).map_err(|error| format!("cannot read the history: {error}"));
-                // Whoever asked may have stopped waiting.
-                let _ = reply.send(found);
-                continue;
+    while let Some(batch) = orders.take() {
+        for order in batch {
+            if let Err(error) = obey(&mut store, order)
+                && !told
+            {
+                told = true;
+                tracing::warn!(%error, "a cell could not be written to the history, nor may those that follow");
             }
-        };
-        if let Err(error) = done
-            && !told
-        {
-            told = true;
-            tracing::warn!(%error, "a cell could not be written to the history, nor may those that follow");
+        }
+    }
+}
+
+fn obey(store: &mut Store, order: Order) -> Result<(), StoreError> {
+    match order {
+        Order::Input { line, source } => store.input(line, &source),
+        Order::Output { line, text } => store.output(line, &text),
+        Order::Find { request, reply } => {
+            let found = store.find(&request).map_err(|error| format!("cannot read the history: {error}"));
+            // Whoever asked may have stopped waiting.
+            let _ = reply.send(found);
+            Ok(())
         }
     }
 }
