@@ -1,12 +1,16 @@
 //! A model's chat template, rendered the way Hugging Face's `apply_chat_template` renders it.
 
 mod json;
+#[cfg(test)]
+mod oracle;
+mod python;
 mod strftime;
 
+use std::io;
 use std::time::SystemTime;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, ValueKind};
+use minijinja::value::{Kwargs, Serde};
 use minijinja::{AutoEscape, Environment, ErrorKind, Value, context};
 use serde_json::json;
 
@@ -17,6 +21,9 @@ use crate::error::Error;
 const NAME: &str = "chat_template";
 /// Instructions one rendering may take: thousands of messages, and an end for a template that loops.
 const FUEL: u64 = 20_000_000;
+
+/// Bytes a rendering may have: far more than any context holds.
+const MOST_BYTES: usize = 32 << 20;
 
 /// A compiled chat template and the texts it may use.
 pub(crate) struct ChatTemplate {
@@ -29,8 +36,18 @@ pub(crate) struct ChatTemplate {
 impl ChatTemplate {
     /// Compiles a template; fails with [`Error::Template`].
     pub(crate) fn new(source: String, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
-        let mut environment = environment().map_err(problem)?;
-        environment.add_template_owned(NAME, source.clone()).map_err(problem)?;
+        ChatTemplate::at(source, bos, eos, SystemTime::now)
+    }
+
+    /// As [`ChatTemplate::new`], with another clock than the system's.
+    fn at(
+        source: String,
+        bos: &str,
+        eos: &str,
+        clock: impl Fn() -> SystemTime + Send + Sync + 'static,
+    ) -> Result<ChatTemplate, Error> {
+        let mut environment = environment(clock).map_err(problem)?;
+        environment.add_template_owned(NAME, without_generation_tags(&source)).map_err(problem)?;
         let mut template =
             ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned(), format: Format::default() };
         template.format = Format::of(&source, template.shows_tools());
@@ -81,16 +98,34 @@ impl ChatTemplate {
         let messages: Vec<serde_json::Value> = messages.iter().map(message).collect();
         let tools: Vec<serde_json::Value> = tools.iter().map(tool).collect();
         let tools = if tools.is_empty() { Value::from(()) } else { Value::from(Serde(&tools)) };
-        template
-            .render(context! {
-                messages => Value::from(Serde(&messages)),
-                tools => tools,
-                documents => Value::from(()),
-                bos_token => self.bos.clone(),
-                eos_token => self.eos.clone(),
-                add_generation_prompt => true,
-            })
-            .map_err(problem)
+        let context = context! {
+            messages => Value::from(Serde(&messages)),
+            tools => tools,
+            documents => Value::from(()),
+            bos_token => self.bos.clone(),
+            eos_token => self.eos.clone(),
+            add_generation_prompt => true,
+        };
+        let mut rendered = Bounded(Vec::new());
+        template.render_captured_to(context, &mut rendered).map_err(problem)?;
+        Ok(String::from_utf8_lossy(&rendered.0).into_owned())
+    }
+}
+
+/// What a template writes, up to [`MOST_BYTES`].
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -115,36 +150,68 @@ fn tool(tool: &Tool) -> serde_json::Value {
 }
 
 /// Jinja as `transformers` sets it up (`_compile_jinja_template`).
-fn environment() -> Result<Environment<'static>, minijinja::Error> {
+fn environment(
+    clock: impl Fn() -> SystemTime + Send + Sync + 'static,
+) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_fuel(Some(FUEL));
-    environment.set_formatter(|output, state, value| match value.kind() {
-        ValueKind::None => Ok(output.write_str("None")?),
-        ValueKind::Bool => Ok(output.write_str(if value.is_true() { "True" } else { "False" })?),
-        _ => minijinja::escape_formatter(output, state, value),
+    environment.set_formatter(|output, _, value| match value.as_str() {
+        Some(text) => Ok(output.write_str(text)?),
+        None => Ok(output.write_str(&python::text(value))?),
     });
+    environment.add_filter("string", |value: &Value| python::text(value));
+    // Python cannot iterate over `None`, and templates ask before they do.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_filter("tojson", |value: Value, options: Kwargs| -> Result<String, minijinja::Error> {
-        let indent: Option<usize> = options.get("indent")?;
-        // The defaults of `transformers`; nothing else changes what is written here.
-        let _: Option<bool> = options.get("ensure_ascii")?;
-        let _: Option<bool> = options.get("sort_keys")?;
+        let style = json::Style {
+            indent: options.get("indent")?,
+            ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+            sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
+            separators: match options.get::<Option<Vec<String>>>("separators")?.as_deref() {
+                Some([items, keys]) => Some((items.clone(), keys.clone())),
+                _ => None,
+            },
+        };
         options.assert_all_used()?;
-        json::dumps(&value, indent)
+        json::dumps(&value, style)
             .map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.to_string()))
     });
     environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
     });
-    environment.add_function("strftime_now", |format: &str| strftime::utc(format, SystemTime::now()));
+    environment.add_function("strftime_now", move |format: &str| strftime::utc(format, clock()));
     Ok(environment)
+}
+
+/// The template with `{% generation %}` blocks, which mark what the model wrote and show in nothing, as plain scopes.
+fn without_generation_tags(source: &str) -> String {
+    let mut rest = source;
+    let mut plain = String::with_capacity(source.len());
+    while let Some(start) = rest.find("{%") {
+        let (before, tag) = rest.split_at(start + 2);
+        plain.push_str(before);
+        let end = tag.find("%}").unwrap_or(tag.len());
+        let (tag, after) = tag.split_at(end);
+        match tag.trim_matches(['-', '+']).trim() {
+            "generation" => plain.push_str(&tag.replace("generation", "with")),
+            "endgeneration" => plain.push_str(&tag.replace("generation", "with")),
+            _ => plain.push_str(tag),
+        }
+        rest = after;
+    }
+    plain + rest
 }
 
 fn problem(error: minijinja::Error) -> Error {
     let place = error.line().map_or(String::new(), |line| format!(" (line {line} of the template)"));
-    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let detail = match (error.kind(), error.detail()) {
+        (ErrorKind::WriteFailure, _) => format!("it writes more than {MOST_BYTES} bytes"),
+        (_, Some(detail)) => detail.to_owned(),
+        (kind, None) => kind.to_string(),
+    };
     Error::Template { problem: format!("{detail}{place}") }
 }
 
@@ -191,6 +258,39 @@ mod tests {
     fn a_template_that_loops_ends() {
         let source = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}";
         assert!(template(source).render(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn a_template_that_writes_without_end_is_stopped() {
+        let source =
+            "{% for a in range(9999) %}{% for b in range(90) %}{{ messages[0].content * 999 }}{% endfor %}{% endfor %}";
+        let error = template(source).render(&[ChatMessage::user("more")], &[]).expect_err("it ends");
+        assert!(error.to_string().contains("more than 33554432 bytes"), "{error}");
+    }
+
+    #[test]
+    fn blocks_that_mark_the_answer_leave_no_trace() {
+        let source = "{% for m in messages %}\n{%- generation %}\n{{ m.role }}\n{% endgeneration -%}\n {% endfor %}.";
+        assert_eq!(render(source), "system\nuser\n.");
+        assert!(ChatTemplate::new("{% generation %}".into(), "", "").is_err());
+    }
+
+    #[test]
+    fn lists_and_values_are_pythons() {
+        assert_eq!(
+            render("{{ messages[::-1][0].role }} {{ [1.0, 1e20, none, 'a'] }} {{ 1e20 }}"),
+            "user [1.0, 1e+20, None, 'a'] 1e+20"
+        );
+        assert_eq!(
+            render("{{ tools is iterable }} {{ messages is iterable }} {{ 'é'|tojson(ensure_ascii=True) }}"),
+            r#"False True "\u00e9""#
+        );
+        assert_eq!(
+            render(
+                "{{ ('a' ~ none ~ true) }} {{ none|string }} {{ {'b': 1, 'a': [2]}|tojson(separators=(',', ':'), sort_keys=true) }}"
+            ),
+            r#"aNoneTrue None {"a":[2],"b":1}"#
+        );
     }
 
     #[test]
