@@ -5,17 +5,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use perilune_bridge::InputError;
 use perilune_protocol::{
-    Channel, ChannelReceiver, ChannelSender, Codec, Header, InputReply, InputRequest, Message, StdinMessage,
+    Channel, ChannelReceiver, ChannelSender, Codec, Header, InputReply, InputRequest, Message, NotSent, StdinMessage,
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Asker;
 use crate::kernel::Context;
+
+/// How long a client that sent a cell may take to connect its stdin; on a busy machine it is not always the first.
+const CONNECTING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The asking half.
 #[derive(Clone)]
@@ -64,14 +68,27 @@ impl Stdin {
             .with_identities(asker.identities.clone());
         let (open, answer) = self.questions.open(asker, &message.header.msg_id);
         let frames = self.codec.encode(&message).map_err(|error| InputError::Failed(error.to_string()))?;
-        self.sender.send(frames).await.map_err(|_| InputError::Failed("the client is gone".to_owned()))?;
+        let asked = async {
+            self.sender.send_when_there(frames, CONNECTING_PATIENCE).await.map_err(unasked)?;
+            answer.await.map_err(|_| InputError::Failed("the kernel is ending".to_owned()))
+        };
         let reply = tokio::select! {
-            reply = answer => reply.map_err(|_| InputError::Failed("the kernel is ending".to_owned()))?,
+            reply = asked => reply?,
             () = cancel.cancelled() => return Err(InputError::Interrupted),
         };
         drop(open);
         Ok(if reply.eof { None } else { Some(reply.value) })
     }
+}
+
+fn unasked(error: NotSent) -> InputError {
+    InputError::Failed(match error {
+        NotSent::Closed(_) => "the kernel is ending".to_owned(),
+        NotSent::Absent => format!(
+            "the client allows input, but has not connected to the stdin channel within {} s",
+            CONNECTING_PATIENCE.as_secs()
+        ),
+    })
 }
 
 impl Replies {

@@ -70,7 +70,7 @@ pub use subshell::{CreateSubshellReply, DeleteSubshellRequest, ListSubshellReply
 pub use transport::in_process::in_process;
 pub use transport::zmq;
 pub use transport::{
-    Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, PeerCounts,
+    Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, NotSent, PeerCounts,
     PublishSender, Publisher, Reconnections, Subscription, Subscriptions, TransportError,
 };
 pub use usage::{UsageExtension, UsageReply};

@@ -160,6 +160,17 @@ enum Closing {
 #[error("the connection is closed")]
 pub struct Closed;
 
+/// Why a message did not go to one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSent {
+    /// The connection is over.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// The peer that it is addressed to has no connection to this channel.
+    #[error("the peer is not connected to this channel")]
+    Absent,
+}
+
 /// Why a transport could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -210,6 +221,15 @@ impl ChannelSender {
         match &self.0 {
             Sending::InProcess(sender) => sender.send(frames).await,
             Sending::Zmq(sender) => sender.send(frames).await,
+        }
+    }
+
+    /// As [`ChannelSender::send`], on the kernel's stdin, but waits up to `patience` for the peer to connect, which may have sent its
+    /// request by another channel before.
+    pub async fn send_when_there(&self, frames: Frames, patience: Duration) -> Result<(), NotSent> {
+        match &self.0 {
+            Sending::InProcess(sender) => Ok(sender.send(frames).await?),
+            Sending::Zmq(sender) => sender.send_when_there(frames, patience).await,
         }
     }
 }

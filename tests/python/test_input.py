@@ -1,6 +1,9 @@
 """`io.read` and the stdin channel."""
 
-from frontend import Frontend
+import zmq
+from frontend import PATIENCE, Frontend
+from jupyter_client import KernelManager
+from jupyter_client.session import Session
 
 
 def test_io_read_asks_the_client_that_sent_the_cell(frontend: Frontend) -> None:
@@ -109,3 +112,40 @@ def test_input_says_what_is_wrong_with_its_arguments(frontend: Frontend) -> None
     ]:
         reply = frontend.execute(code, allow_stdin=True).reply
         assert words in reply["evalue"], reply
+
+
+def asking(context: zmq.Context, manager: KernelManager, session: Session) -> zmq.Socket:
+    """A client whose cell asks for a line, and that has no stdin yet."""
+    shell = context.socket(zmq.DEALER)
+    shell.linger = 0
+    shell.identity = session.bsession
+    shell.connect(f"tcp://127.0.0.1:{manager.shell_port}")
+    session.send(shell, "execute_request", {"code": "print('asking') return io.read()", "allow_stdin": True})
+    return shell
+
+
+def test_a_question_waits_for_a_client_that_is_still_connecting(manager: KernelManager, frontend: Frontend) -> None:
+    session = Session(key=manager.session.key)
+    with zmq.Context() as context, asking(context, manager, session) as shell:
+        frontend.wait(lambda: any(arrival.content.get("text") == "asking\n" for arrival in frontend.strangers), "the cell to ask")
+        with context.socket(zmq.DEALER) as stdin:
+            stdin.linger = 0
+            stdin.identity = session.bsession
+            stdin.connect(f"tcp://127.0.0.1:{manager.stdin_port}")
+            assert stdin.poll(1000 * PATIENCE), "the question did not come"
+            _, question = session.recv(stdin)
+            assert question["msg_type"] == "input_request"
+            session.send(stdin, "input_reply", {"value": "late but there"}, parent=question)
+            assert shell.poll(1000 * PATIENCE)
+            _, reply = session.recv(shell)
+            assert reply["content"]["status"] == "ok", reply
+
+
+def test_a_client_that_never_connects_its_stdin_is_told_so(manager: KernelManager, frontend: Frontend) -> None:
+    session = Session(key=manager.session.key)
+    with zmq.Context() as context, asking(context, manager, session) as shell:
+        assert shell.poll(1000 * PATIENCE), "it still waits"
+        _, reply = session.recv(shell)
+        assert reply["content"]["status"] == "error"
+        assert "stdin" in reply["content"]["evalue"]
+    assert frontend.execute("return 6 * 7").result == "42"

@@ -22,6 +22,7 @@ use omq_tokio::options::{KeepAlive, WorkloadProfile};
 use omq_tokio::proto::connection::{ConnectionConfig, Role};
 use omq_tokio::{Message, MonitorEvent, MonitorStream, Options, Socket, SocketType};
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -35,7 +36,7 @@ pub(super) use reconnection::Reconnections;
 use turned_away::TurnedAway;
 
 use super::{
-    Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closing, KernelEnds, PublishSender,
+    Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closing, KernelEnds, NotSent, PublishSender,
     Publishing, Receiving, Reconnecting, Sending, Subscribing, TransportError,
 };
 use crate::{ConnectionFile, Frames};
@@ -65,6 +66,9 @@ const PENDING_HANDSHAKES: usize = 512;
 /// Connections that end before the greeting, one after the other, until a client believes that it is not let in.
 const REFUSALS: usize = 4;
 
+/// How often it is looked whether a peer that is waited for is there.
+const CONNECTING_INTERVAL: Duration = Duration::from_millis(20);
+
 /// How long a closing end waits for what is still on its way.
 pub const LINGER: Duration = Duration::from_secs(1);
 
@@ -86,7 +90,9 @@ pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile),
     let mut bound = file.clone();
     let shell = listen(Part::Shell, SocketType::Router, &requests, &mut bound).await?;
     let control = listen(Part::Control, SocketType::Router, &requests, &mut bound).await?;
-    let stdin = listen(Part::Stdin, SocketType::Router, &requests, &mut bound).await?;
+    // A question to nobody is an error rather than dropped: its client may be about to connect.
+    let questions = requests.clone().router_mandatory(true);
+    let stdin = listen(Part::Stdin, SocketType::Router, &questions, &mut bound).await?;
     let listener = listen_to_subscribers(&mut bound).await?;
     let heart = listen(Part::Heartbeat, SocketType::Router, &beats, &mut bound).await?;
     let turned_away = TurnedAway::default();
@@ -277,6 +283,18 @@ pub(super) struct Sender(Socket);
 impl Sender {
     pub(super) async fn send(&self, frames: Frames) -> Result<(), Closed> {
         self.0.send(Message::multipart(frames)).await.map_err(|_| Closed)
+    }
+
+    pub(super) async fn send_when_there(&self, frames: Frames, patience: Duration) -> Result<(), NotSent> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.0.send(Message::multipart(frames.clone())).await {
+                Ok(()) => return Ok(()),
+                Err(omq_tokio::Error::Unroutable) if Instant::now() < deadline => sleep(CONNECTING_INTERVAL).await,
+                Err(omq_tokio::Error::Unroutable) => return Err(NotSent::Absent),
+                Err(_) => return Err(NotSent::Closed(Closed)),
+            }
+        }
     }
 }
 
