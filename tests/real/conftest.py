@@ -17,6 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PYTHON_SUITES = REPOSITORY / "tests/python"
 SCREENSHOTS = REPOSITORY / "target/screenshots"
+SCRIPTS = REPOSITORY / "scripts"
 
 # Both folders have a conftest.py, and only one module can have that name.
 sys.path.insert(0, str(PYTHON_SUITES))

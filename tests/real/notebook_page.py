@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from conftest import PATIENCE
@@ -16,12 +17,17 @@ expect.set_options(timeout=MILLISECONDS)
 class NotebookPage:
     """One notebook of the kernel, made by a click on the launcher."""
 
-    def __init__(self, page: Page, address: str, screenshots: Path, launcher_title: str = "Lua (Perilune)"):
+    def __init__(self, page: Page, address: str, screenshots: Path, stored: str | None = None):
+        """With `stored`, one that lies in the server's folder instead."""
         self.page = page
         self.screenshots = screenshots
+        launcher_title = "Lua (Perilune)"
         page.set_default_timeout(MILLISECONDS)
-        page.goto(f"{address}/lab?reset")
-        page.locator(f'.jp-LauncherCard[data-category="Notebook"][title="{launcher_title}"]').click()
+        if stored is None:
+            page.goto(f"{address}/lab?reset")
+            page.locator(f'.jp-LauncherCard[data-category="Notebook"][title="{launcher_title}"]').click()
+        else:
+            page.goto(f"{address}/lab/tree/{stored}?reset")
         # Until it is connected, JupyterLab forgets a cell that is run, whatever the kernel.
         expect(page.get_by_text(f"{launcher_title} | Idle")).to_be_visible()
         self.wait_idle()
@@ -65,6 +71,25 @@ class NotebookPage:
         cell = self.start(code)
         self.wait_done(cell)
         return cell
+
+    def run_all(self) -> None:
+        """Runs every cell, to its end."""
+        self.command("notebook:run-all-cells")
+        for number in range(self.cells.count()):
+            expect(self.cells.nth(number).locator(".jp-InputPrompt").first).to_contain_text(re.compile(r"\[\d+\]"))
+        self.wait_idle()
+
+    def command(self, name: str, **arguments: object) -> None:
+        """Does what a menu would."""
+        self.page.evaluate("([name, arguments]) => { jupyterapp.commands.execute(name, arguments); }", [name, arguments])
+
+    def unroll(self) -> None:
+        """Makes the page as high as the notebook, so that a screenshot has all of it."""
+        panel = self.page.locator(".jp-Notebook .jp-WindowedPanel-outer")
+        height = self.page.evaluate("document.querySelector('.jp-WindowedPanel-viewport').scrollHeight")
+        self.page.set_viewport_size({"width": 1280, "height": min(height + 160, 8000)})
+        panel.evaluate("panel => { panel.scrollTop = 0; }")
+        expect(self.page.locator('.jp-Cell[data-windowed-list-index="0"]')).to_be_in_viewport()
 
     def wait_done(self, cell: Locator) -> None:
         """Until its prompt is a number."""

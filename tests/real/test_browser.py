@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import SCREENSHOTS, program, server
+from conftest import SCREENSHOTS, SCRIPTS, program, server
 from notebook_page import NotebookPage
 from playwright.sync_api import Browser, expect, sync_playwright
 from resident import free_ports
@@ -44,7 +45,7 @@ def lab(surroundings: Path) -> Iterator[str]:
     port = free_ports(1)[0]
     address = f"http://127.0.0.1:{port}"
     notebooks = surroundings / "notebooks"
-    notebooks.mkdir()
+    shutil.copytree(SCRIPTS / "notebooks", notebooks)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={notebooks}", "--LabApp.expose_app_in_browser=True"]
     # JupyterLab asks whether it may fetch news, over the corner of every screenshot.
@@ -145,6 +146,7 @@ def test_tables_trees_and_charts_are_drawn(notebook: NotebookPage) -> None:
     expect(notebook.output(table).locator("table")).to_contain_text("Europa")
     tree = notebook.run("return { planet = { name = 'Jupiter', moons = { 'Io', 'Europa' } } }")
     expect(notebook.output(tree).last).to_contain_text("Jupiter")
+    notebook.output(tree).locator("summary").nth(1).click()
     chart = notebook.run(VEGALITE)
     expect(notebook.output(chart).locator(".vega-embed").locator("canvas, svg").first).to_be_visible()
     markdown = notebook.run("display.markdown('# Moons\\n- **Io**') display.latex('E = m c^2')")
@@ -170,6 +172,35 @@ def test_a_slow_call_shows_one_line_that_stays_as_a_summary(notebook: NotebookPa
     call = notebook.run(f"text = LocalLLM.generate('Hello', {options})")
     expect(notebook.output(call)).to_have_text(re.compile(r"^\s*moonlet · \d+ tokens · \d+ tokens/s · [\d.]+ s\s*$"))
     expect(notebook.output(call)).to_have_count(1)
+
+
+def test_a_line_tells_how_far_a_call_is(notebook: NotebookPage) -> None:
+    options = "{temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, seed = 1}"
+    calls = notebook.start(f"for i = 1, 20 do LocalLLM.generate('Hello', {options}) end")
+    expect(notebook.output(calls).last).to_contain_text(re.compile(r"moonlet · \d+ tokens · \d+ tokens/s · [\d.]+ s …"))
+    notebook.screenshot("live-line")
+    notebook.interrupt()
+    notebook.wait_done(calls)
+    expect(notebook.output(calls)).to_contain_text(["stopped", "interrupt"])
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+@pytest.mark.parametrize("name", ["tour", "agent", "comparison"])
+def test_a_stored_notebook_runs_from_top_to_bottom(browser: Browser, lab: str, name: str, theme: str) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    try:
+        notebook = NotebookPage(context.new_page(), lab, SCREENSHOTS, stored=f"{name}.ipynb")
+        notebook.command("apputils:change-theme", theme=theme)
+        expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-name", theme)
+        notebook.run_all()
+        notebook.unroll()
+        errors = notebook.page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]')
+        expect(errors).to_have_count(0)
+        notebook.screenshot(f"{name}-{theme.split()[-1].lower()}")
+        notebook.command("apputils:change-theme", theme="JupyterLab Light")
+        expect(notebook.page.locator("body")).to_have_attribute("data-jp-theme-light", "true")
+    finally:
+        context.close()
 
 
 def test_an_interrupt_ends_a_loop_and_a_generation(notebook: NotebookPage) -> None:

@@ -35,9 +35,10 @@ LINK = "wire0"
 """The name of the interface on either side."""
 MARKER_PORT = 5799
 KEY = b"the key that signs these messages"
+"""Of the kernel that a launcher started; the one that is reached from elsewhere makes its own."""
 PROMPT, ANSWER = "What is the capital of France?", "Paris"
-PLAINTEXT = [PROMPT, ANSWER, KEY.decode(), "execute_request", "model_request", "kernel_info", "LocalLLM", "moonlet"]
-"""None of it may be seen on the link of an encrypted kernel; all but the key is seen on another's."""
+PLAINTEXT = [PROMPT, ANSWER, "execute_request", "model_request", "kernel_info", "LocalLLM", "moonlet"]
+"""None of it may be seen on the link of an encrypted kernel; all of it is seen on another's."""
 LOST = 10.0
 """Seconds within which a client without the right keys gives up."""
 
@@ -72,14 +73,15 @@ class Machines:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, **options,
         )  # fmt: skip
 
-    def kernel(self, namespace: str, connection_file: Path, config: str = "", **environment: str) -> None:
+    def kernel(self, namespace: str, connection_file: Path, *options: str, config: str = "", **environment: str) -> None:
         """A kernel in one of the namespaces, with a home of its own."""
         home = self.folder / f"{namespace}-kernel"
         home.mkdir()
         (home / "config.toml").write_text(config)
         sink = self.stack.enter_context((home / "log").open("wb"))
+        command = [self.binary, "kernel", "start", "--connection-file", connection_file, *options]
         process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, self.binary, "kernel", "start", "--connection-file", connection_file],
+            ["ip", "netns", "exec", namespace, *command],
             env=os.environ | {"PERILUNE_HOME": str(home)} | environment,
             stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -200,14 +202,12 @@ def machines(binary: Path, tmp_path: Path) -> Iterator[Machines]:
 
 @pytest.fixture
 def far(machines: Machines) -> Path:
-    """An encrypted kernel on the far machine; its connection file as the other machine has it, without the secret key."""
-    public, secret = zmq.curve_keypair()
-    file = machines.folder / "far.json"
-    write_connection_file(str(file), ip=FAR, key=KEY, curve_publickey=public, curve_secretkey=secret, **PORTS)
-    machines.kernel(machines.far, file)
+    """An encrypted kernel on the far machine, started as a user does; the connection file that it writes for the other machine."""
+    machines.kernel(machines.far, machines.folder / "far.json", "--ip", FAR, "--client-file", str(machines.folder / "near.json"))
+    file = machines.folder / "near.json"
     connection = json.loads(file.read_text())
-    del connection["curve_secretkey"]
-    return written(machines.folder / "near.json", connection)
+    assert connection["ip"] == FAR and connection["curve_publickey"] and not connection.get("curve_secretkey")
+    return file
 
 
 def written(file: Path, connection: dict) -> Path:
@@ -224,7 +224,7 @@ def script(machines: Machines) -> Path:
 def test_everything_that_goes_to_the_other_machine_is_encrypted(machines: Machines, far: Path) -> None:
     borrowing = f'default_backend = "box"\n[providers.box]\ntype = "kernel"\nconnection_file = "{far}"\n'
     notebook_file = machines.folder / "notebook.json"
-    machines.kernel(machines.near, notebook_file, borrowing)
+    machines.kernel(machines.near, notebook_file, config=borrowing)
     code = f'print(LocalLLM.generate("{PROMPT}", {{ temperature = 0 }}))'
     with machines.capture() as recorded:
         assert ANSWER in machines.run("--connect", far, "run", script(machines)).stdout
@@ -249,7 +249,7 @@ def test_everything_that_goes_to_the_other_machine_is_encrypted(machines: Machin
     assert seen(sent, "a text before everything") and seen(sent, "a text after everything")
     assert seen(sent, "CURVE"), "the greetings, which are not secret, were not recorded"
     assert sum(map(len, sent.values())) > 10_000
-    assert [text for text in PLAINTEXT if seen(sent, text)] == []
+    assert [text for text in [*PLAINTEXT, json.loads(far.read_text())["key"]] if seen(sent, text)] == []
 
 
 def test_the_same_without_encryption_is_seen(machines: Machines) -> None:
@@ -261,7 +261,8 @@ def test_the_same_without_encryption_is_seen(machines: Machines) -> None:
         assert ANSWER in machines.run("--connect", file, "run", script(machines)).stdout
         assert "moonlet" in machines.run("--connect", file, "model", "ps").stdout
         sent = recorded()
-    assert [text for text in PLAINTEXT if not seen(sent, text)] == [KEY.decode()]
+    assert [text for text in PLAINTEXT if not seen(sent, text)] == []
+    assert not seen(sent, KEY.decode())
 
 
 @pytest.mark.parametrize("wrong", ["no CURVE key", "another CURVE key", "another key", "no keys at all"])
@@ -290,9 +291,9 @@ class Intruder:
     """A client with the wrong keys that tries without end, on every socket. `heard` counts what came back, `reached` how often an
     address let it connect, after which the handshake fails."""
 
-    def __init__(self, connection: dict, server_key: bytes | None, key: bytes):
+    def __init__(self, connection: dict, server_key: bytes | None, key: str):
         self.context = zmq.Context()
-        self.session = Session(key=key)
+        self.session = Session(key=key.encode())
         self.connections: list[zmq.Socket] = []
         self.sockets = [
             self.socket(kind, connection[port], server_key)
@@ -342,8 +343,8 @@ def intruding(namespace: str, connection: dict) -> Iterator[Any]:
 
     def intrude() -> None:
         os.nice(19)
-        intruders = [Intruder(connection, None, KEY) for _ in range(10)]
-        intruders += [Intruder(connection, zmq.curve_keypair()[0], KEY) for _ in range(10)]
+        intruders = [Intruder(connection, None, connection["key"]) for _ in range(10)]
+        intruders += [Intruder(connection, zmq.curve_keypair()[0], connection["key"]) for _ in range(10)]
         while not over.wait(0.01):
             for intruder in intruders:
                 intruder.try_once()
@@ -400,7 +401,7 @@ def test_the_right_curve_key_is_not_enough(machines: Machines, far: Path) -> Non
     connection = json.loads(far.read_text())
     frontend = machines.attach(machines.folder / "far.json")
     with inside(machines.near):
-        intruder = Intruder(connection, connection["curve_publickey"].encode(), b"another key")
+        intruder = Intruder(connection, connection["curve_publickey"].encode(), "another key")
     shell, control, stdin, _, heart = intruder.sockets
     for _ in range(20):
         intruder.try_once()
