@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::Error;
+use crate::borrowers::{self, Borrowers};
 use crate::history::History;
 use crate::iopub::Iopub;
 use crate::remote::{Links, RemoteKernel};
@@ -68,6 +69,7 @@ pub(crate) struct Context {
     pub(crate) history: Arc<History>,
     pub(crate) remembered: magics::Remembered,
     pub(crate) meter: Meter,
+    pub(crate) borrowers: Borrowers,
     /// The ports of the sockets; none of a kernel in its client's process.
     pub(crate) ports: Option<ConnectReply>,
     /// Requests that run beside the notebook's cells.
@@ -159,6 +161,7 @@ impl Kernel {
             history: history.clone(),
             remembered,
             meter: Meter::default(),
+            borrowers: Borrowers::default(),
             ports,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
@@ -175,6 +178,7 @@ impl Kernel {
         let helpers = TaskTracker::new();
         helpers.spawn(iopub::welcome(context.clone(), ends.iopub.subscriptions));
         helpers.spawn(stdin_replies.run(context.clone()));
+        helpers.spawn(borrowers::watch(context.clone(), ends.departures));
         helpers.spawn(notebook::run(context.clone(), queued, main));
         helpers.spawn(shell::receive(context.clone(), ends.control, Lane::Control));
         helpers.spawn(shell::receive(context.clone(), ends.shell, Lane::Shell));

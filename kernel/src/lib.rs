@@ -5,13 +5,14 @@
 //! each in order, `script` gives a run a workspace of its own, both by way of `execute`; `magics` runs what a cell says to
 //! the kernel rather than to Lua; `comms` hands a frontend's messages to their handlers; `editing` answers an editor's
 //! questions beside the running cell; `history` keeps the cells, `usage` measures; `models` answers `model_request`,
-//! `remote` asks it of another kernel; `iopub` and `stdin` own the two channels that go the other way; `convert` holds
-//! every translation between crates; [`mod@bench`] measures a model; [`kernelspec`] and [`resident`] know where things
-//! lie on disk.
+//! `remote` asks it of another kernel, `borrowers` are those that ask it of this one; `iopub` and `stdin` own the two
+//! channels that go the other way; `convert` holds every translation between crates; [`mod@bench`] measures a model;
+//! [`kernelspec`] and [`resident`] know where things lie on disk.
 //!
 //! It knows nothing of Lua's insides, of HTTP or of GGUF, and prints nothing to a terminal.
 
 pub mod bench;
+mod borrowers;
 mod comms;
 mod convert;
 mod dispatch;

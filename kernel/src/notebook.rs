@@ -1,6 +1,7 @@
 //! The notebook: one workspace that lasts as long as the kernel, and the tasks that run the requests of its shells, those of
 //! each in order.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,18 +44,17 @@ pub(crate) struct Shell {
 }
 
 /// Answers a shell's requests one after the other, until the kernel stops or nobody can send any more.
-pub(crate) async fn run(context: Arc<Context>, mut queued: mpsc::Receiver<Job>, shell: Shell) {
+pub(crate) async fn run(context: Arc<Context>, queued: mpsc::Receiver<Job>, shell: Shell) {
     let is_main = shell.deleted.is_none();
     let notebook = Notebook { context: context.clone(), shell };
+    let mut queue = Queue { queued, behind: VecDeque::new() };
     loop {
         let job = tokio::select! {
-            job = queued.recv() => job,
+            job = queue.next() => job,
             () = context.stop.cancelled() => None,
         };
-        let Some(job) = job else { break };
-        for job in notebook.answer(job, Some(&mut queued)).await {
-            notebook.abort(job).await;
-        }
+        let Some((job, behind_failure)) = job else { break };
+        notebook.answer(job, behind_failure, &mut queue).await;
     }
     if is_main && let Some(workspace) = context.shells.close() {
         comms::close(&context, None, &workspace).await;
@@ -63,27 +63,57 @@ pub(crate) async fn run(context: Arc<Context>, mut queued: mpsc::Receiver<Job>, 
     context.tasks.spawn_blocking(move || drop(notebook.shell));
 }
 
+/// The jobs that wait.
+struct Queue {
+    queued: mpsc::Receiver<Job>,
+    /// Those that were queued when a cell failed, before the rest, and whether they were sent behind a failure that their client
+    /// could not know of.
+    behind: VecDeque<(Job, bool)>,
+}
+
+impl Queue {
+    /// The next job; none once nobody can send any more. Nothing is lost when its future is dropped.
+    async fn next(&mut self) -> Option<(Job, bool)> {
+        match self.behind.pop_front() {
+            Some(job) => Some(job),
+            None => Some((self.queued.recv().await?, false)),
+        }
+    }
+
+    /// A cell of this session failed. Those of other sessions are nothing to it: two people may use a notebook's kernel.
+    fn fail(&mut self, session: &str) {
+        while self.behind.len() < QUEUE
+            && let Ok(job) = self.queued.try_recv()
+        {
+            self.behind.push_back((job, false));
+        }
+        for (job, behind_failure) in &mut self.behind {
+            *behind_failure |= job.asker.header.session == session;
+        }
+    }
+}
+
 struct Notebook {
     context: Arc<Context>,
     shell: Shell,
 }
 
 impl Notebook {
-    /// Answers a job. Returns those that were queued behind a cell that failed: they were sent before their client could know.
-    async fn answer(&self, job: Job, queued: Option<&mut mpsc::Receiver<Job>>) -> Vec<Job> {
+    async fn answer(&self, job: Job, behind_failure: bool, queue: &mut Queue) {
         let Job { asker, request, attached, guard, turn } = job;
         let stops = matches!(&request, Request::Execute(execute) if execute.stop_on_error && !execute.silent);
-        let mut behind = Vec::new();
         let handled = async {
+            if behind_failure && matches!(request, Request::Execute(_)) {
+                return Some(self.aborted(&asker, "an earlier cell failed; run this one again"));
+            }
             let reply = self.handle(&asker, request, attached, &guard).await;
-            if let (true, Some(Reply::Error { .. }), Some(queued)) = (stops, &reply, queued) {
-                behind.extend(std::iter::from_fn(|| queued.try_recv().ok()));
+            if stops && matches!(reply, Some(Reply::Error { .. })) {
+                queue.fail(&asker.header.session);
             }
             reply
         };
         dispatch::answer(&self.context, &asker, handled).await;
         drop(turn);
-        behind
     }
 
     async fn handle(&self, asker: &Asker, request: Request, attached: Attached, guard: &Guard) -> Option<Reply> {
@@ -121,16 +151,6 @@ impl Notebook {
 
     fn is_deleted(&self) -> bool {
         self.shell.deleted.as_ref().is_some_and(CancellationToken::is_cancelled)
-    }
-
-    /// Refuses a cell that was sent before the failure of one before it was known; other requests are answered as ever.
-    async fn abort(&self, job: Job) {
-        if let Request::Execute(_) = job.request {
-            let reply = self.aborted(&job.asker, "an earlier cell failed; run this one again");
-            dispatch::answer(&self.context, &job.asker, async { Some(reply) }).await;
-        } else {
-            self.answer(job, None).await;
-        }
     }
 
     fn aborted(&self, asker: &Asker, problem: &str) -> Reply {

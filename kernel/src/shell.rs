@@ -177,7 +177,8 @@ where
         let problem = format!("{CONCURRENT_REQUESTS} requests are under way; ask again when some have ended");
         return refuse(context, &asker, refusal("Overloaded", &problem, "overloaded")).await;
     };
-    let guard = context.running.enter(&asker.header.msg_id, false, &context.stop);
+    let life = context.borrowers.life(&asker, &context.stop);
+    let guard = context.running.enter(&asker.header.msg_id, false, &life);
     guard.begin();
     let context = context.clone();
     let tasks = context.tasks.clone();

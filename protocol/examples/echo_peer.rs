@@ -35,7 +35,7 @@ async fn kernel(path: &Path) -> Result<(), Failure> {
     let (ends, file) = zmq::bind(&ConnectionFile::read(path)?).await?;
     file.write(path)?;
     let codec = Arc::new(Codec::new(&file.key));
-    let KernelEnds { mut shell, mut control, mut stdin, iopub, closer } = ends;
+    let KernelEnds { mut shell, mut control, mut stdin, iopub, closer, .. } = ends;
     let voice = Voice { codec: codec.clone(), iopub: iopub.sender };
     let mut subscriptions = iopub.subscriptions;
     println!("ready");

@@ -70,8 +70,8 @@ pub use subshell::{CreateSubshellReply, DeleteSubshellRequest, ListSubshellReply
 pub use transport::in_process::in_process;
 pub use transport::zmq;
 pub use transport::{
-    Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Heartbeat, KernelEnds, NotSent, PeerCounts,
-    PublishSender, Publisher, Reconnections, Subscription, Subscriptions, TransportError,
+    Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Departures, Heartbeat, KernelEnds, NotSent,
+    PeerCounts, PublishSender, Publisher, Reconnections, Subscription, Subscriptions, TransportError,
 };
 pub use usage::{UsageExtension, UsageReply};
 

@@ -23,6 +23,8 @@ pub struct KernelEnds {
     pub stdin: Channel,
     /// Messages to everybody.
     pub iopub: Publisher,
+    /// Tells who of those that sent requests by control has gone.
+    pub departures: Departures,
     /// Ends the connection. The heartbeat is answered until then.
     pub closer: Closer,
 }
@@ -123,6 +125,16 @@ pub struct PeerCounts {
     /// Peers that were not let in, on any channel, since the start: they did not greet as they should, not with the right keys, or
     /// were too many.
     pub turned_away: u64,
+}
+
+/// The peers of a channel that have gone for good.
+#[derive(Debug)]
+pub struct Departures(Departing);
+
+#[derive(Debug)]
+enum Departing {
+    InProcess,
+    Zmq(zmq::Departures),
 }
 
 /// Asks the kernel for a sign of life.
@@ -271,6 +283,17 @@ impl Subscriptions {
         match &mut self.0 {
             Subscribing::InProcess(subscriptions) => subscriptions.recv().await,
             Subscribing::Zmq(subscriptions) => subscriptions.recv().await,
+        }
+    }
+}
+
+impl Departures {
+    /// The identity of the next peer that lost its connection some time ago and has no other; none once the channel is closed. The one
+    /// client in this process goes with the connection.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Departing::InProcess => std::future::pending().await,
+            Departing::Zmq(departures) => departures.recv().await,
         }
     }
 }

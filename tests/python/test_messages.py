@@ -137,6 +137,16 @@ def test_cells_queued_behind_an_error_run_when_the_client_says_so(frontend: Fron
     assert frontend.finish(queued).reply["status"] == "ok"
 
 
+def test_an_error_of_one_client_is_nothing_to_the_cells_of_another(connect: Callable[[], Frontend], frontend: Frontend) -> None:
+    other = connect()
+    failing, behind = frontend.start_behind("io.read() error('stop here')", "return 'mine'")
+    theirs = other.start("return 'theirs'")
+    other.model("cancel", request="none")  # overtakes the queue, but not on the way to it
+    frontend.client.input("go")
+    assert frontend.finish(behind).reply["ename"] == "Aborted"
+    assert other.finish(theirs).result == "theirs"
+
+
 def test_a_silent_cell_shows_and_counts_nothing(frontend: Frontend) -> None:
     before = frontend.execute("1").reply["execution_count"]
     silent = frontend.execute("quiet = 5 return quiet", silent=True)

@@ -252,6 +252,22 @@ def test_a_run_that_is_interrupted_ends_the_steps_over_there(kernels: Kernels, b
     box.wait(lambda: loaded(box)["moonlet"]["active_requests"] == 0, "the generation to end", patience=5)
 
 
+def test_what_a_killed_kernel_asked_for_ends_over_there(kernels: Kernels) -> None:
+    """It cannot take back what it asked for, and what it asked for would take a minute."""
+    kernels.start("box")
+    box = kernels.attach("box")
+    pid = kernels.start("notebook", kernels.borrowing())
+    notebook = kernels.attach("notebook")
+    options = {"temperature": 20, "top_k": 0, "top_p": 1, "min_p": 0, "max_tokens": 900}
+    for seed in range(200):
+        request = {"command": "chat", "messages": QUESTION, "model": "moonlet@box", "options": options | {"seed": seed}}
+        notebook.send("model_request", request)
+    box.wait(lambda: loaded(box).get("moonlet", {}).get("active_requests", 0) > 1, "the generations to begin")
+    kill(pid)
+    box.wait(lambda: loaded(box)["moonlet"]["active_requests"] == 0, "the generations to end", patience=10)
+    assert "Paris" in box.model("chat", messages=QUESTION, options={"temperature": 0}).reply["text"]
+
+
 def test_many_requests_go_side_by_side_over_one_connection(kernels: Kernels) -> None:
     kernels.start("box")
     box, notebook = kernels.attach("box"), kernels.borrower("notebook")

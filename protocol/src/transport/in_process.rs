@@ -5,8 +5,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Closing, KernelEnds, PublishSender,
-    Publishing, Receiving, Reconnecting, Sending, Subscribing, Subscription,
+    Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closer, Closing, Departing, KernelEnds,
+    PublishSender, Publishing, Receiving, Reconnecting, Sending, Subscribing, Subscription,
 };
 use crate::Frames;
 
@@ -31,6 +31,7 @@ pub fn in_process() -> (KernelEnds, ClientEnds) {
             sender: PublishSender(Publishing::InProcess(Publisher(publish))),
             subscriptions: super::Subscriptions(Subscribing::InProcess(Subscriptions { announced: false, alive })),
         },
+        departures: super::Departures(Departing::InProcess),
         closer: Closer(Closing::InProcess),
     };
     let client = ClientEnds {

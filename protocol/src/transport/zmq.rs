@@ -6,6 +6,7 @@
 //! is gone ends by `keepalive`. Closing waits for what is on its way, but no longer than [`LINGER`].
 
 mod curve;
+mod departures;
 mod endpoint;
 mod heartbeat;
 mod knock;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 pub use curve::generate_keys;
 use curve::{client_mechanism, server_mechanism};
+pub(super) use departures::Departures;
 use endpoint::{Part, port, set_port};
 pub(super) use heartbeat::Heartbeat;
 use publisher::PublisherCloser;
@@ -36,8 +38,8 @@ pub(super) use reconnection::Reconnections;
 use turned_away::TurnedAway;
 
 use super::{
-    Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closing, KernelEnds, NotSent, PublishSender,
-    Publishing, Receiving, Reconnecting, Sending, Subscribing, TransportError,
+    Beating, Channel, ChannelReceiver, ChannelSender, ClientEnds, Closed, Closing, Departing, KernelEnds, NotSent,
+    PublishSender, Publishing, Receiving, Reconnecting, Sending, Subscribing, TransportError,
 };
 use crate::{ConnectionFile, Frames};
 
@@ -100,6 +102,7 @@ pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile),
     let watching: Vec<_> =
         parts.map(|(part, socket)| spawn(turned_away.clone().watch(part.name(), socket.monitor()))).into();
     let (publisher, subscriptions, iopub) = publisher::start(listener, subscribers, keepalive(), turned_away);
+    let departures = super::Departures(Departing::Zmq(Departures::of(control.monitor())));
     let sockets = parts.map(|(_, socket)| socket.clone()).into();
     let tasks = KernelTasks { iopub, heart: spawn(heartbeat::answer(heart)), _watching: watching };
     let kernel = KernelEnds {
@@ -110,6 +113,7 @@ pub async fn bind(file: &ConnectionFile) -> Result<(KernelEnds, ConnectionFile),
             sender: PublishSender(Publishing::Zmq(publisher)),
             subscriptions: super::Subscriptions(Subscribing::Zmq(subscriptions)),
         },
+        departures,
         closer: super::Closer(Closing::Zmq(Closer { sockets, kernel: Some(tasks) })),
     };
     Ok((kernel, bound))
