@@ -100,6 +100,7 @@ function LocalLLM.unload(model) end
 ---@field max_tokens? integer the longest answer, in tokens; default: until the model ends it or the context is full
 ---@field seed? integer the same seed gives the same answer
 ---@field stop? string|string[] texts before which the answer ends
+---@field timeout_seconds? number the longest it may take, waiting and loading included; then an error of the kind `timeout`
 ---@field truncate? boolean cut a prompt that is longer than the context, instead of raising an error
 
 --- The options of `LocalLLM.chat`.

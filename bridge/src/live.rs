@@ -40,6 +40,8 @@ pub(crate) struct Live {
 enum Phase {
     Loading,
     Waiting,
+    /// How soon its turn comes.
+    Queued(u32),
     /// Tokens of the prompt that are computed, and all of them.
     Reading(u32, u32),
     Answering,
@@ -99,6 +101,7 @@ impl Live {
     pub(crate) fn heard(&mut self, event: &Event) {
         match event {
             Event::Loading => self.phase = Phase::Loading,
+            Event::Queued { position } => self.phase = Phase::Queued(*position),
             Event::Prefill(prefill) => {
                 self.phase = Phase::Reading(prefill.computed_tokens, prefill.prompt_tokens);
             }
@@ -160,6 +163,7 @@ impl Live {
         match self.phase {
             Phase::Loading => parts.push("loading".to_owned()),
             Phase::Waiting => parts.push("waiting".to_owned()),
+            Phase::Queued(position) => parts.push(format!("waiting for its turn: number {position}")),
             Phase::Reading(computed, all) => {
                 parts.push(format!("reading the prompt: {computed} of {all} tokens"));
                 bar = format!(r#" <progress value="{computed}" max="{all}"></progress>"#);

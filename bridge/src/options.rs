@@ -120,6 +120,7 @@ impl One<'_> {
             "max_tokens" => generate.max_tokens = Some(self.count(1)?),
             "seed" => generate.sampling.seed = Some(self.seed()?),
             "stop" => generate.stop = self.texts()?,
+            "timeout_seconds" => generate.timeout_seconds = Some(self.seconds()?),
             "truncate" => generate.truncate = self.truth()?,
             "tools" => options.tools = self.tools(lua)?,
             "raw" => options.raw = self.truth()?,
@@ -151,6 +152,15 @@ impl One<'_> {
             Value::Number(number) if number.is_finite() => Ok(*number as f32),
             _ => Err(self.wrong("a number")),
         }
+    }
+
+    fn seconds(&self) -> Result<f64, ScriptError> {
+        let seconds = match self.value {
+            Value::Integer(number) => *number as f64,
+            Value::Number(number) => *number,
+            _ => 0.0,
+        };
+        if seconds > 0.0 && seconds.is_finite() { Ok(seconds) } else { Err(self.wrong("a number of seconds above 0")) }
     }
 
     fn count(&self, least: u32) -> Result<u32, ScriptError> {

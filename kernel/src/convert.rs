@@ -222,6 +222,7 @@ pub(crate) fn options(options: wire::GenerateOptions) -> providers::GenerateOpti
         stop: options.stop,
         ignore_end: false,
         truncate: options.truncate,
+        timeout_seconds: options.timeout_seconds,
     }
 }
 
@@ -235,8 +236,10 @@ fn logit_bias(bias: wire::LogitBias) -> providers::LogitBias {
 
 // What a model answers
 
-/// The tasks of progress events: the model comes into memory; so much of a prompt is computed.
+/// The tasks of progress events: the model comes into memory; so many requests begin first, and then this one; so much of
+/// a prompt is computed.
 const LOADING: &str = "loading";
+const QUEUED: &str = "queued";
 const PREFILL: &str = "prefill";
 
 pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
@@ -255,6 +258,9 @@ pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
 pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
     match event {
         providers::Event::Loading => wire::ModelEvent::Progress { task: LOADING.to_owned(), completed: 0, total: None },
+        providers::Event::Queued { position } => {
+            wire::ModelEvent::Progress { task: QUEUED.to_owned(), completed: 0, total: Some(position.into()) }
+        }
         providers::Event::Prefill(prefill) => wire::ModelEvent::Progress {
             task: PREFILL.to_owned(),
             completed: prefill.computed_tokens.into(),

@@ -166,7 +166,7 @@ impl Asked<'_> {
 
 fn collect(reply: &mut GenerateReply, event: &Event) {
     match event {
-        Event::Loading | Event::Prefill(_) => {}
+        Event::Loading | Event::Queued { .. } | Event::Prefill(_) => {}
         Event::Text(text) => reply.text.push_str(text),
         Event::Thinking(text) => reply.thinking.get_or_insert_default().push_str(text),
         Event::Logprobs(logprobs) => reply.logprobs.push(convert::token_logprobs(logprobs.clone())),

@@ -16,7 +16,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, try_join};
 use perilune_protocol::{ListReply, ModelReply, ModelRequest, NamedModel, StatusReply, WhichBackend};
 use perilune_providers::{
-    Error, ErrorKind, EventStream, GenerateRequest, Health, HealthStatus, Holding, KernelConfig, LoadedModel,
+    Error, ErrorKind, EventStream, GenerateRequest, Health, HealthStatus, Holding, KernelConfig, Limit, LoadedModel,
     LocalProvider, ModelEntry, ModelInfo, Provider, ProviderConfig, ProviderType, limited,
 };
 use serde_json::{Map, Value, json};
@@ -90,12 +90,8 @@ impl Provider for RemoteKernel {
     }
 
     fn generate(&self, request: GenerateRequest, cancel: CancellationToken) -> EventStream {
-        let model = request.model.clone();
-        let events = answer::stream(self.link.clone(), elsewhere::generate(request), cancel);
-        match self.timeout {
-            Some(limit) => limited(events, limit, Error::Timeout { model, instance: self.name.clone(), limit }),
-            None => events,
-        }
+        let limit = Limit::of(&request, &self.name, self.timeout);
+        limited(answer::stream(self.link.clone(), elsewhere::generate(request), cancel), limit)
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, Error>> {

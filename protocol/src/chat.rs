@@ -109,6 +109,9 @@ pub struct GenerateOptions {
     /// Cut a prompt that is longer than the context, rather than refuse it.
     #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
     pub truncate: bool,
+    /// The longest it may take, in seconds, waiting and loading included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<f64>,
 }
 
 /// A number that is added to the logit of a token, or of each token of a text.

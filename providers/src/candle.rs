@@ -15,7 +15,7 @@ use perilune_engine::{EngineOptions, Event, FinishReason, ModelInfo, Request, Us
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CandleConfig, ProviderConfig};
-use crate::deadline::limited;
+use crate::deadline::{Limit, limited};
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::provider::{
@@ -179,17 +179,11 @@ impl Provider for CandleProvider {
     }
 
     fn generate(&self, request: GenerateRequest, cancel: CancellationToken) -> EventStream {
-        let limit = self.shared.timeout.map(|limit| {
-            let error = Error::Timeout { model: request.model.clone(), instance: self.shared.name.clone(), limit };
-            (limit, error)
-        });
+        let limit = Limit::of(&request, self.name(), self.shared.timeout);
         let loading = (!self.shared.residency.is_loaded(&request.model)).then_some(Ok(Event::Loading));
         let answer = self.clone().start(request, cancel).try_flatten_stream();
         let events = stream::iter(loading).chain(answer).boxed();
-        match limit {
-            Some((limit, error)) => limited(events, limit, error),
-            None => events,
-        }
+        limited(events, limit)
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, Error>> {

@@ -147,6 +147,14 @@ pub enum Error {
         /// Tokens the context holds.
         context_size: usize,
     },
+    /// The request ran past its own `timeout_seconds`.
+    #[error("model `{model}`: no end after {} s, the request's own `timeout_seconds`", limit.as_secs_f64())]
+    Deadline {
+        /// The model.
+        model: String,
+        /// The time that was allowed.
+        limit: Duration,
+    },
     /// The request ran past the instance's `timeout_seconds`.
     #[error("model `{model}`: no end after {} s, the `timeout_seconds` of `{instance}`", limit.as_secs_f64())]
     Timeout {
@@ -207,7 +215,7 @@ impl Error {
             | Error::UnknownSynthetic { .. }
             | Error::ModelNotLoaded { .. } => ErrorKind::InvalidRequest,
             Error::ContextOverflow { .. } => ErrorKind::ContextOverflow,
-            Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
+            Error::Deadline { .. } | Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
             Error::ModelInUse { .. } => ErrorKind::Overloaded,
             Error::LoadFailed { .. } | Error::WriteModel { .. } => ErrorKind::Internal,
             Error::Engine { source, .. } => match source {

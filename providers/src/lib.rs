@@ -25,7 +25,7 @@ pub use config::{
     CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, KernelAddress, KernelConfig, Origin, Overrides,
     ProviderConfig, ProviderOptions,
 };
-pub use deadline::limited;
+pub use deadline::{Limit, limited};
 pub use directories::Directories;
 pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};

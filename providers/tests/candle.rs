@@ -51,7 +51,7 @@ async fn answer(events: EventStream) -> Result<(String, Usage, FinishReason), Er
         match event {
             Event::Text(more) => text.push_str(more),
             Event::Usage(said) => usage = Some(*said),
-            Event::Loading | Event::Prefill(_) | Event::Done(_) => {}
+            Event::Loading | Event::Queued { .. } | Event::Prefill(_) | Event::Done(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -364,4 +364,29 @@ async fn a_request_ends_at_the_limit_of_its_instance() {
     let error = failure(ask(&provider, "moonlet", "hi")).await;
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(error.to_string(), "model `moonlet`: no end after 0.000001 s, the `timeout_seconds` of `candle`");
+}
+
+#[tokio::test]
+async fn a_request_ends_at_its_own_deadline() {
+    let provider = provider("timeout_seconds = 600");
+    let request = |timeout_seconds| GenerateRequest {
+        session: String::new(),
+        model: "moonlet".to_owned(),
+        prompt: Prompt::Raw("Once upon a time".to_owned()),
+        options: GenerateOptions { timeout_seconds: Some(timeout_seconds), ignore_end: true, ..Default::default() },
+    };
+    provider.load("moonlet").await.unwrap();
+    let error = answer(provider.generate(request(0.05), CancellationToken::new())).await.unwrap_err();
+    assert_eq!(error.to_string(), "model `moonlet`: no end after 0.05 s, the request's own `timeout_seconds`");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    for bad in [0.0, -1.0, f64::NAN] {
+        let error = answer(provider.generate(request(bad), CancellationToken::new())).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+        assert!(error.to_string().contains("expected a number above 0"), "{error}");
+    }
+    // The time of this one is longer than clocks count; its generation ended, so that the model can go.
+    let mut patient = provider.generate(request(f64::MAX), CancellationToken::new());
+    text_has_begun(&mut patient).await;
+    drop(patient);
+    provider.unload("moonlet").await.unwrap();
 }

@@ -268,3 +268,18 @@ async fn tools_probabilities_and_biases_reach_the_script() {
         .await
         .expect_result("true\ttrue\tfalse");
 }
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_is_an_error() {
+    let mut notebook = Notebook::start();
+    notebook.run("LocalLLM.load('local/moonlet@candle') options = {temperature = 5, top_k = 0, top_p = 1, min_p = 0, timeout_seconds = 0.02}").await;
+    notebook
+        .run("local ok, problem repeat ok, problem = pcall(LocalLLM.generate, 'a', options) until not ok return problem.kind")
+        .await
+        .expect_result("timeout");
+    for wrong in ["0", "-1", "'x'", "0/0"] {
+        let ran = notebook.run(&format!("LocalLLM.generate('a', {{timeout_seconds = {wrong}}})")).await;
+        let message = &ran.failure().message;
+        assert!(message.contains("expected a number of seconds above 0"), "{message}");
+    }
+}

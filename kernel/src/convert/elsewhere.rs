@@ -55,6 +55,7 @@ fn options(options: providers::GenerateOptions) -> wire::GenerateOptions {
         max_tokens: options.max_tokens,
         stop: options.stop,
         truncate: options.truncate,
+        timeout_seconds: options.timeout_seconds,
     }
 }
 
@@ -70,6 +71,7 @@ fn logit_bias(bias: providers::LogitBias) -> wire::LogitBias {
 
 /// A piece of the answer; usage and end are the reply's to tell.
 pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
+    let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     match event {
         wire::ModelEvent::Text { text } => Some(Event::Text(text)),
         wire::ModelEvent::Thinking { text } => Some(Event::Thinking(text)),
@@ -77,8 +79,10 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
         wire::ModelEvent::ToolCall(call) => Some(Event::ToolCall(tool_call(call))),
         wire::ModelEvent::Progress { task, .. } if task == super::LOADING => Some(Event::Loading),
         wire::ModelEvent::Progress { task, completed, total: Some(total) } if task == super::PREFILL => {
-            let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-            Some(Event::Prefill(Prefill { computed_tokens: tokens(completed), prompt_tokens: tokens(total) }))
+            Some(Event::Prefill(Prefill { computed_tokens: number(completed), prompt_tokens: number(total) }))
+        }
+        wire::ModelEvent::Progress { task, total: Some(total), .. } if task == super::QUEUED => {
+            Some(Event::Queued { position: number(total) })
         }
         wire::ModelEvent::Usage(_)
         | wire::ModelEvent::Progress { .. }

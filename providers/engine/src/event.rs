@@ -17,6 +17,11 @@ use crate::error::Error;
 pub enum Event {
     /// The model is not in memory and comes there first. The engine itself has its model; a provider says this.
     Loading,
+    /// All places are taken and it waits for one. Told again when the position changes, and not to a reader that is behind.
+    Queued {
+        /// How soon its turn comes: 1 is next. Each session gets the same share of places.
+        position: u32,
+    },
     /// How much of a prompt that takes several passes is computed; comes before any of the answer,
     /// and not at all to a reader that is behind.
     Prefill(Prefill),

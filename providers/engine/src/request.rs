@@ -54,6 +54,8 @@ pub struct GenerateOptions {
     pub logprobs: Option<u32>,
     /// Drop the oldest tokens of a prompt that does not fit, instead of failing.
     pub truncate: bool,
+    /// The longest it may take, in seconds, waiting and loading included; providers see to it, the engine itself does not.
+    pub timeout_seconds: Option<f64>,
 }
 
 /// A number for the logit of a token, or of every token of a text.

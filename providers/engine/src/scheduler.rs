@@ -2,9 +2,9 @@
 //! pass; prompts are computed in chunks beside the tokens of others; a reader that does not keep up pauses only its own
 //! sequence. With nothing to do it sleeps.
 
+mod queue;
 mod sequence;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::event::FinishReason;
 use crate::prepare::{Job, Ticket};
 use crate::tokenizer::Tokenizer;
+use queue::Queue;
 use sequence::Sequence;
 
 /// How often a thread whose readers are all behind looks whether one has caught up, or a request was cancelled.
@@ -33,7 +34,7 @@ pub(crate) struct Scheduler {
     tokenizer: Arc<Tokenizer>,
     steps: Arc<AtomicU64>,
     limits: Limits,
-    waiting: VecDeque<(Job, Ticket)>,
+    waiting: Queue,
     sequences: Vec<Sequence>,
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn rows_per_pass(parameters: u64) -> usize {
 impl Scheduler {
     pub(crate) fn new(decoder: Decoder, tokenizer: Arc<Tokenizer>, steps: Arc<AtomicU64>, limits: Limits) -> Scheduler {
         let cache = KvCache::new(decoder.description(), limits.cache_bytes);
-        Scheduler { decoder, cache, tokenizer, steps, limits, waiting: VecDeque::new(), sequences: Vec::new() }
+        Scheduler { decoder, cache, tokenizer, steps, limits, waiting: Queue::default(), sequences: Vec::new() }
     }
 
     /// Runs jobs until nobody can send any more and all are done.
@@ -66,7 +67,7 @@ impl Scheduler {
         loop {
             if self.sequences.is_empty() && self.waiting.is_empty() {
                 match jobs.recv() {
-                    Ok(job) => self.waiting.push_back(job),
+                    Ok(job) => self.waiting.push(job),
                     Err(_) => return,
                 }
             }
@@ -82,7 +83,7 @@ impl Scheduler {
     fn take_in(&mut self, jobs: &Receiver<(Job, Ticket)>) {
         loop {
             match jobs.try_recv() {
-                Ok(job) => self.waiting.push_back(job),
+                Ok(job) => self.waiting.push(job),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }
@@ -90,13 +91,7 @@ impl Scheduler {
 
     /// Ends what was cancelled or has lost its reader, and forgets what has ended and been read.
     fn drop_cancelled(&mut self) {
-        self.waiting.retain(|(job, _)| {
-            let cancelled = job.cancel.is_cancelled();
-            if cancelled {
-                sequence::refuse_cancelled(job);
-            }
-            !cancelled
-        });
+        self.waiting.drop_cancelled();
         for sequence in &mut self.sequences {
             if sequence.is_cancelled() {
                 sequence.finish(FinishReason::Cancelled);
@@ -111,12 +106,13 @@ impl Scheduler {
         let most_resident = self.limits.max_concurrent.saturating_mul(RESIDENTS_PER_TURN);
         let mut running = self.sequences.iter().filter(|sequence| sequence.is_ready()).count();
         while running < self.limits.max_concurrent && self.sequences.len() < most_resident {
-            let Some((job, _)) = self.waiting.pop_front() else {
+            let Some(job) = self.waiting.next(&sessions(&self.sequences)) else {
                 return;
             };
             self.sequences.push(Sequence::new(job, &mut self.cache));
             running += 1;
         }
+        self.waiting.tell(&sessions(&self.sequences));
     }
 
     /// One forward pass over everything that is ready; false when nothing is.
@@ -148,9 +144,10 @@ impl Scheduler {
     }
 
     /// The rows of the next pass, in the order of the sequences: one for each that generates, and what is left shared
-    /// evenly among the prompts.
+    /// among the prompts.
     fn plan(&mut self) -> Vec<Row> {
-        let pending: Vec<usize> = self.sequences.iter().map(Sequence::pending).collect();
+        let pending: Vec<(&str, usize)> =
+            self.sequences.iter().map(|sequence| (sequence.session(), sequence.pending())).collect();
         let shares = shares(&pending, self.limits.rows_per_pass);
         let mut rows = Vec::new();
         for (sequence, share) in self.sequences.iter_mut().zip(shares) {
@@ -167,20 +164,47 @@ impl Scheduler {
     }
 }
 
-/// How many of each sequence's pending rows go into the next pass. One row each is always granted; the rest of `most` is
-/// shared evenly among those with more, and what one leaves over goes to the others.
-fn shares(pending: &[usize], most: usize) -> Vec<usize> {
-    let mut shares: Vec<usize> = pending.iter().map(|pending| (*pending).min(1)).collect();
-    let mut left = most.saturating_sub(shares.iter().sum());
+/// The session of every sequence that goes on.
+fn sessions(sequences: &[Sequence]) -> Vec<&str> {
+    sequences.iter().filter(|sequence| !sequence.is_finished()).map(Sequence::session).collect()
+}
+
+/// How many of each sequence's pending rows go into the next pass, given its session too. One row each is always granted;
+/// the rest of `most` is shared evenly among sessions, and each session's part among its sequences.
+fn shares(pending: &[(&str, usize)], most: usize) -> Vec<usize> {
+    let mut shares: Vec<usize> = pending.iter().map(|(_, pending)| (*pending).min(1)).collect();
+    let left = most.saturating_sub(shares.iter().sum());
+    let mut sessions: Vec<(&str, Vec<usize>)> = Vec::new();
+    for (index, (session, _)) in pending.iter().enumerate() {
+        match sessions.iter_mut().find(|(known, _)| known == session) {
+            Some((_, sequences)) => sequences.push(index),
+            None => sessions.push((session, vec![index])),
+        }
+    }
+    let wants = |sequences: &Vec<usize>| sequences.iter().map(|index| pending[*index].1 - shares[*index]).collect();
+    let wanted: Vec<Vec<usize>> = sessions.iter().map(|(_, sequences)| wants(sequences)).collect();
+    let granted = divide(&wanted.iter().map(|wanted| wanted.iter().sum()).collect::<Vec<usize>>(), left);
+    for (((_, sequences), wanted), granted) in sessions.iter().zip(wanted).zip(granted) {
+        for (index, more) in sequences.iter().zip(divide(&wanted, granted)) {
+            shares[*index] += more;
+        }
+    }
+    shares
+}
+
+/// Divides `most` evenly among those who want some; what one leaves over goes to the others.
+fn divide(wanted: &[usize], most: usize) -> Vec<usize> {
+    let mut parts = vec![0; wanted.len()];
+    let mut left = most;
     loop {
-        let hungry = shares.iter().zip(pending).filter(|(share, pending)| share < pending).count();
+        let hungry = parts.iter().zip(wanted).filter(|(part, wanted)| part < wanted).count();
         if hungry == 0 || left == 0 {
-            return shares;
+            return parts;
         }
         let each = left.div_ceil(hungry);
-        for (share, pending) in shares.iter_mut().zip(pending) {
-            let more = (pending - *share).min(each).min(left);
-            *share += more;
+        for (part, wanted) in parts.iter_mut().zip(wanted) {
+            let more = (wanted - *part).min(each).min(left);
+            *part += more;
             left -= more;
         }
     }
@@ -192,13 +216,19 @@ mod tests {
 
     #[test]
     fn a_pass_is_shared_fairly() {
-        assert!(shares(&[], 8).is_empty());
-        assert_eq!(shares(&[1, 1, 0], 8), [1, 1, 0]);
-        assert_eq!(shares(&[1, 100], 8), [1, 7]);
-        assert_eq!(shares(&[100, 100], 8), [4, 4]);
-        assert_eq!(shares(&[2, 100, 100], 9), [2, 4, 3]);
-        assert_eq!(shares(&[1; 10], 4), [1; 10]);
-        assert_eq!(shares(&[3, 1000], 256), [3, 253]);
+        let alike = |pending: &[usize], most| {
+            shares(&pending.iter().map(|pending| ("a", *pending)).collect::<Vec<(&str, usize)>>(), most)
+        };
+        assert!(alike(&[], 8).is_empty());
+        assert_eq!(alike(&[1, 1, 0], 8), [1, 1, 0]);
+        assert_eq!(alike(&[1, 100], 8), [1, 7]);
+        assert_eq!(alike(&[100, 100], 8), [4, 4]);
+        assert_eq!(alike(&[2, 100, 100], 9), [2, 4, 3]);
+        assert_eq!(alike(&[1; 10], 4), [1; 10]);
+        assert_eq!(alike(&[3, 1000], 256), [3, 253]);
+        // Three of one session get as much as one of another.
+        assert_eq!(shares(&[("a", 50), ("a", 50), ("b", 50), ("a", 50)], 28), [5, 5, 13, 5]);
+        assert_eq!(shares(&[("a", 50), ("b", 3), ("a", 50)], 23), [10, 3, 10]);
     }
 
     #[test]

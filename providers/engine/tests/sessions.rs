@@ -104,3 +104,45 @@ fn answers_are_the_same_with_known_prefixes_and_beside_others() {
     }
     assert!(known > 1000, "{known} tokens were known");
 }
+
+/// Reads on until it is told that position.
+fn wait_for_position(generation: &mut Generation, wanted: u32) {
+    while let Some(event) = generation.blocking_next() {
+        match event.expect("it waits") {
+            Event::Queued { position } if position == wanted => return,
+            Event::Queued { .. } => {}
+            other => panic!("{other:?} before position {wanted}"),
+        }
+    }
+}
+
+#[test]
+fn who_waits_is_told_the_position_and_sessions_take_turns() {
+    let engine = load(EngineOptions { max_concurrent: 1, ..EngineOptions::default() });
+    let cancel = CancellationToken::new();
+    let mut busy = engine.generate(Request {
+        session: "a".to_owned(),
+        prompt: raw(0, "a"),
+        options: sampled(3, 900),
+        cancel: cancel.clone(),
+    });
+    assert!(matches!(busy.blocking_next(), Some(Ok(Event::Text(_)))));
+    // A reader that is behind would give its place to others.
+    let reader = std::thread::spawn(move || while busy.blocking_next().is_some() {});
+
+    let [mut first, mut second] = [1, 2].map(|seed| start(&engine, "a", raw(0, "b"), sampled(seed, 3)));
+    wait_for_position(&mut first, 1);
+    wait_for_position(&mut second, 2);
+    let mut other = start(&engine, "b", raw(0, "b"), sampled(1, 3));
+    wait_for_position(&mut other, 1);
+    wait_for_position(&mut first, 2);
+    wait_for_position(&mut second, 3);
+    // One that gives up makes room.
+    drop(other);
+    wait_for_position(&mut first, 1);
+    wait_for_position(&mut second, 2);
+    cancel.cancel();
+    reader.join().expect("the reader ends");
+    assert_eq!(read(first).1.completion_tokens, 3);
+    assert_eq!(read(second).1.completion_tokens, 3);
+}

@@ -26,8 +26,8 @@ impl Run {
         while let Some(event) = generation.blocking_next() {
             match event? {
                 Event::Usage(used) => usage = used,
-                Event::Done(_) => {}
-                _ => {
+                Event::Loading | Event::Queued { .. } | Event::Prefill(_) | Event::Done(_) => {}
+                Event::Text(_) | Event::Thinking(_) | Event::ToolCall(_) => {
                     first.get_or_insert_with(|| began.elapsed());
                 }
             }

@@ -66,6 +66,14 @@ impl Sequence {
         self.job.cancel.is_cancelled() || self.job.events.is_closed()
     }
 
+    pub(super) fn session(&self) -> &str {
+        &self.job.session
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// Whether it may be part of the next pass: it goes on, and its reader keeps up.
     pub(super) fn is_ready(&self) -> bool {
         !self.finished && self.outbox.0.is_empty()
