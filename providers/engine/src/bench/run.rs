@@ -27,7 +27,7 @@ impl Run {
             match event? {
                 Event::Usage(used) => usage = used,
                 Event::Loading | Event::Queued { .. } | Event::Prefill(_) | Event::Done(_) => {}
-                Event::Text(_) | Event::Thinking(_) | Event::ToolCall(_) => {
+                Event::Text(_) | Event::Thinking(_) | Event::Logprobs(_) | Event::ToolCall(_) => {
                     first.get_or_insert_with(|| began.elapsed());
                 }
             }
