@@ -61,7 +61,7 @@ function LocalLLM.list(backend) end
 ---@example return LocalLLM.status("candle").status
 function LocalLLM.status(backend) end
 
---- Tells the facts of a model, which is loaded to learn them.
+--- Tells the facts of a model from its file's header; it need not be loaded.
 ---@param model? ModelSpecifier which one; without it the default model
 ---@return LocalLLM.ModelInfo info its shape and sizes
 ---@error model_not_found no backend has that model
@@ -69,12 +69,23 @@ function LocalLLM.status(backend) end
 function LocalLLM.info(model) end
 
 --- Loads a model into memory, or waits for the load that is under way.
+--- Where the backend's memory budget does not allow it, idle models go first, those used longest ago before others.
 ---@param model? ModelSpecifier which one; without it the default model
+---@param options? LocalLLM.LoadOptions how long it stays
 ---@return LocalLLM.LoadedModel loaded what it takes
 ---@error model_not_found no backend has that model
+---@error budget models that are pinned or in use leave no room for it; the message says how much is needed and allowed
 ---@error invalid_model_file the file is damaged or of a kind that does not run here
 ---@example print(LocalLLM.load("local/moonlet@candle").memory_bytes)
-function LocalLLM.load(model) end
+---@example LocalLLM.load("local/moonlet@candle", { keep_alive = 300 })
+function LocalLLM.load(model, options) end
+
+--- Lists the models in memory.
+---@param backend? Backend only this one's; without it, those of every backend that answers
+---@return LocalLLM.LoadedModel[] models one table for each, with its `backend`
+---@error provider_not_found no backend has that name
+---@example for _, model in ipairs(LocalLLM.ps()) do print(model.backend, model.name, model.resident_bytes) end
+function LocalLLM.ps(backend) end
 
 --- Drops a model from memory once nobody uses it.
 ---@param model? ModelSpecifier which one; without it the default model
@@ -83,6 +94,11 @@ function LocalLLM.load(model) end
 ---@example LocalLLM.load("local/moonlet@candle")
 ---@example LocalLLM.unload("local/moonlet@candle")
 function LocalLLM.unload(model) end
+
+--- The options of `LocalLLM.load`. What is left out stays as it was.
+---@class LocalLLM.LoadOptions
+---@field pin? boolean keep it however long nobody uses it and whatever needs its place
+---@field keep_alive? integer let it go after so many seconds without a request; by default `keep_alive_seconds` of the configuration
 
 --- The options that every call of a model takes.
 ---@class LocalLLM.Options
@@ -179,17 +195,31 @@ function LocalLLM.unload(model) end
 ---@field status "ready"|"degraded"|"unavailable" whether it answers
 ---@field detail string more about that
 ---@field loaded LocalLLM.LoadedModel[] what it holds in memory
+---@field dropped LocalLLM.DroppedModel[] what left memory lately without being asked to, the last one first
+
+--- A model that left memory without being asked to.
+---@class LocalLLM.DroppedModel
+---@field name string its name on its backend
+---@field reason string why: idle for its time, or to make room
+---@field memory_bytes integer bytes that it was reckoned to take
+---@field seconds_ago integer seconds since then
 
 --- A model in memory.
 ---@class LocalLLM.LoadedModel
 ---@field specifier? ModelSpecifier its whole name, from `LocalLLM.load`
 ---@field name string its name on its backend
----@field memory_bytes integer bytes of its weights and of its cache at full context
+---@field backend? Backend the backend, from `LocalLLM.ps`
+---@field memory_bytes integer bytes it takes as reckoned before it was loaded: weights, and the keys and values that are kept
+---@field resident_bytes? integer bytes by which the process grew while it was loaded
 ---@field context_size integer tokens that one request may hold, prompt and answer together
 ---@field load_ms integer milliseconds its load took
 ---@field steps integer forward passes since then
 ---@field active_requests integer requests that use it now
 ---@field unloading boolean whether it goes once nobody uses it
+---@field pinned boolean whether it stays however long nobody uses it and whatever needs its place
+---@field keep_alive_seconds? integer seconds without a request after which it goes; without it, when its place is needed
+---@field idle_seconds integer seconds since its last request ended
+---@field made_room? LocalLLM.DroppedModel[] from `LocalLLM.load`: what had to go for it
 
 --- The facts of a model.
 ---@class LocalLLM.ModelInfo
@@ -206,7 +236,7 @@ function LocalLLM.unload(model) end
 ---@field context_length integer tokens it was trained on at a time
 ---@field context_size integer tokens that one request may hold here
 ---@field file_bytes integer bytes of its file
----@field memory_bytes integer bytes of its weights and of one full cache
+---@field memory_bytes integer bytes it takes once loaded, as reckoned: weights, and the keys and values that are kept
 ---@field executor string what runs it
 ---@field has_chat_template boolean whether it knows conversations
 ---@field supports_tools boolean whether it can be given tools

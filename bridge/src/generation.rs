@@ -140,7 +140,7 @@ impl Generation {
             let event = event.inspect_err(|_| self.live.failed())?;
             self.live.heard(&event);
             match event {
-                Event::Loading | Event::Queued { .. } | Event::Prefill(_) => {}
+                Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) => {}
                 Event::Text(text) => {
                     self.answer.text.push_str(&text);
                     return Ok(Some(text));

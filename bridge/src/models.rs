@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::{Lua, Table, UserDataRef, Value};
-use perilune_providers::{Event, ModelSpecifier, Prompt, Registry};
+use perilune_providers::{Event, Keep, ModelSpecifier, Prompt, Registry};
 
 use crate::convert::described;
 use crate::generation::{self, Reading, serde};
@@ -101,6 +101,7 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
                     entry.raw_set("status", serde(lua, &instance.health.status)?)?;
                     entry.raw_set("detail", instance.health.detail.as_str())?;
                     entry.raw_set("loaded", serde(lua, &instance.loaded)?)?;
+                    entry.raw_set("dropped", serde(lua, &instance.dropped)?)?;
                     if backend.is_some() {
                         return Ok(Value::Table(entry));
                     }
@@ -149,17 +150,37 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
             Ok(Answered(move |lua: &Lua| named(serde(lua, &info)?, &resolved.specifier)))
         })?,
     )?;
+    models.set(
+        "ps",
+        asking(lua, host, "LocalLLM.ps", optional_name, |registry, backend| async move {
+            let status = registry.status(backend.as_deref()).await?;
+            Ok(Answered(move |lua: &Lua| {
+                let list = lua.create_table()?;
+                for instance in &status {
+                    for model in &instance.loaded {
+                        let entry = serde(lua, model)?;
+                        if let Value::Table(entry) = &entry {
+                            entry.raw_set("backend", instance.instance.as_str())?;
+                        }
+                        list.raw_push(entry)?;
+                    }
+                }
+                Ok(Value::Table(list))
+            }))
+        })?,
+    )?;
     let shared = Rc::clone(host);
     models.set(
         "load",
-        waiting(lua, host, move |_, value: Value| {
+        waiting(lua, host, move |_, (value, options): (Value, Value)| {
             let model = model_name(&shared, &value, "LocalLLM.load")?;
+            let keep = keep(&options)?;
             let (registry, mut live) = (Arc::clone(&shared.options.registry), Live::new(&shared));
             Ok(async move {
                 let resolved = registry.resolve_or_default(model.as_ref()).await?;
                 live.model(&resolved.model);
                 live.heard(&Event::Loading);
-                let loaded = live.during(resolved.local()?.load(&resolved.model)).await;
+                let loaded = live.during(resolved.local()?.load_and_keep(&resolved.model, keep)).await;
                 let loaded = loaded.inspect_err(|_| live.failed())?;
                 live.loaded();
                 Ok(Answered(move |lua: &Lua| named(serde(lua, &loaded)?, &resolved.specifier)))
@@ -174,6 +195,45 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
             Ok(Answered(|_: &Lua| Ok(Value::Boolean(true))))
         })?,
     )
+}
+
+/// The options of `LocalLLM.load`.
+fn keep(options: &Value) -> Result<Keep, ScriptError> {
+    let expected = "expected a table like {pin = true, keep_alive = 300}";
+    let table = match options {
+        Value::Nil => return Ok(Keep::default()),
+        Value::Table(table) => table,
+        other => {
+            return Err(ScriptError::argument(format!(
+                "the options of LocalLLM.load are {}; {expected}",
+                described(other)
+            )));
+        }
+    };
+    let mut keep = Keep::default();
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair.map_err(|error| ScriptError::argument(error.to_string()))?;
+        let name = match &key {
+            Value::String(name) => name.to_string_lossy(),
+            other => described(other),
+        };
+        let wrong = |expected: &str| {
+            let value = described(&value);
+            ScriptError::argument(format!("option `{name}` of LocalLLM.load is {value}; expected {expected}"))
+        };
+        match name.as_str() {
+            "pin" => keep.pin = Some(value.as_boolean().ok_or_else(|| wrong("true or false"))?),
+            "keep_alive" => {
+                let seconds = value.as_i64().and_then(|seconds| u64::try_from(seconds).ok());
+                keep.keep_alive_seconds = Some(seconds.ok_or_else(|| wrong("whole seconds from 0 on"))?);
+            }
+            _ => {
+                let known = "known: `pin`, `keep_alive`";
+                return Err(ScriptError::argument(format!("unknown option `{name}` of LocalLLM.load; {known}")));
+            }
+        }
+    }
+    Ok(keep)
 }
 
 /// A table with the whole name of the model it is about.

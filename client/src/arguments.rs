@@ -184,7 +184,7 @@ pub enum Model {
         /// Only this backend
         backend: Option<String>,
     },
-    /// Tell the facts of one model, which is loaded to learn them
+    /// Tell the facts of one model, which need not be loaded
     Info {
         /// A model specifier, e.g. `local/moonlet@candle`
         model: String,
@@ -194,10 +194,16 @@ pub enum Model {
         /// Only this backend
         backend: Option<String>,
     },
-    /// Load a model into the resident kernel
+    /// Load a model into the resident kernel, or say how long one stays that is loaded
     Load {
         /// A model specifier, e.g. `local/moonlet@candle`
         model: String,
+        /// Keep it however long nobody uses it and whatever needs its place; `--pin=false` takes that back
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+        pin: Option<bool>,
+        /// Let it go after so many seconds without a request
+        #[arg(long, value_name = "SECONDS")]
+        keep_alive: Option<u64>,
     },
     /// Remove a model from the resident kernel's memory
     Unload {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use perilune_kernel::resident;
 use perilune_protocol::{
-    BackendError, BackendStatus, ListReply, LoadedModel, ModelInfoReply, ModelReply, ModelRequest, NamedModel, Reply,
-    Request, StatusReply, WhichBackend,
+    BackendError, BackendStatus, DroppedModel, ListReply, LoadRequest, LoadedModel, ModelInfoReply, ModelReply,
+    ModelRequest, NamedModel, Reply, Request, StatusReply, WhichBackend,
 };
 
 use crate::arguments::{Format, Model};
@@ -30,7 +30,9 @@ pub async fn run(
         Model::List { backend } => ModelRequest::List(WhichBackend { backend }),
         Model::Info { model } => ModelRequest::Info(NamedModel { model }),
         Model::Status { backend } => ModelRequest::Status(WhichBackend { backend }),
-        Model::Load { model } => ModelRequest::Load(NamedModel { model }),
+        Model::Load { model, pin, keep_alive } => {
+            ModelRequest::Load(LoadRequest { model, pin, keep_alive_seconds: keep_alive })
+        }
         Model::Unload { model } => ModelRequest::Unload(NamedModel { model }),
         Model::Ps => ModelRequest::Status(WhichBackend::default()),
     };
@@ -46,7 +48,7 @@ pub async fn run(
     match (format, reply) {
         (Format::Json, ModelReply::Status(status)) if shows_memory_only => print_json(&in_memory(status)),
         (Format::Json, reply) => print_json(&reply),
-        (Format::Text, ModelReply::Status(status)) if shows_memory_only => print(&memory(&in_memory(status))),
+        (Format::Text, ModelReply::Status(status)) if shows_memory_only => print(&memory(status)),
         (Format::Text, reply) => print(&text(&reply)?),
     }
 }
@@ -123,24 +125,45 @@ fn in_memory(status: StatusReply) -> Vec<LoadedModel> {
     status.backends.into_iter().flat_map(|backend| backend.loaded).collect()
 }
 
-fn memory(models: &[LoadedModel]) -> String {
-    let mut table = Table::new(["model", "backend", "memory", "context", "requests"]);
-    for model in models {
+fn memory(status: StatusReply) -> String {
+    let dropped: Vec<DroppedModel> = status.backends.iter().flat_map(|backend| backend.dropped.clone()).collect();
+    let mut table = Table::new(["model", "backend", "reckoned", "measured", "context", "requests", "stays"]);
+    for model in in_memory(status) {
         table.row([
             model.name.clone(),
             model.backend.clone(),
             model.memory_bytes.map_or_else(String::new, size),
+            model.resident_bytes.map_or_else(String::new, size),
             model.context_size.map_or_else(String::new, |tokens| tokens.to_string()),
             model.active_requests.to_string(),
+            stays(&model),
         ]);
     }
-    if table.is_empty() { "no models in memory\n".to_owned() } else { table.to_string() }
+    let mut text = if table.is_empty() { "no models in memory\n".to_owned() } else { table.to_string() };
+    for DroppedModel { name, reason, seconds_ago, .. } in dropped {
+        text.push_str(&format!("`{name}` left memory {seconds_ago} s ago: {reason}\n"));
+    }
+    text
+}
+
+/// Until when a model is in memory.
+fn stays(model: &LoadedModel) -> String {
+    match model.keep_alive_seconds {
+        _ if model.pinned => "pinned".to_owned(),
+        Some(seconds) => format!("{seconds} s idle, now {} s", model.idle_seconds),
+        None => "until its place is needed".to_owned(),
+    }
 }
 
 fn loaded_now(model: &LoadedModel) -> String {
-    let memory = model.memory_bytes.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+    let reckoned = model.memory_bytes.map_or_else(String::new, |bytes| format!(", reckoned {}", size(bytes)));
+    let measured = model.resident_bytes.map_or_else(String::new, |bytes| format!(", measured {}", size(bytes)));
     let time = model.load_ms.map_or_else(String::new, |milliseconds| format!("; loading took {milliseconds:.0} ms"));
-    format!("`{}` is in memory of `{}`{memory}{time}\n", model.name, model.backend)
+    let mut text = format!("`{}` is in memory of `{}`{reckoned}{measured}{time}\n", model.name, model.backend);
+    for DroppedModel { name, reason, .. } in &model.made_room {
+        text.push_str(&format!("`{name}` left memory {reason}\n"));
+    }
+    text
 }
 
 fn info(reply: &ModelInfoReply) -> String {

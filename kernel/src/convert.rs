@@ -261,6 +261,7 @@ pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
         providers::Event::Queued { position } => {
             wire::ModelEvent::Progress { task: QUEUED.to_owned(), completed: 0, total: Some(position.into()) }
         }
+        providers::Event::Dropped(model) => wire::ModelEvent::Dropped(dropped_model(model)),
         providers::Event::Prefill(prefill) => wire::ModelEvent::Progress {
             task: PREFILL.to_owned(),
             completed: prefill.computed_tokens.into(),
@@ -367,10 +368,24 @@ pub(crate) fn loaded_model(backend: &str, model: providers::LoadedModel) -> wire
         backend: backend.to_owned(),
         name: model.name,
         memory_bytes: Some(model.memory_bytes),
+        resident_bytes: model.resident_bytes,
         context_size: Some(model.context_size as u64),
         load_ms: Some(model.load_ms as f64),
         steps: Some(model.steps),
         active_requests: u32::try_from(model.active_requests).unwrap_or(u32::MAX),
+        pinned: model.pinned,
+        keep_alive_seconds: model.keep_alive_seconds,
+        idle_seconds: model.idle_seconds,
+        made_room: model.made_room.into_iter().map(dropped_model).collect(),
+    }
+}
+
+pub(crate) fn dropped_model(model: providers::DroppedModel) -> wire::DroppedModel {
+    wire::DroppedModel {
+        name: model.name,
+        reason: model.reason,
+        memory_bytes: model.memory_bytes,
+        seconds_ago: model.seconds_ago,
     }
 }
 
@@ -384,6 +399,7 @@ pub(crate) fn status_reply(instances: Vec<providers::InstanceStatus>) -> wire::S
         },
         detail: status.health.detail,
         loaded: status.loaded.into_iter().map(|model| loaded_model(&status.instance, model)).collect(),
+        dropped: status.dropped.into_iter().map(dropped_model).collect(),
         backend: status.instance,
     });
     wire::StatusReply { backends: backends.collect() }

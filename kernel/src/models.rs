@@ -7,7 +7,9 @@ use futures::StreamExt;
 use perilune_protocol::{
     CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
 };
-use perilune_providers::{Error, Event, GenerateOptions, GenerateRequest, ModelSpecifier, Prompt, Registry, Resolved};
+use perilune_providers::{
+    Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, Prompt, Registry, Resolved,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::convert;
@@ -51,7 +53,7 @@ pub(crate) async fn handle(
         let problem = r#"`messages` is empty; expected a list like [{"role": "user", "content": "..."}]"#;
         return Some(Reply::error(&asker.header.msg_type, refusal("ModelError", problem, "invalid_request")));
     }
-    let goes_on = matches!(request, ModelRequest::Load(_) | ModelRequest::Info(_));
+    let goes_on = matches!(request, ModelRequest::Load(_));
     let asked = Asked { context, asker, cancel: running.token.clone() };
     Some(tokio::select! {
         biased;
@@ -102,9 +104,13 @@ impl Asked<'_> {
                 let info = resolved.local()?.info(&resolved.model).await?;
                 ModelReply::Info(Box::new(convert::model_info(&resolved.specifier, info)))
             }
-            ModelRequest::Load(named) => {
-                let resolved = self.resolve(Some(named.model)).await?;
-                let loaded = resolved.local()?.load(&resolved.model).await?;
+            ModelRequest::Load(load) => {
+                let resolved = self.resolve(Some(load.model)).await?;
+                let keep = Keep { pin: load.pin, keep_alive_seconds: load.keep_alive_seconds };
+                let loaded = resolved.local()?.load_and_keep(&resolved.model, keep).await?;
+                for dropped in &loaded.made_room {
+                    self.tell(ModelEvent::Dropped(convert::dropped_model(dropped.clone()))).await;
+                }
                 ModelReply::Load(convert::loaded_model(resolved.provider.name(), loaded))
             }
             ModelRequest::Unload(named) => {
@@ -166,7 +172,7 @@ impl Asked<'_> {
 
 fn collect(reply: &mut GenerateReply, event: &Event) {
     match event {
-        Event::Loading | Event::Queued { .. } | Event::Prefill(_) => {}
+        Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) => {}
         Event::Text(text) => reply.text.push_str(text),
         Event::Thinking(text) => reply.thinking.get_or_insert_default().push_str(text),
         Event::Logprobs(logprobs) => reply.logprobs.push(convert::token_logprobs(logprobs.clone())),

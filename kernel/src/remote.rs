@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, try_join};
-use perilune_protocol::{ListReply, ModelReply, ModelRequest, NamedModel, StatusReply, WhichBackend};
+use perilune_protocol::{ListReply, LoadRequest, ModelReply, ModelRequest, NamedModel, StatusReply, WhichBackend};
 use perilune_providers::{
-    Error, ErrorKind, EventStream, GenerateRequest, Health, HealthStatus, Holding, KernelConfig, Limit, LoadedModel,
-    LocalProvider, ModelEntry, ModelInfo, Provider, ProviderConfig, ProviderType, limited,
+    Error, ErrorKind, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, KernelConfig, Limit,
+    LoadedModel, LocalProvider, ModelEntry, ModelInfo, Provider, ProviderConfig, ProviderType, limited,
 };
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -136,10 +136,15 @@ impl LocalProvider for RemoteKernel {
     }
 
     fn load(&self, model: &str) -> BoxFuture<'_, Result<LoadedModel, Error>> {
-        let named = NamedModel { model: model.to_owned() };
+        self.keep(model, Keep::default())
+    }
+
+    fn keep(&self, model: &str, keep: Keep) -> BoxFuture<'_, Result<LoadedModel, Error>> {
+        let Keep { pin, keep_alive_seconds } = keep;
+        let load = LoadRequest { model: model.to_owned(), pin, keep_alive_seconds };
         async move {
-            let name = named.model.clone();
-            match self.link.ask(ModelRequest::Load(named)).await?.reply {
+            let name = load.model.clone();
+            match self.link.ask(ModelRequest::Load(load)).await?.reply {
                 ModelReply::Load(loaded) => Ok(elsewhere::loaded_model(name, &loaded)),
                 _ => Err(self.unexpected("load")),
             }

@@ -54,9 +54,9 @@ pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
 pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};
 pub use message::{Content, Frames, Message};
 pub use model::{
-    BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, GenerateReply, ListReply, ListedModel,
-    LoadedModel, ModelChatRequest, ModelCompleteRequest, ModelEvent, ModelInfoReply, ModelReply, ModelRequest,
-    NamedModel, StatusReply, WhichBackend,
+    BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, DroppedModel, GenerateReply, ListReply,
+    ListedModel, LoadRequest, LoadedModel, ModelChatRequest, ModelCompleteRequest, ModelEvent, ModelInfoReply,
+    ModelReply, ModelRequest, NamedModel, StatusReply, WhichBackend,
 };
 pub use output::{
     ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, ExecutionState, IopubWelcome, MimeBundle,

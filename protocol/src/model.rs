@@ -16,8 +16,8 @@ pub enum ModelRequest {
     Info(NamedModel),
     /// How the backends are and what they have loaded.
     Status(WhichBackend),
-    /// Load a model into memory.
-    Load(NamedModel),
+    /// Load a model into memory, or say how long one stays that is loaded.
+    Load(LoadRequest),
     /// Drop a model from memory.
     Unload(NamedModel),
     /// Continue a conversation.
@@ -41,6 +41,19 @@ pub struct WhichBackend {
 pub struct NamedModel {
     /// The specifier.
     pub model: String,
+}
+
+/// Load a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadRequest {
+    /// The specifier.
+    pub model: String,
+    /// Whether it stays however long nobody uses it and whatever needs its place; none leaves that as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<bool>,
+    /// Seconds without a request after which it leaves memory; none leaves that as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive_seconds: Option<u64>,
 }
 
 /// Continue a conversation.
@@ -225,6 +238,25 @@ pub struct BackendStatus {
     /// What it holds in memory.
     #[serde(default, deserialize_with = "null_default")]
     pub loaded: Vec<LoadedModel>,
+    /// What left its memory lately without being asked to, the last one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub dropped: Vec<DroppedModel>,
+}
+
+/// A model that left memory without being asked to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedModel {
+    /// The model's name on its backend.
+    pub name: String,
+    /// Why, for people.
+    #[serde(default, deserialize_with = "null_default")]
+    pub reason: String,
+    /// Bytes that it was reckoned to take.
+    #[serde(default, deserialize_with = "null_default")]
+    pub memory_bytes: u64,
+    /// Seconds since then.
+    #[serde(default, deserialize_with = "null_default")]
+    pub seconds_ago: u64,
 }
 
 /// How a backend is, in one word.
@@ -263,9 +295,12 @@ pub struct LoadedModel {
     pub backend: String,
     /// The model's name there.
     pub name: String,
-    /// Memory taken in bytes.
+    /// Memory in bytes as reckoned before it was loaded: weights, and the keys and values that are kept.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
+    /// Bytes by which the process grew while it was loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident_bytes: Option<u64>,
     /// Tokens of context in use.
     #[serde(default)]
     pub context_size: Option<u64>,
@@ -278,6 +313,18 @@ pub struct LoadedModel {
     /// Requests it is working on.
     #[serde(default, deserialize_with = "null_default")]
     pub active_requests: u32,
+    /// Whether it stays however long nobody uses it and whatever needs its place.
+    #[serde(default, deserialize_with = "null_default")]
+    pub pinned: bool,
+    /// Seconds without a request after which it leaves memory; none: when its place is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive_seconds: Option<u64>,
+    /// Seconds since its last request ended.
+    #[serde(default, deserialize_with = "null_default")]
+    pub idle_seconds: u64,
+    /// In the answer to a load: what had to leave memory for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub made_room: Vec<DroppedModel>,
 }
 
 /// What a model generated.
@@ -332,6 +379,8 @@ pub enum ModelEvent {
     Logprobs(TokenLogprobs),
     /// A tool is called.
     ToolCall(ToolCall),
+    /// A model left memory so that this one could come.
+    Dropped(DroppedModel),
     /// The tokens it took.
     Usage(Usage),
     /// Something long, such as loading, is under way.

@@ -1,6 +1,7 @@
 //! The `candle` provider: GGUF models run in this process by the engine. It knows which models
 //! there are (the bundled one and those in a folder), and which of them are in memory.
 
+mod memory;
 mod residency;
 mod shelf;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use futures::future::{self, BoxFuture};
 use futures::stream::{self, StreamExt};
 use futures::{FutureExt, TryFutureExt};
-use perilune_engine::{EngineOptions, Event, FinishReason, ModelInfo, Request, Usage};
+use perilune_engine::{DroppedModel, EngineOptions, Event, FinishReason, ModelInfo, Request, Usage};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CandleConfig, ProviderConfig};
@@ -19,8 +20,8 @@ use crate::deadline::{Limit, limited};
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::provider::{
-    EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,
-    Provider, ProviderType,
+    EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,
+    ModelEntry, Provider, ProviderType,
 };
 use residency::{Lease, Residency, Unload};
 use shelf::{Found, Shelf};
@@ -61,7 +62,12 @@ impl CandleProvider {
                 name: name.to_owned(),
                 timeout: common.timeout,
                 shelf: Shelf::new(options),
-                residency: Arc::new(Residency::new(engine_options)),
+                residency: Residency::new(
+                    name,
+                    engine_options,
+                    options.memory_budget_mib.map(|mib| mib as u64 * MIB),
+                    options.keep_alive_seconds.map(|seconds| Duration::from_secs(seconds as u64)),
+                ),
             }),
         }
     }
@@ -113,6 +119,7 @@ impl CandleProvider {
         }
         let events =
             lease.engine().generate(Request { session: request.session, prompt: request.prompt, options, cancel });
+        let made_room = lease.made_room().to_vec();
         let model = request.model;
         // The model is held until the last event, or until the stream is dropped.
         let mut held = Some((events, lease));
@@ -126,7 +133,7 @@ impl CandleProvider {
             }
             Poll::Ready(event.map(|event| event.map_err(|error| Error::engine(&model, error))))
         });
-        Ok(stream.boxed())
+        Ok(stream::iter(made_room).map(|dropped| Ok(Event::Dropped(dropped))).chain(stream).boxed())
     }
 }
 
@@ -151,6 +158,11 @@ impl Shared {
 
     fn scan(&self) -> Result<Vec<Found>, Error> {
         self.shelf.scan().map_err(|error| self.unreadable(error))
+    }
+
+    fn not_loaded(&self, model: &str) -> Error {
+        let loaded = self.residency.loaded().into_iter().map(|model| model.name);
+        Error::ModelNotLoaded { model: model.to_owned(), instance: self.name.clone(), loaded: loaded.collect() }
     }
 
     fn unreadable(&self, source: std::io::Error) -> Error {
@@ -219,7 +231,11 @@ impl Provider for CandleProvider {
 impl LocalProvider for CandleProvider {
     fn info(&self, model: &str) -> BoxFuture<'_, Result<ModelInfo, Error>> {
         let model = model.to_owned();
-        async move { Ok(self.lease(&model).await?.engine().info().clone()) }.boxed()
+        async move {
+            shelf::check_name(&model)?;
+            self.beside(move |shared| shared.residency.inspect(&model, &shared.find(&model)?)).await
+        }
+        .boxed()
     }
 
     fn load(&self, model: &str) -> BoxFuture<'_, Result<LoadedModel, Error>> {
@@ -231,16 +247,22 @@ impl LocalProvider for CandleProvider {
         .boxed()
     }
 
+    fn keep(&self, model: &str, keep: Keep) -> BoxFuture<'_, Result<LoadedModel, Error>> {
+        let kept = self.shared.residency.keep(model, keep);
+        future::ready(kept.ok_or_else(|| self.shared.not_loaded(model))).boxed()
+    }
+
+    fn dropped(&self) -> Vec<DroppedModel> {
+        self.shared.residency.dropped()
+    }
+
     fn unload(&self, model: &str) -> BoxFuture<'_, Result<(), Error>> {
         let model = model.to_owned();
         async move {
             match self.shared.residency.unload(&model, UNLOAD_WAIT).await? {
                 Unload::Done => Ok(()),
                 Unload::InUse { requests } => Err(Error::ModelInUse { model, requests, waited: UNLOAD_WAIT }),
-                Unload::NotLoaded => {
-                    let loaded = self.shared.residency.loaded().into_iter().map(|model| model.name);
-                    Err(Error::ModelNotLoaded { model, instance: self.shared.name.clone(), loaded: loaded.collect() })
-                }
+                Unload::NotLoaded => Err(self.shared.not_loaded(&model)),
             }
         }
         .boxed()

@@ -45,6 +45,8 @@ pub use sources::{ConfigSources, Overrides};
 /// cpu_threads = 2                         # the processors this process may use
 /// context_size = 2048                     # tokens; what the model was trained on, which is the most
 /// max_concurrent = 8                      # requests that run at once on one model
+/// memory_budget_mib = 8192                # for all models together; three quarters of the memory there is
+/// keep_alive_seconds = 300                # a model that idle leaves memory; it stays until its place is needed
 /// kv_cache_mib = 1024                     # kept of earlier prompts, for those that begin alike; a full context, if less
 ///
 /// [providers.gpu-box]

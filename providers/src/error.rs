@@ -101,6 +101,25 @@ pub enum Error {
         /// How long the unload waited for them.
         waited: Duration,
     },
+    /// A model for which there is no memory.
+    #[error(
+        "model `{model}` needs about {} of memory, and the `memory_budget_mib` of `{instance}` allows {}{}; raise it, lower `kv_cache_mib` or `context_size`, or take a smaller model",
+        gigabytes(*needed),
+        gigabytes(*budget),
+        taken(in_use)
+    )]
+    MemoryBudget {
+        /// The model.
+        model: String,
+        /// The instance.
+        instance: String,
+        /// Bytes that it needs, as reckoned from its file.
+        needed: u64,
+        /// Bytes that all models of the instance may take together.
+        budget: u64,
+        /// The models that cannot make room, each with the bytes it takes and why it stays.
+        in_use: Vec<(String, u64, &'static str)>,
+    },
     /// A folder of models that cannot be read.
     #[error("cannot read model_directory `{}` of `{instance}`: {source}", path.display())]
     ModelDirectory {
@@ -215,6 +234,7 @@ impl Error {
             | Error::UnknownSynthetic { .. }
             | Error::ModelNotLoaded { .. } => ErrorKind::InvalidRequest,
             Error::ContextOverflow { .. } => ErrorKind::ContextOverflow,
+            Error::MemoryBudget { .. } => ErrorKind::Budget,
             Error::Deadline { .. } | Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
             Error::ModelInUse { .. } => ErrorKind::Overloaded,
             Error::LoadFailed { .. } | Error::WriteModel { .. } => ErrorKind::Internal,
@@ -256,6 +276,24 @@ fn local_ones(local: &[String]) -> String {
         return "`local/MODEL` means an instance that does".to_owned();
     }
     format!("local instances: {}", listed(local))
+}
+
+fn gigabytes(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes < 1e9 => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{:.2} GB", bytes / 1e9),
+    }
+}
+
+/// `, of which others have 3.1 GB: ...` or nothing.
+fn taken(in_use: &[(String, u64, &'static str)]) -> String {
+    if in_use.is_empty() {
+        return String::new();
+    }
+    let sum: u64 = in_use.iter().map(|(_, bytes, _)| bytes).sum();
+    let each: Vec<String> =
+        in_use.iter().map(|(name, bytes, why)| format!("`{name}` {} ({why})", gigabytes(*bytes))).collect();
+    format!(", of which {} are taken: {}", gigabytes(sum), each.join(", "))
 }
 
 /// `; could not be asked: ...` or nothing.

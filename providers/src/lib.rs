@@ -30,12 +30,12 @@ pub use directories::Directories;
 pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
-    Bench, BenchOptions, Biased, ChatMessage, Event, FinishReason, GenerateOptions, LogitBias, ModelInfo, Prefill,
-    Prompt, Role, Sampling, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
+    Bench, BenchOptions, Biased, ChatMessage, DroppedModel, Event, FinishReason, GenerateOptions, LogitBias, ModelInfo,
+    Prefill, Prompt, Role, Sampling, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
 };
 pub use provider::{
-    EventStream, GenerateRequest, Health, HealthStatus, Holding, LoadedModel, LocalProvider, Location, ModelEntry,
-    Provider, ProviderType,
+    EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,
+    ModelEntry, Provider, ProviderType,
 };
 pub use registry::{InstanceModels, InstanceStatus, OpenKernel, Registry, Resolved};
 pub use specifier::{ModelSpecifier, SpecifierError};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use perilune_engine::{Event, GenerateOptions, ModelInfo, Prompt};
+use perilune_engine::{DroppedModel, Event, GenerateOptions, ModelInfo, Prompt};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -40,13 +40,27 @@ pub trait Provider: Send + Sync {
 
 /// A provider whose models are loaded into memory: `local/MODEL` means one of these.
 pub trait LocalProvider: Provider {
-    /// Facts about a model. They are the loaded model's: one that is not in memory is loaded whole
-    /// for them, with all the time and memory that takes, and stays there.
+    /// Facts about a model, from its file's header: it need not be in memory, and is not loaded.
     fn info(&self, model: &str) -> BoxFuture<'_, Result<ModelInfo, Error>>;
 
     /// Loads a model, or waits for the load that is under way. Its file is read once however many
     /// ask. Dropping the future ends the wait; the load itself goes on and its model stays.
     fn load(&self, model: &str) -> BoxFuture<'_, Result<LoadedModel, Error>>;
+
+    /// Says how long a loaded model stays; what is `None` stays as it was. A model that is not loaded is an error.
+    fn keep(&self, model: &str, keep: Keep) -> BoxFuture<'_, Result<LoadedModel, Error>>;
+
+    /// Loads a model and says how long it stays.
+    fn load_and_keep(&self, model: &str, keep: Keep) -> BoxFuture<'_, Result<LoadedModel, Error>> {
+        let model = model.to_owned();
+        Box::pin(async move {
+            let loaded = self.load(&model).await?;
+            if keep.is_nothing() {
+                return Ok(loaded);
+            }
+            Ok(LoadedModel { made_room: loaded.made_room, ..self.keep(&model, keep).await? })
+        })
+    }
 
     /// Drops a loaded model once it is idle. It waits for the requests under way, but not without
     /// end, because a stream that nobody reads on holds the model for as long as it lives: a model
@@ -56,6 +70,11 @@ pub trait LocalProvider: Provider {
 
     /// The models in memory, by name.
     fn loaded(&self) -> BoxFuture<'_, Result<Vec<LoadedModel>, Error>>;
+
+    /// The models that left memory lately without being asked to, the last one first.
+    fn dropped(&self) -> Vec<DroppedModel> {
+        Vec::new()
+    }
 
     /// Whether it has a model, and how near at hand.
     fn holds(&self, model: &str) -> BoxFuture<'_, Result<Holding, Error>>;
@@ -151,8 +170,10 @@ impl fmt::Display for Location {
 pub struct LoadedModel {
     /// The name it was asked for by.
     pub name: String,
-    /// Bytes of its weights and of its key-value cache at full context.
+    /// Bytes of memory as reckoned before it was loaded: its weights, and the keys and values that it keeps.
     pub memory_bytes: u64,
+    /// Bytes of memory by which this process grew while it was loaded; `None` where the system does not say.
+    pub resident_bytes: Option<u64>,
     /// Tokens one request may hold, prompt and answer together.
     pub context_size: usize,
     /// Milliseconds its load took.
@@ -163,6 +184,32 @@ pub struct LoadedModel {
     pub active_requests: usize,
     /// Whether somebody waits to unload it, so that it goes once no request holds it.
     pub unloading: bool,
+    /// Whether it stays however long nobody uses it and whatever needs its place.
+    pub pinned: bool,
+    /// Seconds without a request after which it goes; `None`: it stays until its place is needed.
+    pub keep_alive_seconds: Option<u64>,
+    /// Seconds since its last request ended; 0 while there are any.
+    pub idle_seconds: u64,
+    /// Models that left memory so that this one could come, if this load was what brought it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_room: Vec<DroppedModel>,
+}
+
+/// How long a loaded model stays; what is `None` stays as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Keep {
+    /// Whether it stays however long nobody uses it and whatever needs its place.
+    pub pin: Option<bool>,
+    /// Seconds without a request after which it goes.
+    pub keep_alive_seconds: Option<u64>,
+}
+
+impl Keep {
+    /// Whether it says anything.
+    pub fn is_nothing(self) -> bool {
+        self == Keep::default()
+    }
 }
 
 /// Whether an instance has a model.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
+use perilune_engine::DroppedModel;
 
 use crate::candle::CandleProvider;
 use crate::config::{Config, ConfigError, KernelConfig, ProviderConfig, ProviderOptions};
@@ -64,6 +65,8 @@ pub struct InstanceStatus {
     pub health: Health,
     /// What is in memory; empty for an instance that is not local.
     pub loaded: Vec<LoadedModel>,
+    /// What left its memory lately without being asked to, the last one first.
+    pub dropped: Vec<DroppedModel>,
 }
 
 impl Registry {
@@ -221,6 +224,7 @@ impl Registry {
                     .unwrap_or_else(|error| Health { status: HealthStatus::Unavailable, detail: error.to_string() }),
                 // Its health says why it could not tell.
                 loaded: loaded.unwrap_or_default(),
+                dropped: provider.local().map(LocalProvider::dropped).unwrap_or_default(),
             }
         });
         Ok(join_all(status).await)

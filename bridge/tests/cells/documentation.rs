@@ -89,6 +89,7 @@ async fn every_documented_option_is_understood() {
         ("LocalLLM.stream", "LocalLLM.stream('x', { OPTION = nonsense })"),
         ("Agent.create", "Agent.create { OPTION = nonsense }"),
         ("agent:execute", "agent:execute { prompt = 'x', OPTION = nonsense }"),
+        ("LocalLLM.load", "LocalLLM.load(nil, { OPTION = nonsense })"),
         ("json.encode", "json.encode({}, { OPTION = nonsense })"),
         ("display.json", "display.json({}, { OPTION = nonsense })"),
         ("display.png", "display.png('x', { OPTION = nonsense })"),

@@ -77,6 +77,7 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
         wire::ModelEvent::Thinking { text } => Some(Event::Thinking(text)),
         wire::ModelEvent::Logprobs(logprobs) => Some(Event::Logprobs(token_logprobs(logprobs))),
         wire::ModelEvent::ToolCall(call) => Some(Event::ToolCall(tool_call(call))),
+        wire::ModelEvent::Dropped(model) => Some(Event::Dropped(dropped_model(model))),
         wire::ModelEvent::Progress { task, .. } if task == super::LOADING => Some(Event::Loading),
         wire::ModelEvent::Progress { task, completed, total: Some(total) } if task == super::PREFILL => {
             Some(Event::Prefill(Prefill { computed_tokens: number(completed), prompt_tokens: number(total) }))
@@ -170,11 +171,25 @@ pub(crate) fn loaded_model(name: String, model: &wire::LoadedModel) -> providers
     providers::LoadedModel {
         name,
         memory_bytes: model.memory_bytes.unwrap_or_default(),
+        resident_bytes: model.resident_bytes,
         context_size: model.context_size.and_then(|size| usize::try_from(size).ok()).unwrap_or_default(),
         load_ms: model.load_ms.unwrap_or_default() as u64,
         steps: model.steps.unwrap_or_default(),
         active_requests: usize::try_from(model.active_requests).unwrap_or(usize::MAX),
         unloading: false,
+        pinned: model.pinned,
+        keep_alive_seconds: model.keep_alive_seconds,
+        idle_seconds: model.idle_seconds,
+        made_room: model.made_room.iter().cloned().map(dropped_model).collect(),
+    }
+}
+
+fn dropped_model(model: wire::DroppedModel) -> providers::DroppedModel {
+    providers::DroppedModel {
+        name: model.name,
+        reason: model.reason,
+        memory_bytes: model.memory_bytes,
+        seconds_ago: model.seconds_ago,
     }
 }
 

@@ -103,7 +103,12 @@ impl Told {
             Event::Thinking(text) => self.thinking.push_str(text),
             Event::Logprobs(_) => self.logprobs += 1,
             Event::ToolCall(_) => self.tool_calls += 1,
-            Event::Loading | Event::Queued { .. } | Event::Prefill(_) | Event::Usage(_) | Event::Done(_) => {}
+            Event::Loading
+            | Event::Dropped(_)
+            | Event::Queued { .. }
+            | Event::Prefill(_)
+            | Event::Usage(_)
+            | Event::Done(_) => {}
         }
     }
 

@@ -82,11 +82,18 @@ impl Engine {
     /// Loads a model; blocks for as long as that takes. Fails with [`Error::Open`], [`Error::InvalidFile`],
     /// [`Error::UnsupportedModel`], [`Error::Template`] or [`Error::InvalidOption`].
     pub fn load(source: &Source, options: &EngineOptions) -> Result<Engine, Error> {
-        let bytes = match source {
-            Source::File(path) => ModelBytes::map(path)?,
-            Source::Bundled(bytes) => ModelBytes::bundled(bytes),
-        };
-        Engine::from_gguf(&Gguf::parse(Arc::new(bytes))?, options)
+        Engine::from_gguf(&open(source)?, options)
+    }
+
+    /// What [`Engine::info`] would tell of a model, from its file's header alone: weights are neither read nor checked, and nor is
+    /// the vocabulary. Fails as [`Engine::load`] does.
+    pub fn inspect(source: &Source, options: &EngineOptions) -> Result<ModelInfo, Error> {
+        let gguf = open(source)?;
+        let description = Description::from_gguf(&gguf)?;
+        let context_size = check_options(options, &description)?;
+        let template = gguf.text("tokenizer.chat_template")?;
+        let template = template.map(|source| ChatTemplate::new(source, "", "")).transpose()?;
+        info(&gguf, &description, options, context_size, template.as_ref())
     }
 
     pub(crate) fn from_gguf(gguf: &Gguf, options: &EngineOptions) -> Result<Engine, Error> {
@@ -98,16 +105,14 @@ impl Engine {
             Some(source) => Some(ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text())?),
             None => None,
         };
-        let info = info(gguf, decoder.description(), context_size, template.as_ref())?;
+        let info = info(gguf, decoder.description(), options, context_size, template.as_ref())?;
         tracing::info!(model = info.name, parameters = info.parameters, context_size, "model loaded");
 
         let limits = Limits {
             max_concurrent: options.max_concurrent,
             context_size,
             rows_per_pass: rows_per_pass(info.parameters),
-            cache_bytes: options
-                .cache_bytes
-                .unwrap_or_else(|| KvCache::bytes(decoder.description(), context_size).min(DEFAULT_CACHE_BYTES)),
+            cache_bytes: cache_bytes(options, decoder.description(), context_size),
         };
         let steps = Arc::new(AtomicU64::new(0));
         let weight_bytes = gguf.matrices().map(|matrix| matrix.bytes).sum();
@@ -175,6 +180,19 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+fn open(source: &Source) -> Result<Gguf, Error> {
+    let bytes = match source {
+        Source::File(path) => ModelBytes::map(path)?,
+        Source::Bundled(bytes) => ModelBytes::bundled(bytes),
+    };
+    Gguf::parse(Arc::new(bytes))
+}
+
+/// Bytes of keys and values that stay in memory.
+fn cache_bytes(options: &EngineOptions, description: &Description, context_size: usize) -> u64 {
+    options.cache_bytes.unwrap_or_else(|| KvCache::bytes(description, context_size).min(DEFAULT_CACHE_BYTES))
+}
+
 fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     match thread::Builder::new().name(name.to_owned()).spawn(run) {
         Ok(_) => Ok(()),
@@ -220,6 +238,7 @@ fn executor(gguf: &Gguf) -> String {
 fn info(
     gguf: &Gguf,
     description: &Description,
+    options: &EngineOptions,
     context_size: usize,
     template: Option<&ChatTemplate>,
 ) -> Result<ModelInfo, Error> {
@@ -245,7 +264,7 @@ fn info(
         vocabulary: description.vocabulary,
         quantization: by_type.last().map_or_else(String::new, |(_, name)| (*name).to_owned()),
         file_bytes: gguf.bytes().as_slice().len() as u64,
-        memory_bytes: weight_bytes + KvCache::bytes(description, context_size),
+        memory_bytes: weight_bytes + cache_bytes(options, description, context_size),
         executor: executor(gguf),
         has_chat_template: template.is_some(),
         supports_tools: template.is_some_and(ChatTemplate::knows_tools),

@@ -22,6 +22,8 @@ pub enum Event {
         /// How soon its turn comes: 1 is next. Each session gets the same share of places.
         position: u32,
     },
+    /// A model left memory so that this one could come. The engine has but one; a provider says this.
+    Dropped(DroppedModel),
     /// How much of a prompt that takes several passes is computed; comes before any of the answer,
     /// and not at all to a reader that is behind.
     Prefill(Prefill),
@@ -46,6 +48,19 @@ pub struct Prefill {
     pub computed_tokens: u32,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
+}
+
+/// A model that left memory without being asked to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedModel {
+    /// The name it was asked for by.
+    pub name: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Bytes that it was reckoned to take.
+    pub memory_bytes: u64,
+    /// Seconds since then.
+    pub seconds_ago: u64,
 }
 
 /// How likely a token of the answer was.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Facts about a loaded model.
+/// Facts about a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// `general.name` of the file, or empty.
@@ -29,7 +29,7 @@ pub struct ModelInfo {
     pub quantization: String,
     /// Bytes of the GGUF file.
     pub file_bytes: u64,
-    /// Bytes of memory for the weights and the KV cache of one sequence that fills its context.
+    /// Bytes of memory that it takes as reckoned from its file: the weights, and the keys and values that it keeps.
     pub memory_bytes: u64,
     /// What runs it, and with which instructions, e.g. `cpu (avx2)`.
     pub executor: String,

@@ -37,7 +37,7 @@ pub use bench::{Bench, BenchOptions};
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use engine::{Engine, EngineOptions, Source};
 pub use error::Error;
-pub use event::{Event, FinishReason, Generation, Prefill, TokenLogprob, TokenLogprobs, Usage};
+pub use event::{DroppedModel, Event, FinishReason, Generation, Prefill, TokenLogprob, TokenLogprobs, Usage};
 pub use info::ModelInfo;
 pub use request::{Biased, GenerateOptions, LogitBias, Prompt, Request, Sampling};
 pub use synthetic::Synthetic;

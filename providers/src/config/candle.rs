@@ -15,8 +15,10 @@ const KEYS: &[&str] = &[
     "default_model",
     "device",
     "enabled",
+    "keep_alive_seconds",
     "kv_cache_mib",
     "max_concurrent",
+    "memory_budget_mib",
     "model_directory",
     "timeout_seconds",
     "type",
@@ -29,6 +31,9 @@ const MOST_CONCURRENT: usize = 1024;
 const LEAST_CONTEXT: usize = 2;
 const MOST_CONTEXT: usize = 16 * 1024 * 1024;
 const MOST_CACHE_MIB: usize = 16 * 1024 * 1024;
+/// 16 TiB, and a year.
+const MOST_BUDGET_MIB: usize = 16 * 1024 * 1024;
+const LONGEST_KEPT: usize = 365 * 24 * 3600;
 
 /// How models run in this process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,6 +53,11 @@ pub struct CandleConfig {
     /// MiB of keys and values that a model keeps in memory for requests which begin as others of their session did; those
     /// of requests under way count, but are never refused. `None`: what a full context needs, at most 1024.
     pub kv_cache_mib: Option<usize>,
+    /// MiB that loaded models may take together, as reckoned before each is loaded. `None`: three quarters of the memory
+    /// that this process may use.
+    pub memory_budget_mib: Option<usize>,
+    /// Seconds after the last request after which a model leaves memory; `None`: when its place is needed.
+    pub keep_alive_seconds: Option<usize>,
 }
 
 impl CandleConfig {
@@ -77,6 +87,8 @@ impl CandleConfig {
                 .count("max_concurrent", 1..=MOST_CONCURRENT)?
                 .unwrap_or(perilune_engine::EngineOptions::default().max_concurrent),
             kv_cache_mib: table.count("kv_cache_mib", 0..=MOST_CACHE_MIB)?,
+            memory_budget_mib: table.count("memory_budget_mib", 1..=MOST_BUDGET_MIB)?,
+            keep_alive_seconds: table.count("keep_alive_seconds", 0..=LONGEST_KEPT)?,
         };
         table.finish(KEYS)?;
         Ok(config)
