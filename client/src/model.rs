@@ -108,7 +108,7 @@ fn list(reply: &ListReply) -> String {
 
 fn status(reply: &StatusReply) -> String {
     let mut table = Table::new(["backend", "type", "state", "in memory", ""]);
-    for BackendStatus { backend, provider_type, status, detail, loaded } in &reply.backends {
+    for BackendStatus { backend, provider_type, status, detail, loaded, .. } in &reply.backends {
         let names: Vec<&str> = loaded.iter().map(|model| model.name.as_str()).collect();
         table.row([
             backend.clone(),
