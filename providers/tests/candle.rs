@@ -190,8 +190,10 @@ async fn a_context_size_is_a_limit_for_models_of_many_sizes() {
     let small = provider("context_size = 64").load("moonlet").await.unwrap();
     assert_eq!(small.context_size, 64);
     let large = provider("context_size = 1_000_000");
-    let trained = large.info("moonlet").await.unwrap().context_length;
-    assert_eq!(large.loaded().await.unwrap()[0].context_size, trained);
+    let facts = large.info("moonlet").await.unwrap();
+    assert_eq!(facts.context_size, facts.context_length);
+    assert!(large.loaded().await.unwrap().is_empty(), "facts need no model in memory");
+    assert_eq!(large.load("moonlet").await.unwrap().context_size, facts.context_length);
 }
 
 #[tokio::test]

@@ -102,6 +102,8 @@ fn every_key_is_read() {
         cpu_threads = 2
         context_size = 512
         max_concurrent = 3
+        memory_budget_mib = 4096
+        keep_alive_seconds = 0
 
         [providers.candle]
         enabled = false
@@ -115,6 +117,7 @@ fn every_key_is_read() {
     let options = candle(&config, "box");
     assert_eq!(options.model_directory.as_deref(), Some(Path::new("models")));
     assert_eq!((options.cpu_threads, options.context_size, options.max_concurrent), (Some(2), Some(512), 3));
+    assert_eq!((options.memory_budget_mib, options.keep_alive_seconds), (Some(4096), Some(0)));
     assert!(!config.providers["candle"].enabled);
 }
 
@@ -246,8 +249,8 @@ fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
         (
             "[providers.candle]\nenabled = false\nxyzzy = 1",
             "`c.toml` line 3: unknown key `xyzzy` in [providers.candle]; known: `context_size`, `cpu_threads`, \
-             `default_model`, `device`, `enabled`, `kv_cache_mib`, `max_concurrent`, `model_directory`, `timeout_seconds`, \
-             `type`",
+             `default_model`, `device`, `enabled`, `keep_alive_seconds`, `kv_cache_mib`, `max_concurrent`, `memory_budget_mib`, \
+             `model_directory`, `timeout_seconds`, `type`",
         ),
     ] {
         assert_eq!(error(text), expected);

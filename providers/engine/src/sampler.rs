@@ -89,8 +89,7 @@ impl Sampler {
         let keep = if self.top_k == 0 { logits.len() } else { self.top_k.min(logits.len()) };
         self.candidates.gather(logits, keep);
         self.keep_typical_p();
-        self.keep_top_p();
-        self.keep_min_p();
+        self.keep_top_p_and_min_p();
         let temperature = self.temperature;
         self.candidates.list.iter_mut().for_each(|candidate| candidate.logit /= temperature);
         self.draw()
@@ -117,22 +116,22 @@ impl Sampler {
         );
     }
 
-    fn keep_top_p(&mut self) {
-        if self.top_p >= 1.0 {
-            return;
+    /// Top-p, then min-p. Both keep the likeliest, and min-p asks the likeliest candidate alone: what it drops need not be
+    /// sorted for top-p, whose probabilities are those among all.
+    fn keep_top_p_and_min_p(&mut self) {
+        if self.top_p < 1.0 {
+            self.candidates.softmax();
         }
-        self.candidates.softmax();
-        let mut sum = 0.0;
-        self.candidates.keep_until(likelier, |candidate| {
-            sum += candidate.probability;
-            sum >= self.top_p
-        });
-    }
-
-    fn keep_min_p(&mut self) {
         if self.min_p > 0.0 {
             let least = self.candidates.best() + self.min_p.ln();
             self.candidates.list.retain(|candidate| candidate.logit >= least);
+        }
+        if self.top_p < 1.0 {
+            let mut sum = 0.0;
+            self.candidates.keep_until(likelier, |candidate| {
+                sum += candidate.probability;
+                sum >= self.top_p
+            });
         }
     }
 
