@@ -27,8 +27,10 @@ def byte_level(piece: str) -> str:
     return piece.replace(" ", "\u0120").replace("\n", "\u010a")
 
 
-def write(path: Path, pieces: list[str], template: str, control: frozenset[str] = frozenset()) -> None:
-    """Writes a llama of one layer that does nothing: the output matrix alone knows what follows.
+def write(
+    path: Path, pieces: list[str], template: str, control: frozenset[str] = frozenset(), *, context: int = 256, endless: bool = False
+) -> None:
+    """Writes a llama of one layer that does nothing: the output matrix alone knows what follows. An `endless` one begins anew.
 
     Its vocabulary is all characters that a prompt is made of, then the pieces, each a token of its own, `control` ones among them.
     """
@@ -44,7 +46,7 @@ def write(path: Path, pieces: list[str], template: str, control: frozenset[str] 
     metadata: list[tuple[str, int, object]] = [
         ("general.architecture", STRING, "llama"),
         ("general.name", STRING, "parrot"),
-        ("llama.context_length", UINT32, 256),
+        ("llama.context_length", UINT32, context),
         ("llama.embedding_length", UINT32, hidden),
         ("llama.block_count", UINT32, 1),
         ("llama.feed_forward_length", UINT32, 32),
@@ -74,7 +76,8 @@ def write(path: Path, pieces: list[str], template: str, control: frozenset[str] 
     for token in range(count):
         embedding[token][token] = 1.0
         # A piece is followed by the next, the last by the end, and whatever a prompt ends with by the first piece.
-        follower = first if token < first else (token + 1 if token + 1 < count else 0)
+        last = first if endless else 0
+        follower = first if token < first else (token + 1 if token + 1 < count else last)
         output[follower][token] = 10.0
     nothing = [[0.0] * hidden for _ in range(hidden)]
     tensors = {

@@ -10,6 +10,7 @@ import parrot
 import pytest
 from conftest import Run
 from frontend import Exchange, Frontend
+from terminal import Terminal
 from test_magics import shown
 
 TOOL = {"name": "weather", "description": "Tells the weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
@@ -61,6 +62,15 @@ def test_thinking_is_told_apart_from_the_answer(model: Model, request: pytest.Fi
     assert piped.stdout == "It is raining.\n", piped
     told = json.loads(perilune("chat", name, "--output", "json", input="hi").stdout)
     assert (told["text"], told["thinking"]) == ("It is raining.", "\nLet me see.\n\n")
+
+
+def test_a_terminal_shows_thinking_before_the_answer(model: Model, binary: Path) -> None:
+    with Terminal([binary, "chat", model(THINKS, HERMES)]) as terminal:
+        terminal.prompt("> ")
+        terminal.line("hi")
+        terminal.see("It is raining.")
+        lines = terminal.text.splitlines()
+        assert lines.index("Let me see.") < lines.index("It is raining.")
 
 
 def test_a_template_that_begins_the_thinking_itself(model: Model, request: pytest.FixtureRequest) -> None:
@@ -117,3 +127,13 @@ def test_a_call_that_is_none_comes_back_as_text(model: Model, request: pytest.Fi
     assert exchange.reply["text"] == "".join(broken)
     assert exchange.reply["tool_calls"] == []
     assert exchange.reply["finish_reason"] == "stop"
+
+
+def test_a_stop_text_is_found_across_tokens_and_not_shown(model: Model, request: pytest.FixtureRequest) -> None:
+    name = model(["It ", "is ra", "in", "ing in Oslo"], TURNS)
+    frontend: Frontend = request.getfixturevalue("frontend")
+    for stop, said in (("s raining", "It i"), ("rain\n", "It is raining in Oslo"), ("It is", "")):
+        exchange = frontend.model("chat", model=name, messages=QUESTION, options={"stop": [stop]})
+        assert exchange.reply["text"] == said
+        assert "".join(event["text"] for event in events(exchange, "text")) == said
+        assert exchange.reply["finish_reason"] == "stop"

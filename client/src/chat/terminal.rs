@@ -157,7 +157,7 @@ impl Chat<'_> {
         }
     }
 
-    /// Has the kernel find a model, and load it if it is one that is loaded; returns its whole name.
+    /// Has the kernel find a model, and returns its whole name; the first question loads it.
     async fn check(&mut self, model: &str) -> Result<Result<String, ErrorReply>, Failure> {
         let request = Request::Model(ModelRequest::Info(NamedModel { model: model.to_owned() }));
         match self.session.request(Via::Control, request, &mut |_| Ok(())).await? {
