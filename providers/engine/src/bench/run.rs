@@ -26,7 +26,7 @@ impl Run {
         while let Some(event) = generation.blocking_next() {
             match event? {
                 Event::Usage(used) => usage = used,
-                Event::Loading | Event::Queued { .. } | Event::Prefill(_) | Event::Done(_) => {}
+                Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) | Event::Done(_) => {}
                 Event::Text(_) | Event::Thinking(_) | Event::Logprobs(_) | Event::ToolCall(_) => {
                     first.get_or_insert_with(|| began.elapsed());
                 }
