@@ -2,7 +2,10 @@
 """Records what llama.cpp does with a model, for tests/llama_cpp_golden.rs to compare the engine with.
 
     python -m venv venv && venv/bin/pip install llama-cpp-python==0.3.36 jinja2
+    mkdir models && PERILUNE_WRITE_MOONLETS=$PWD/models cargo test --release --package perilune-engine --test llama_cpp_golden
     venv/bin/python record.py ../../moonlet/moonlet-q8_0.gguf
+    venv/bin/python record.py models/moonlet-f16.gguf --output llama_cpp_f16.json
+    venv/bin/python record.py models/moonlet-q4_k_m.gguf --output llama_cpp_q4_k_m.json
 
 For each prompt of prompts.json: the chat template rendered by jinja2 set up as `transformers` does it, the prompt's
 token ids, and the greedy continuation, token by token: the bytes each adds to the text, and the lead of its logit over the
