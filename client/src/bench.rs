@@ -48,9 +48,10 @@ fn report(bench: &bench::Bench) -> String {
         table.to_string().trim_end().to_owned(),
         format!("loaded in {:.2} s", bench.load_seconds),
     ];
-    lines.extend(
-        bench.first_token_seconds.iter().map(|(tokens, seconds)| format!("first token after {tokens}: {seconds:.3} s")),
-    );
+    lines.extend(bench.first_token_seconds.iter().map(|(tokens, seconds)| {
+        let known = bench.known_first_token_seconds.get(tokens).copied().unwrap_or(f64::NAN);
+        format!("first token after {tokens}: {seconds:.3} s; {known:.3} s when the session knows the prompt")
+    }));
     lines.push(format!(
         "memory is read at {:.1} GB/s; a token reads {} of weights, so decoding cannot exceed {:.1} tokens/s: {:.0} % of that reached",
         bench.read_bandwidth / 1e9,

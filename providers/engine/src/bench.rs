@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::engine::{Engine, EngineOptions, Source};
 use crate::error::Error;
 use crate::threads;
-use run::{Run, start, together};
+use run::{Run, request, together};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub struct Bench {
     pub load_seconds: f64,
     /// From the question to the first piece of the answer, in seconds, by the prompt's length in tokens.
     pub first_token_seconds: BTreeMap<usize, f64>,
+    /// The same when the session has asked with this prompt before.
+    pub known_first_token_seconds: BTreeMap<usize, f64>,
     /// Prompt tokens/s, by the prompt's length in tokens.
     pub prefill: BTreeMap<usize, f64>,
     /// Generated tokens/s of one sequence.
@@ -82,7 +84,7 @@ pub struct Bench {
 const DECODE_AFTER: usize = 128;
 
 impl Bench {
-    /// Loads a model and measures it. The machine should have nothing else to do; one round comes first and is not counted.
+    /// Loads a model and measures it. The machine should have nothing else to do; a short run comes first and is not counted.
     pub fn run(source: &Source, options: &BenchOptions) -> Result<Bench, Error> {
         let most = options.streams.iter().copied().max().unwrap_or(1).max(1);
         let threads = threads::available(options.cpu_threads);
@@ -100,7 +102,6 @@ impl Bench {
         let weight_bytes = engine.weight_bytes();
         let medians =
             |figures: &BTreeMap<usize, Vec<f64>>| figures.iter().map(|(key, all)| (*key, median(all))).collect();
-        let first = |(tokens, rates): (&usize, &Vec<f64>)| (*tokens, *tokens as f64 / median(rates));
         Ok(Bench {
             model: info.name.clone(),
             quantization: info.quantization.clone(),
@@ -109,7 +110,8 @@ impl Bench {
             threads,
             rounds: options.rounds,
             load_seconds,
-            first_token_seconds: figures.prefill.iter().map(first).collect(),
+            first_token_seconds: medians(&figures.first),
+            known_first_token_seconds: medians(&figures.known_first),
             prefill: medians(&figures.prefill),
             decode: median(&figures.decode),
             streams: medians(&figures.streams),
@@ -125,6 +127,8 @@ impl Bench {
 /// Every round's figures.
 #[derive(Default)]
 struct Figures {
+    first: BTreeMap<usize, Vec<f64>>,
+    known_first: BTreeMap<usize, Vec<f64>>,
     prefill: BTreeMap<usize, Vec<f64>>,
     decode: Vec<f64>,
     streams: BTreeMap<usize, Vec<f64>>,
@@ -132,33 +136,26 @@ struct Figures {
 
 impl Figures {
     fn measure(engine: &Engine, options: &BenchOptions) -> Result<Figures, Error> {
+        // The first pass after a load finds memory cold, in page tables and caches.
+        Run::of(engine, request(engine, "", DECODE_AFTER, 999, 8)?)?;
         let mut figures = Figures::default();
-        for round in 0..=options.rounds {
-            let mut taken = Figures::default();
+        for round in 0..options.rounds {
             for tokens in &options.prefill {
-                let run = Run::finish(start(engine, *tokens, round, 1)?, Instant::now())?;
-                taken.prefill.entry(*tokens).or_default().push(rate(run.usage.prompt_tokens, run.first));
+                // A session of its own each time: nothing of the prompt is known to it before, all of it afterwards.
+                let session = format!("bench {tokens} {round}");
+                let cold = Run::of(engine, request(engine, &session, *tokens, round, 1)?)?;
+                let known = Run::of(engine, request(engine, &session, *tokens, round, 1)?)?;
+                figures.prefill.entry(*tokens).or_default().push(rate(cold.usage.prompt_tokens, cold.first));
+                figures.first.entry(*tokens).or_default().push(cold.first.as_secs_f64());
+                figures.known_first.entry(*tokens).or_default().push(known.first.as_secs_f64());
             }
-            let run = Run::finish(start(engine, DECODE_AFTER, round, options.decode.max(2))?, Instant::now())?;
-            taken.decode.push(rate(run.usage.completion_tokens - 1, run.whole - run.first));
+            let run = Run::of(engine, request(engine, "", DECODE_AFTER, round, options.decode.max(2))?)?;
+            figures.decode.push(rate(run.usage.completion_tokens - 1, run.whole - run.first));
             for count in &options.streams {
-                taken.streams.entry(*count).or_default().push(together(engine, *count, DECODE_AFTER)?);
-            }
-            if round > 0 {
-                figures.add(taken);
+                figures.streams.entry(*count).or_default().push(together(engine, *count, DECODE_AFTER)?);
             }
         }
         Ok(figures)
-    }
-
-    fn add(&mut self, taken: Figures) {
-        for (key, rates) in taken.prefill {
-            self.prefill.entry(key).or_default().extend(rates);
-        }
-        self.decode.extend(taken.decode);
-        for (key, rates) in taken.streams {
-            self.streams.entry(key).or_default().extend(rates);
-        }
     }
 
     fn spread(&self) -> BTreeMap<String, [f64; 2]> {

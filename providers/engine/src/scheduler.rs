@@ -22,9 +22,9 @@ use sequence::Sequence;
 const READERS_POLL: Duration = Duration::from_millis(5);
 /// Sequences that wait for their readers give their turn to others, up to this many times `max_concurrent` in memory.
 const RESIDENTS_PER_TURN: usize = 4;
-/// Rows of a pass: this many weights times rows take two ordinary cores about a quarter of a second, so that others' tokens
-/// and cancellation do not wait long. It depends on the model alone.
-const WEIGHTS_PER_PASS: u64 = 100_000_000_000;
+/// Rows of a pass: this many weights times rows take two ordinary cores about half a second, so that others' tokens and
+/// cancellation do not wait long. It depends on the model alone.
+const WEIGHTS_PER_PASS: u64 = 150_000_000_000;
 const ROWS_PER_PASS: std::ops::RangeInclusive<u64> = 32..=256;
 
 /// What a scheduler is made of.
@@ -53,7 +53,9 @@ pub(crate) struct Limits {
 
 /// Rows of one pass for a model with so many weights.
 pub(crate) fn rows_per_pass(parameters: u64) -> usize {
-    (WEIGHTS_PER_PASS / parameters.max(1)).clamp(*ROWS_PER_PASS.start(), *ROWS_PER_PASS.end()) as usize
+    let rows = (WEIGHTS_PER_PASS / parameters.max(1)).clamp(*ROWS_PER_PASS.start(), *ROWS_PER_PASS.end());
+    // Whole tiles of the kernels.
+    (rows / 32 * 32) as usize
 }
 
 impl Scheduler {
@@ -148,7 +150,10 @@ impl Scheduler {
     fn plan(&mut self) -> Vec<Row> {
         let pending: Vec<(&str, usize)> =
             self.sequences.iter().map(|sequence| (sequence.session(), sequence.pending())).collect();
-        let shares = shares(&pending, self.limits.rows_per_pass);
+        let most = self.limits.rows_per_pass;
+        // A rest that is small beside a pass goes along: a pass of its own would read all weights for it.
+        let all = pending.iter().map(|(_, pending)| pending).sum();
+        let shares = shares(&pending, if all <= most + most / 4 { all } else { most });
         let mut rows = Vec::new();
         for (sequence, share) in self.sequences.iter_mut().zip(shares) {
             sequence.plan(share, &mut rows);
@@ -234,7 +239,7 @@ mod tests {
     #[test]
     fn larger_models_take_fewer_rows_a_pass() {
         assert_eq!(rows_per_pass(5_000_000), 256);
-        assert_eq!(rows_per_pass(1_000_000_000), 100);
+        assert_eq!(rows_per_pass(1_000_000_000), 128);
         assert_eq!(rows_per_pass(8_000_000_000), 32);
     }
 }

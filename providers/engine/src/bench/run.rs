@@ -20,16 +20,21 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Reads a generation to its end; times are from `began`.
-    pub(super) fn finish(mut generation: Generation, began: Instant) -> Result<Run, Error> {
+    /// Asks and reads the answer to its end.
+    pub(super) fn of(engine: &Engine, request: Request) -> Result<Run, Error> {
+        let began = Instant::now();
+        Run::finish(engine.generate(request), began)
+    }
+
+    fn finish(mut generation: Generation, began: Instant) -> Result<Run, Error> {
         let (mut first, mut usage) = (None, Usage::default());
         while let Some(event) = generation.blocking_next() {
             match event? {
                 Event::Usage(used) => usage = used,
-                Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) | Event::Done(_) => {}
                 Event::Text(_) | Event::Thinking(_) | Event::Logprobs(_) | Event::ToolCall(_) => {
                     first.get_or_insert_with(|| began.elapsed());
                 }
+                _ => {}
             }
         }
         let whole = began.elapsed();
@@ -39,13 +44,12 @@ impl Run {
 
 /// Generated tokens/s of `count` sequences together, while all of them generate.
 pub(super) fn together(engine: &Engine, count: usize, prompt_tokens: usize) -> Result<f64, Error> {
-    let generations: Vec<Generation> = (0..count)
-        .map(|stream| start(engine, prompt_tokens, stream + 1000, STREAM_TOKENS))
+    let requests: Vec<Request> = (0..count)
+        .map(|stream| request(engine, "", prompt_tokens, stream + 1000, STREAM_TOKENS))
         .collect::<Result<_, Error>>()?;
-    let began = Instant::now();
     let runs: Vec<Result<Run, Error>> = std::thread::scope(|scope| {
         let readers: Vec<_> =
-            generations.into_iter().map(|generation| scope.spawn(move || Run::finish(generation, began))).collect();
+            requests.into_iter().map(|request| scope.spawn(move || Run::of(engine, request))).collect();
         readers.into_iter().map(|reader| reader.join().unwrap_or(Err(Error::Stopped))).collect()
     });
     let runs: Vec<Run> = runs.into_iter().collect::<Result<_, Error>>()?;
@@ -53,8 +57,14 @@ pub(super) fn together(engine: &Engine, count: usize, prompt_tokens: usize) -> R
     Ok(runs.iter().map(per_second).sum())
 }
 
-/// Starts a generation of exactly `generated` tokens after a prompt of about `tokens`, a different one for each `variant`.
-pub(super) fn start(engine: &Engine, tokens: usize, variant: usize, generated: u32) -> Result<Generation, Error> {
+/// Asks for exactly `generated` tokens after a prompt of about `tokens`, a different one for each `variant`.
+pub(super) fn request(
+    engine: &Engine,
+    session: &str,
+    tokens: usize,
+    variant: usize,
+    generated: u32,
+) -> Result<Request, Error> {
     let options = GenerateOptions {
         sampling: Sampling { seed: Some(variant as u64), ..Sampling::default() },
         max_tokens: Some(generated),
@@ -62,7 +72,7 @@ pub(super) fn start(engine: &Engine, tokens: usize, variant: usize, generated: u
         ..GenerateOptions::default()
     };
     let prompt = Prompt::Raw(prompt(engine, tokens, variant)?);
-    Ok(engine.generate(Request { session: String::new(), prompt, options, cancel: CancellationToken::new() }))
+    Ok(Request { session: session.to_owned(), prompt, options, cancel: CancellationToken::new() })
 }
 
 /// A text of at most `tokens` tokens, and nearly as many.

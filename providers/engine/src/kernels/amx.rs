@@ -136,12 +136,10 @@ pub(super) unsafe fn multiply<F: Format>(task: &Task<'_>, tiles: Range<usize>) -
         for first in (0..rows).step_by(ROWS_AT_ONCE) {
             let rows = first..(first + ROWS_AT_ONCE).min(rows);
             sums.0[..rows.len()].fill([0.0; TILE_COLUMNS]);
-            for block in 0..blocks {
-                // SAFETY: tile, blocks and rows exist, and the shapes are those of this format.
-                unsafe {
-                    let weights = task.weights.as_ptr().add((tile * blocks + block) * F::TILE_BYTES);
-                    F::accumulate_amx(weights, task, block, rows.clone(), sums.0.as_mut_ptr());
-                }
+            // SAFETY: tile, blocks and rows exist, and the shapes are those of this format.
+            unsafe {
+                let tiles = task.weights.as_ptr().add(tile * blocks * F::TILE_BYTES);
+                F::accumulate_amx(tiles, task, rows.clone(), sums.0.as_mut_ptr());
             }
             let column = tile * TILE_COLUMNS;
             let width = (task.columns - column).min(TILE_COLUMNS);
@@ -149,7 +147,10 @@ pub(super) unsafe fn multiply<F: Format>(task: &Task<'_>, tiles: Range<usize>) -
                 // SAFETY: the row and its columns exist.
                 unsafe {
                     let output = task.output.add(row * task.columns + column);
-                    output.copy_from_nonoverlapping(sums.as_ptr(), width);
+                    match width {
+                        TILE_COLUMNS => output.cast::<[f32; TILE_COLUMNS]>().write_unaligned(*sums),
+                        _ => output.copy_from_nonoverlapping(sums.as_ptr(), width),
+                    }
                 }
             }
         }
@@ -158,59 +159,156 @@ pub(super) unsafe fn multiply<F: Format>(task: &Task<'_>, tiles: Range<usize>) -
     rows
 }
 
-/// [`Format::accumulate_amx`] of the types with blocks of 32: one product, then as every other instruction set does it.
+/// [`Format::accumulate_amx`] of the types with blocks of 32: one product of each block, then as every other instruction set
+/// does it. Some blocks are unpacked at a time, and the sums of sixteen rows stay in registers while they pass by.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) unsafe fn accumulate_block<B: Block>(
-    tile: *const u8,
+pub(super) unsafe fn accumulate_blocks<B: Block + Format>(
+    tiles: *const u8,
     task: &Task<'_>,
-    block: usize,
     rows: Range<usize>,
     sums: *mut [f32; TILE_COLUMNS],
 ) {
+    const AT_ONCE: usize = 32;
     #[repr(C, align(64))]
-    struct Weights([u8; blocks::BLOCK * TILE_COLUMNS]);
-    let mut weights = Weights([0; blocks::BLOCK * TILE_COLUMNS]);
-    let mut results = [Results([[0; TILE_COLUMNS]; ROWS]); 2];
-    // SAFETY: as the caller promises; everything else is in the arrays above.
-    unsafe {
-        let offset = _mm512_set1_epi8(B::OFFSET as u8 as i8);
-        let at = weights.0.as_mut_ptr();
-        for pair in 0..blocks::PAIRS {
-            let (first, second) = B::unpack::<Avx512Vnni>(tile.add(blocks::SCALES), pair);
-            _mm512_store_si512(at.add(pair * 2 * REGISTER).cast(), _mm512_sub_epi8(first, offset));
-            _mm512_store_si512(at.add((pair * 2 + 1) * REGISTER).cast(), _mm512_sub_epi8(second, offset));
-        }
-        tile_load!("6", at, REGISTER);
-        let scales = Avx512Vnni::load_halves(tile);
-        let stride = task.input.stride();
-        for first in rows.clone().step_by(2 * ROWS) {
-            let two = first + ROWS < rows.end;
-            let input = task.input.input(first, block).values;
-            tile_zero!("0");
-            tile_load!("4", input, stride);
-            tile_products!("tdpbssd", "0", "4", "6");
-            if two {
-                tile_zero!("1");
-                tile_load!("5", input.add(ROWS * stride), stride);
-                tile_products!("tdpbssd", "1", "5", "6");
-                tile_store!("1", results[1].0.as_mut_ptr());
+    struct Unpacked {
+        weights: [[u8; blocks::BLOCK * TILE_COLUMNS]; AT_ONCE],
+        scales: [[f32; TILE_COLUMNS]; AT_ONCE],
+    }
+    let blocks = task.input.columns() / blocks::BLOCK;
+    let mut unpacked =
+        Unpacked { weights: [[0; blocks::BLOCK * TILE_COLUMNS]; AT_ONCE], scales: [[0.0; TILE_COLUMNS]; AT_ONCE] };
+    for begin in (0..blocks).step_by(AT_ONCE) {
+        let count = (blocks - begin).min(AT_ONCE);
+        // SAFETY: these blocks and rows exist; everything else is in the arrays above.
+        unsafe {
+            for block in 0..count {
+                let tile = tiles.add((begin + block) * B::TILE_BYTES);
+                prefetch(tile.wrapping_add(AT_ONCE * B::TILE_BYTES), B::TILE_BYTES);
+                let weights = unpacked.weights[block].as_mut_ptr();
+                let offset = _mm512_set1_epi8(B::OFFSET as u8 as i8);
+                for pair in 0..blocks::PAIRS {
+                    let (first, second) = B::unpack::<Avx512Vnni>(tile.add(blocks::SCALES), pair);
+                    _mm512_store_si512(weights.add(pair * 2 * REGISTER).cast(), _mm512_sub_epi8(first, offset));
+                    _mm512_store_si512(weights.add((pair * 2 + 1) * REGISTER).cast(), _mm512_sub_epi8(second, offset));
+                }
+                _mm512_store_ps(unpacked.scales[block].as_mut_ptr(), Avx512Vnni::load_halves(tile));
             }
-            tile_store!("0", results[0].0.as_mut_ptr());
-            for row in 0..if two { 2 * ROWS } else { ROWS } {
-                let products = _mm512_load_si512(results[row / ROWS].0[row % ROWS].as_ptr().cast());
-                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(task.input.input(first + row, block).scale));
-                let sum = (*sums.add(first - rows.start + row)).as_mut_ptr();
-                _mm512_store_ps(sum, _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, _mm512_load_ps(sum)));
+            for first in rows.clone().step_by(ROWS) {
+                let sums = sums.add(first - rows.start);
+                let mut block = 0;
+                while block < count {
+                    let at = (unpacked.weights[block].as_ptr(), &unpacked.scales[block..]);
+                    block += match count - block {
+                        1 => multiply_blocks::<1>(at, task, first, begin + block, sums),
+                        2 | 3 => multiply_blocks::<2>(at, task, first, begin + block, sums),
+                        _ => multiply_blocks::<4>(at, task, first, begin + block, sums),
+                    };
+                }
             }
         }
     }
 }
 
+/// Sixteen rows times `COUNT` unpacked blocks, at most four; returns how many.
+#[inline(always)]
+unsafe fn multiply_blocks<const COUNT: usize>(
+    (weights, scales): (*const u8, &[[f32; TILE_COLUMNS]]),
+    task: &Task<'_>,
+    row: usize,
+    block: usize,
+    sums: *mut [f32; TILE_COLUMNS],
+) -> usize {
+    let mut results = [Results([[0; TILE_COLUMNS]; ROWS]); COUNT];
+    // SAFETY: as the caller promises.
+    unsafe {
+        let stride = task.input.stride();
+        macro_rules! product {
+            ($index:literal, $input:literal, $weights:literal) => {
+                if $index < COUNT {
+                    tile_zero!($index);
+                    tile_load!($input, task.input.input(row, block + $index).values, stride);
+                    tile_load!($weights, weights.add($index * blocks::BLOCK * TILE_COLUMNS), REGISTER);
+                    tile_products!("tdpbssd", $index, $input, $weights);
+                }
+            };
+        }
+        product!(0, 4, 6);
+        product!(1, 5, 7);
+        product!(2, 4, 6);
+        product!(3, 5, 7);
+        macro_rules! store {
+            ($index:literal) => {
+                if $index < COUNT {
+                    tile_store!($index, results[$index % COUNT].0.as_mut_ptr());
+                }
+            };
+        }
+        store!(0);
+        store!(1);
+        store!(2);
+        store!(3);
+        for index in 0..ROWS {
+            let sum = (*sums.add(index)).as_mut_ptr();
+            let mut value = _mm512_load_ps(sum);
+            for part in 0..COUNT {
+                let products = _mm512_load_si512(results[part].0[index].as_ptr().cast());
+                let input = _mm512_set1_ps(task.input.input(row + index, block + part).scale);
+                let scale = _mm512_mul_ps(_mm512_load_ps(scales[part].as_ptr()), input);
+                value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, value);
+            }
+            _mm512_store_ps(sum, value);
+        }
+    }
+    COUNT
+}
+
+/// Asks for some bytes that will be read soon; they need not exist.
+#[inline(always)]
+fn prefetch(at: *const u8, bytes: usize) {
+    for line in (0..bytes).step_by(64) {
+        // SAFETY: a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(line).cast()) };
+    }
+}
+
 /// [`Format::accumulate_amx`] of k-quants: a weight times its group's scale fits 16 bits, so its low byte and its high byte make
-/// two products whose sum, the second shifted, is the exact total of the block.
+/// two products whose sum, the second shifted, is the exact total of the block. While the tiles multiply a block, the next is
+/// split.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) unsafe fn accumulate_groups<G: Groups>(
+pub(super) unsafe fn accumulate_groups<G: Groups + Format>(
+    tiles: *const u8,
+    task: &Task<'_>,
+    rows: Range<usize>,
+    sums: *mut [f32; TILE_COLUMNS],
+) {
+    /// Blocks ahead for which memory is asked.
+    const AHEAD: usize = 3;
+    let blocks = task.input.columns() / k_quants::BLOCK;
+    let mut planes = [Planes([[0; PLANE]; 2]), Planes([[0; PLANE]; 2])];
+    // SAFETY: as the caller promises; everything else is in the arrays above.
+    unsafe {
+        split::<G>(tiles, &mut planes[0]);
+        for block in 0..blocks {
+            let tile = tiles.add(block * G::TILE_BYTES);
+            prefetch(tile.wrapping_add(AHEAD * G::TILE_BYTES), G::TILE_BYTES);
+            if block + 1 < blocks {
+                split::<G>(tile.add(G::TILE_BYTES), &mut planes[(block + 1) % 2]);
+            }
+            multiply_planes::<G>(tile, &planes[block % 2], task, block, rows.clone(), sums);
+        }
+    }
+}
+
+/// Low and high bytes of one block of sixteen columns.
+#[repr(C, align(64))]
+struct Planes([[u8; PLANE]; 2]);
+const PLANE: usize = k_quants::BLOCK * TILE_COLUMNS;
+
+/// Many rows times one block.
+#[inline(always)]
+unsafe fn multiply_planes<G: Groups>(
     tile: *const u8,
+    planes: &Planes,
     task: &Task<'_>,
     block: usize,
     rows: Range<usize>,
@@ -218,15 +316,10 @@ pub(super) unsafe fn accumulate_groups<G: Groups>(
 ) {
     const DEPTH: usize = 64;
     const STEPS: usize = k_quants::BLOCK / DEPTH;
-    const PLANE: usize = k_quants::BLOCK * TILE_COLUMNS;
-    #[repr(C, align(64))]
-    struct Planes([[u8; PLANE]; 2]);
-    let mut planes = Planes([[0; PLANE]; 2]);
     let mut results = [Results([[0; TILE_COLUMNS]; ROWS]); 4];
-    // SAFETY: as the caller promises; everything else is in the arrays above.
+    // SAFETY: as the caller promises.
     unsafe {
-        let [low, high] = planes.0.each_mut().map(|plane| plane.as_mut_ptr());
-        split::<G>(tile, low, high);
+        let [low, high] = planes.0.each_ref().map(|plane| plane.as_ptr());
         let scale = Avx512Vnni::load_halves(tile);
         let stride = task.input.stride();
         for first in rows.clone().step_by(2 * ROWS) {
@@ -272,7 +365,8 @@ pub(super) unsafe fn accumulate_groups<G: Groups>(
 
 /// Weights times their groups' scales, cut in low bytes (unsigned) and high bytes (signed).
 #[inline(always)]
-unsafe fn split<G: Groups>(tile: *const u8, low: *mut u8, high: *mut u8) {
+unsafe fn split<G: Groups>(tile: *const u8, planes: &mut Planes) {
+    let [low, high] = planes.0.each_mut().map(|plane| plane.as_mut_ptr());
     // SAFETY: the tile is whole and both planes are a block long.
     unsafe {
         let low_bytes = _mm512_set1_epi16(255);

@@ -35,15 +35,15 @@ pub(super) unsafe trait Format {
         sums: &mut [[L::Floats; 2]; ROWS],
     );
 
-    /// Adds the products of one tile with block `block` of many rows, sixteen at a time; `sums` has a place for each.
+    /// Adds the products of sixteen columns' tiles, block after block, with many rows, sixteen at a time; `sums` has a place for
+    /// each row.
     ///
     /// # Safety
     /// As above; the processor has AMX, and its registers the shapes for this format.
     #[cfg(target_arch = "x86_64")]
     unsafe fn accumulate_amx(
-        tile: *const u8,
+        tiles: *const u8,
         task: &super::product::Task<'_>,
-        block: usize,
         rows: std::ops::Range<usize>,
         sums: *mut [f32; TILE_COLUMNS],
     );

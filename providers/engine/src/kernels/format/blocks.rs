@@ -63,15 +63,9 @@ unsafe impl Format for Q8_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(
-        tile: *const u8,
-        task: &Task<'_>,
-        block: usize,
-        rows: Range<usize>,
-        sums: *mut [f32; TILE_COLUMNS],
-    ) {
+    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_block::<Q8_0>(tile, task, block, rows, sums) }
+        unsafe { amx::accumulate_blocks::<Q8_0>(tiles, task, rows, sums) }
     }
 }
 
@@ -126,15 +120,9 @@ unsafe impl Format for Q5_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(
-        tile: *const u8,
-        task: &Task<'_>,
-        block: usize,
-        rows: Range<usize>,
-        sums: *mut [f32; TILE_COLUMNS],
-    ) {
+    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_block::<Q5_0>(tile, task, block, rows, sums) }
+        unsafe { amx::accumulate_blocks::<Q5_0>(tiles, task, rows, sums) }
     }
 }
 
@@ -171,15 +159,9 @@ unsafe impl Format for Q4_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(
-        tile: *const u8,
-        task: &Task<'_>,
-        block: usize,
-        rows: Range<usize>,
-        sums: *mut [f32; TILE_COLUMNS],
-    ) {
+    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_block::<Q4_0>(tile, task, block, rows, sums) }
+        unsafe { amx::accumulate_blocks::<Q4_0>(tiles, task, rows, sums) }
     }
 }
 

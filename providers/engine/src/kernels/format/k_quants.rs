@@ -277,15 +277,9 @@ unsafe impl Format for Q4K {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(
-        tile: *const u8,
-        task: &Task<'_>,
-        block: usize,
-        rows: Range<usize>,
-        sums: *mut [f32; TILE_COLUMNS],
-    ) {
+    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_groups::<Q4K>(tile, task, block, rows, sums) }
+        unsafe { amx::accumulate_groups::<Q4K>(tiles, task, rows, sums) }
     }
 }
 
@@ -318,15 +312,9 @@ unsafe impl Format for Q5K {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(
-        tile: *const u8,
-        task: &Task<'_>,
-        block: usize,
-        rows: Range<usize>,
-        sums: *mut [f32; TILE_COLUMNS],
-    ) {
+    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_groups::<Q5K>(tile, task, block, rows, sums) }
+        unsafe { amx::accumulate_groups::<Q5K>(tiles, task, rows, sums) }
     }
 }
 
@@ -370,15 +358,9 @@ unsafe impl Format for Q6K {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(
-        tile: *const u8,
-        task: &Task<'_>,
-        block: usize,
-        rows: Range<usize>,
-        sums: *mut [f32; TILE_COLUMNS],
-    ) {
+    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_groups::<Q6K>(tile, task, block, rows, sums) }
+        unsafe { amx::accumulate_groups::<Q6K>(tiles, task, rows, sums) }
     }
 }
 
