@@ -51,7 +51,8 @@ async fn memory(place: &Place<'_>) -> String {
         None => "memory of this process: not known on this system".to_owned(),
     };
     for model in models(&place.context.own_models).await {
-        let bytes = model.memory_bytes.map_or("an unknown part".to_owned(), megabytes);
+        // What was reckoned counts a full cache, which need not be there.
+        let bytes = model.resident_bytes.or(model.memory_bytes).map_or("an unknown part".to_owned(), megabytes);
         let _ = write!(text, ", {bytes} of it {}@{}", model.name, model.backend);
     }
     text
