@@ -77,6 +77,7 @@ vectorized! {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
 
@@ -111,9 +112,12 @@ mod tests {
             let mut random = SmallRng::seed_from_u64(9);
             let mut numbers =
                 |count: usize| (0..count).map(|_| random.random_range(-2.0f32..2.0)).collect::<Vec<f32>>();
+            let rounded = |numbers: Vec<f32>| -> Vec<f32> {
+                numbers.into_iter().map(|number| f16::from_f32(number).to_f32()).collect()
+            };
             let width = kv_heads * head_size;
             let (keys, values, queries) =
-                (numbers(positions * width), numbers(positions * width), numbers(heads * head_size));
+                (rounded(numbers(positions * width)), rounded(numbers(positions * width)), numbers(heads * head_size));
             let mut cache = KvCache::new(&description, 0);
             cache.open("", &[]);
             let (sequence, _) = cache.open("", &[]);

@@ -1,8 +1,11 @@
-//! Keys and values of every sequence, in pages of a fixed number of positions that are handed out as sequences grow.
+//! Keys and values of every sequence, in half precision as llama.cpp keeps them, in pages of a fixed number of positions that are handed out as sequences grow.
 //! Pages of ended sequences are kept for others that begin with the same tokens, within a budget; a page that several
 //! use is copied before one of them changes it.
 
 use std::sync::Arc;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use super::prefixes::Prefixes;
 use crate::description::Description;
@@ -31,7 +34,7 @@ pub(crate) struct KvCache {
 
 /// `[layer][key, value][kv head]`, then `[position / 16][dimension][position % 16]` for keys, so that a register holds one
 /// dimension of sixteen keys, and `[position][dimension]` for values.
-pub(super) type Page = Arc<Vec<f32>>;
+pub(super) type Page = Arc<Vec<f16>>;
 
 /// Keys that lie beside each other.
 pub(super) const KEY_BLOCK: usize = 16;
@@ -61,7 +64,7 @@ impl KvCache {
 
     /// Bytes the pages of one sequence take.
     pub(crate) fn bytes(description: &Description, positions: usize) -> u64 {
-        let per_position = description.layers as u64 * 2 * description.kv_width() as u64 * size_of::<f32>() as u64;
+        let per_position = description.layers as u64 * 2 * description.kv_width() as u64 * size_of::<f16>() as u64;
         positions.next_multiple_of(PAGE_POSITIONS) as u64 * per_position
     }
 
@@ -136,7 +139,7 @@ impl KvCache {
             return page;
         }
         self.pages += 1;
-        Arc::new(vec![0.0; self.layers * 2 * self.kv_heads * PAGE_POSITIONS * self.head_size])
+        Arc::new(vec![f16::ZERO; self.layers * 2 * self.kv_heads * PAGE_POSITIONS * self.head_size])
     }
 
     /// Makes room for a sequence's next position: all before it have room, and its page becomes the sequence's own.
@@ -169,9 +172,9 @@ impl KvCache {
             // It is the sequence's own since `reserve`, so nothing is copied here.
             let page = Arc::make_mut(&mut pages[position / PAGE_POSITIONS]);
             for (dimension, key) in keys.iter().enumerate() {
-                page[key_start + dimension * KEY_BLOCK + within % KEY_BLOCK] = *key;
+                page[key_start + dimension * KEY_BLOCK + within % KEY_BLOCK] = f16::from_f32(*key);
             }
-            page[value_start..value_start + head_size].copy_from_slice(values);
+            page[value_start..value_start + head_size].convert_from_f32_slice(values);
         }
     }
 
@@ -184,7 +187,7 @@ impl KvCache {
         part: Part,
         head: usize,
         count: usize,
-    ) -> impl Iterator<Item = &[f32]> {
+    ) -> impl Iterator<Item = &[f16]> {
         let start = self.start(layer, part, head);
         let pages = self.sequences[sequence.0].as_deref().unwrap_or_default();
         pages.iter().take(count.div_ceil(PAGE_POSITIONS)).enumerate().map(move |(index, page)| {

@@ -136,15 +136,17 @@ impl Prefixes {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     /// A page that can be told from others.
     fn page(mark: f32) -> Page {
-        Arc::new(vec![mark])
+        Arc::new(vec![f16::from_f32(mark)])
     }
 
     fn marks(pages: &[Page]) -> Vec<f32> {
-        pages.iter().map(|page| page[0]).collect()
+        pages.iter().map(|page| page[0].to_f32()).collect()
     }
 
     fn tokens(length: u32) -> Vec<u32> {
@@ -195,10 +197,10 @@ mod tests {
         prefixes.insert("b", &tokens(64), &mut [page(3.0), page(4.0)]);
         let (in_use, known) = prefixes.find("a", &tokens(32));
         assert_eq!(known, 32);
-        let mut evicted = || prefixes.evict().map(|page| page[0]);
+        let mut evicted = || prefixes.evict().map(|page| page[0].to_f32());
         assert_eq!([evicted(), evicted(), evicted(), evicted()], [Some(2.0), Some(4.0), Some(3.0), None]);
         drop(in_use);
-        assert_eq!(prefixes.evict().map(|page| page[0]), Some(1.0));
+        assert_eq!(prefixes.evict().map(|page| page[0].to_f32()), Some(1.0));
         assert!(prefixes.sessions.is_empty() && prefixes.nodes.is_empty() && prefixes.by_use.is_empty());
     }
 }

@@ -1,5 +1,7 @@
 //! The two sums of attention for query heads that share a key-value head: queries times keys, and weights times values.
-//! Each result is summed in the order of dimensions, or of positions, so it is the same on every instruction set.
+//! Keys and values are halves, everything else is single precision. Each result is summed in the order of dimensions, or of positions, so it is the same on every instruction set.
+
+use half::f16;
 
 use super::instruction_set::InstructionSet;
 use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
@@ -18,7 +20,7 @@ const BLOCK: usize = TILE_COLUMNS;
 
 /// `scores[head][position]` = query times key; `keys` is `[blocks][dimension][16]`, `queries` `[heads, size]`, and `scores`
 /// begins at the first of these positions, with room for whole blocks.
-pub(crate) fn scores(set: InstructionSet, heads: Heads, queries: &[f32], keys: &[f32], scores: &mut [f32]) {
+pub(crate) fn scores(set: InstructionSet, heads: Heads, queries: &[f32], keys: &[f16], scores: &mut [f32]) {
     let blocks = keys.len() / (BLOCK * heads.size);
     assert!(
         queries.len() == heads.count * heads.size
@@ -31,7 +33,7 @@ pub(crate) fn scores(set: InstructionSet, heads: Heads, queries: &[f32], keys: &
 
 /// `output[head]` += the sum over positions of `weights[head][position]` times `values[position]`; `values` is
 /// `[positions, size]`, `output` `[heads, size]`, and `weights` begins at the first of these positions.
-pub(crate) fn weighted_sums(set: InstructionSet, heads: Heads, weights: &[f32], values: &[f32], output: &mut [f32]) {
+pub(crate) fn weighted_sums(set: InstructionSet, heads: Heads, weights: &[f32], values: &[f16], output: &mut [f32]) {
     let positions = values.len() / heads.size;
     assert!(
         output.len() == heads.count * heads.size && weights.len() >= (heads.count - 1) * heads.score_stride + positions,
@@ -41,7 +43,7 @@ pub(crate) fn weighted_sums(set: InstructionSet, heads: Heads, weights: &[f32], 
     unsafe { sum_kernel(set)(heads, weights, values, output) }
 }
 
-type Kernel = unsafe fn(Heads, &[f32], &[f32], &mut [f32]);
+type Kernel = unsafe fn(Heads, &[f32], &[f16], &mut [f32]);
 
 /// One function for each instruction set.
 macro_rules! kernels {
@@ -53,13 +55,13 @@ macro_rules! kernels {
                 use super::lanes::avx512::Avx512Vnni;
 
                 #[target_feature(enable = "avx2,fma,f16c")]
-                unsafe fn avx2(heads: Heads, left: &[f32], right: &[f32], output: &mut [f32]) {
+                unsafe fn avx2(heads: Heads, left: &[f32], right: &[f16], output: &mut [f32]) {
                     // SAFETY: as the caller promises.
                     unsafe { $generic::<Avx2>(heads, left, right, output) }
                 }
 
                 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-                unsafe fn avx512(heads: Heads, left: &[f32], right: &[f32], output: &mut [f32]) {
+                unsafe fn avx512(heads: Heads, left: &[f32], right: &[f16], output: &mut [f32]) {
                     // SAFETY: as the caller promises.
                     unsafe { $generic::<Avx512Vnni>(heads, left, right, output) }
                 }
@@ -79,7 +81,7 @@ kernels!(score_kernel, score_all);
 kernels!(sum_kernel, sum_all);
 
 #[inline(always)]
-unsafe fn score_all<L: Lanes>(heads: Heads, queries: &[f32], keys: &[f32], scores: &mut [f32]) {
+unsafe fn score_all<L: Lanes>(heads: Heads, queries: &[f32], keys: &[f16], scores: &mut [f32]) {
     for (block, keys) in keys.chunks_exact(BLOCK * heads.size).enumerate() {
         let mut head = 0;
         while head < heads.count {
@@ -104,7 +106,7 @@ unsafe fn score_all<L: Lanes>(heads: Heads, queries: &[f32], keys: &[f32], score
 unsafe fn score_block<L: Lanes, const HEADS: usize>(
     heads: Heads,
     queries: *const f32,
-    keys: *const f32,
+    keys: *const f16,
     scores: *mut f32,
 ) -> usize {
     // SAFETY: as the caller promises.
@@ -112,7 +114,7 @@ unsafe fn score_block<L: Lanes, const HEADS: usize>(
         let mut sums = [[L::splat(0.0); 2]; HEADS];
         for dimension in 0..heads.size {
             for part in 0..BLOCK / L::COLUMNS {
-                let key = L::load_floats(keys.add(dimension * BLOCK + part * L::COLUMNS));
+                let key = L::load_halves(keys.add(dimension * BLOCK + part * L::COLUMNS).cast());
                 for head in 0..HEADS {
                     let query = L::splat(*queries.add(head * heads.size + dimension));
                     sums[head][part] = L::multiply_add(key, query, sums[head][part]);
@@ -129,7 +131,7 @@ unsafe fn score_block<L: Lanes, const HEADS: usize>(
 }
 
 #[inline(always)]
-unsafe fn sum_all<L: Lanes>(heads: Heads, weights: &[f32], values: &[f32], output: &mut [f32]) {
+unsafe fn sum_all<L: Lanes>(heads: Heads, weights: &[f32], values: &[f16], output: &mut [f32]) {
     let mut head = 0;
     while head < heads.count {
         let mut dimension = 0;
@@ -161,7 +163,7 @@ unsafe fn sum_all<L: Lanes>(heads: Heads, weights: &[f32], values: &[f32], outpu
 /// One dimension of every position, and those behind it.
 #[derive(Clone, Copy)]
 struct Values {
-    first: *const f32,
+    first: *const f16,
     positions: usize,
 }
 
@@ -183,7 +185,7 @@ unsafe fn sum_block<L: Lanes, const HEADS: usize, const REGISTERS: usize>(
         for position in 0..values.positions {
             let mut value = [L::splat(0.0); REGISTERS];
             for (register, value) in value.iter_mut().enumerate() {
-                *value = L::load_floats(values.first.add(position * heads.size + register * L::COLUMNS));
+                *value = L::load_halves(values.first.add(position * heads.size + register * L::COLUMNS).cast());
             }
             for head in 0..HEADS {
                 let weight = L::splat(*weights.add(head * heads.score_stride + position));
@@ -210,7 +212,7 @@ unsafe fn sum_one<const HEADS: usize>(heads: Heads, weights: *const f32, values:
             let output = output.add(head * heads.size);
             for position in 0..values.positions {
                 let weight = *weights.add(head * heads.score_stride + position);
-                *output = (*values.first.add(position * heads.size)).mul_add(weight, *output);
+                *output = (*values.first.add(position * heads.size)).to_f32().mul_add(weight, *output);
             }
         }
     }

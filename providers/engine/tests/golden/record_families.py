@@ -5,7 +5,7 @@
     python -m venv venv && venv/bin/pip install llama-cpp-python==0.3.36
     venv/bin/python record_families.py models
 
-Keys and values are kept in 32 bits, without flash attention, so that llama.cpp's own rounding is small. Of each position only
+Keys and values are kept in 16 bits, as the engine keeps them, without flash attention, so that llama.cpp's own rounding is small. Of each position only
 the first logits are kept: all are products of the same vector.
 """
 
@@ -31,7 +31,7 @@ def logits(path):
     params.n_ctx = 128
     params.n_batch = params.n_ubatch = 128
     params.n_threads = params.n_threads_batch = 1
-    params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+    params.type_k = params.type_v = llama_cpp.GGML_TYPE_F16
     params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
     # llama.cpp reads these two keys for other architectures only; here the caller hands them over.
     for key, field in (("yarn_beta_fast", "yarn_beta_fast"), ("yarn_beta_slow", "yarn_beta_slow")):
