@@ -8,6 +8,7 @@
 mod orders;
 mod store;
 
+use std::mem;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,13 +136,22 @@ fn write(file: Option<PathBuf>, orders: &Orders) {
     };
     let mut told = false;
     while let Some(batch) = orders.take() {
-        for order in batch {
-            if let Err(error) = obey(&mut store, order)
-                && !told
-            {
-                told = true;
-                tracing::warn!(%error, "a cell could not be written to the history, nor may those that follow");
+        let mut failed = None;
+        let writes = batch.iter().any(|order| !matches!(order, Order::Find { .. }));
+        let all = |store: &mut Store| {
+            for order in batch {
+                failed = obey(store, order).err().or(failed.take());
             }
+        };
+        if writes {
+            store.together(all)
+        } else {
+            all(&mut store)
+        }
+        if let Some(error) = failed
+            && !mem::replace(&mut told, true)
+        {
+            tracing::warn!(%error, "a cell could not be written to the history, nor may those that follow");
         }
     }
 }

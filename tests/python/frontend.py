@@ -154,6 +154,11 @@ class Frontend:
     ) -> Exchange:
         return self.finish(self.send(msg_type, content, channel), patience)
 
+    def history(self, access: str, channel: str = "shell", **content: Any) -> list:
+        reply = self.ask("history_request", {"hist_access_type": access, **content}, channel=channel).reply
+        assert reply["status"] == "ok", reply
+        return reply["history"]
+
     def start_behind(self, first: str, *codes: str, **options: Any) -> list[Exchange]:
         """Starts `first`, which must ask for input, and then the others; all of them have arrived when this returns."""
         exchanges = [self.start(first, allow_stdin=True, **options)]

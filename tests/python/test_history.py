@@ -35,14 +35,8 @@ def start(binary: Path, home: Path, tmp_path: Path) -> Start:
     return start
 
 
-def history(frontend: Frontend, access: str, channel: str = "shell", **content: object) -> list:
-    reply = frontend.ask("history_request", {"hist_access_type": access, **content}, channel=channel).reply
-    assert reply["status"] == "ok", reply
-    return reply["history"]
-
-
 def cells(frontend: Frontend, access: str, **content: object) -> list[str]:
-    return [cell for _, _, cell in history(frontend, access, **content)]
+    return [cell for _, _, cell in frontend.history(access, **content)]
 
 
 def test_tail_range_and_search(start: Start) -> None:
@@ -52,9 +46,9 @@ def test_tail_range_and_search(start: Start) -> None:
             frontend.execute(code)
         assert cells(frontend, "tail", n=3) == codes[2:]
         assert cells(frontend, "tail") == codes
-        session, first, _ = history(frontend, "tail", n=5)[0]
+        session, first, _ = frontend.history("tail", n=5)[0]
         assert first == 1
-        assert history(frontend, "range", session=session, start=2, stop=4) == [
+        assert frontend.history("range", session=session, start=2, stop=4) == [
             [session, 2, codes[1]],
             [session, 3, codes[2]],
         ]
@@ -62,7 +56,7 @@ def test_tail_range_and_search(start: Start) -> None:
         assert cells(frontend, "search", pattern="return*") == [codes[1], codes[4]]
         assert cells(frontend, "search", pattern="*") == codes
         assert cells(frontend, "search", pattern="x = ?", unique=True) == ["x = 1"]
-        assert history(frontend, "search", pattern="x*", unique=True)[0][1] == 3, "the last time it ran"
+        assert frontend.history("search", pattern="x*", unique=True)[0][1] == 3, "the last time it ran"
         assert cells(frontend, "search", pattern="*x*", n=2) == [codes[2], codes[4]]
         assert cells(frontend, "search", pattern="*größer 🌙*") == [codes[3]]
         assert cells(frontend, "search", pattern="X*") == []
@@ -72,7 +66,7 @@ def test_output_comes_with_the_cell_when_asked_for(start: Start) -> None:
     with start() as frontend:
         for code in ("6 * 7", "print('shown')", "error('no')"):
             frontend.execute(code)
-        pairs = [pair for _, _, pair in history(frontend, "tail", n=3, output=True)]
+        pairs = [pair for _, _, pair in frontend.history("tail", n=3, output=True)]
         assert pairs == [["6 * 7", "42"], ["print('shown')", None], ["error('no')", None]]
 
 
@@ -115,7 +109,7 @@ def test_it_is_answered_on_control_while_a_cell_runs(start: Start) -> None:
     with start() as frontend:
         running = frontend.start("print('going') while true do end")
         frontend.wait(lambda: running.stream(), "the cell to run")
-        assert history(frontend, "tail", channel="control")[0][2].startswith("print('going')")
+        assert frontend.history("tail", channel="control")[0][2].startswith("print('going')")
         frontend.ask("interrupt_request", channel="control")
         frontend.finish(running)
 

@@ -152,6 +152,8 @@ def test_what_was_run_is_remembered_and_shared_with_notebooks(
     binary: Path, manager: KernelManager, frontend: Frontend
 ) -> None:
     frontend.execute("'from a ' .. 'notebook'")
+    # Cells are written a moment after they ran; whoever asks the kernel is answered when they are.
+    assert [cell for *_, cell in frontend.history("tail", n=1)] == ["'from a ' .. 'notebook'"]
     with Terminal([binary, "repl"]) as repl:
         repl.prompt("[1]> ")
         repl.keys(UP)

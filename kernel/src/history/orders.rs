@@ -8,10 +8,11 @@ use std::time::Duration;
 use perilune_protocol::{HistoryReply, HistoryRequest};
 use tokio::sync::oneshot;
 
-/// Cells and questions that may wait for the thread; a cell more is not kept.
-const MOST: usize = 256;
+/// Cells and questions that may wait for the thread, and bytes of their text; a cell more is not kept.
+const MOST: usize = 4096;
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// So many are not waited with any longer.
-const MANY: usize = MOST / 4;
+const MANY: usize = 64;
 /// How long a cell waits for others to be written with it: what a kernel that is killed may lose.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -20,6 +21,15 @@ pub(super) enum Order {
     Input { line: i64, source: String },
     Output { line: i64, text: String },
     Find { request: HistoryRequest, reply: oneshot::Sender<Result<HistoryReply, String>> },
+}
+
+impl Order {
+    fn bytes(&self) -> usize {
+        match self {
+            Order::Input { source: text, .. } | Order::Output { text, .. } => text.len(),
+            Order::Find { .. } => 0,
+        }
+    }
 }
 
 /// The queue between those who tell and the thread that obeys.
@@ -32,6 +42,7 @@ pub(super) struct Orders {
 #[derive(Default)]
 struct Queue {
     orders: Vec<Order>,
+    bytes: usize,
     /// Somebody waits for an answer.
     asked: bool,
     closed: bool,
@@ -41,7 +52,8 @@ impl Orders {
     /// Adds an order; false if there is no room for it. The thread is woken only where it has to be: it sleeps through its pause.
     pub(super) fn push(&self, order: Order) -> bool {
         let mut queue = self.lock();
-        if queue.orders.len() >= MOST {
+        let bytes = queue.bytes + order.bytes();
+        if queue.orders.len() >= MOST || bytes > MOST_BYTES {
             return false;
         }
         let asks = matches!(order, Order::Find { .. });
@@ -49,6 +61,7 @@ impl Orders {
         // After the end nobody obeys, and whoever asked hears that from its reply's end.
         if !queue.closed {
             queue.orders.push(order);
+            queue.bytes = bytes;
         }
         let waiting = queue.orders.len();
         drop(queue);
@@ -66,7 +79,7 @@ impl Orders {
             .news
             .wait_timeout_while(waiting, PAUSE, |queue| !queue.asked && queue.orders.len() < MANY && !queue.closed);
         let (mut queue, _) = paused.unwrap_or_else(PoisonError::into_inner);
-        queue.asked = false;
+        (queue.asked, queue.bytes) = (false, 0);
         let orders = mem::take(&mut queue.orders);
         (!orders.is_empty()).then_some(orders)
     }

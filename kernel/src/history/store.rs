@@ -84,6 +84,17 @@ impl Store {
         Ok(Store { connection, session: None })
     }
 
+    /// Writes what `work` writes at once, which takes a fraction of the time; where that cannot be, one by one.
+    pub(crate) fn together(&mut self, work: impl FnOnce(&mut Store)) {
+        let begun = self.connection.execute_batch("BEGIN IMMEDIATE").is_ok();
+        work(self);
+        if begun && let Err(error) = self.connection.execute_batch("COMMIT") {
+            tracing::warn!(%error, "some cells could not be written to the history");
+            // Without an end to the transaction, nothing more could be written.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
     pub(crate) fn input(&mut self, line: i64, source: &str) -> Result<(), StoreError> {
         let session = self.session()?;
         let insert = "INSERT OR REPLACE INTO cells (session, line, source) VALUES (?, ?, ?)";
