@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::gguf::Gguf;
 use crate::threads::Threads;
 use arithmetic::{add, rms_norm, rotate, rotation, swiglu};
-use attention::{Place, attend};
+use attention::attend;
 use matrix::{Workspace, multiply};
 use weights::{Layer, Weights};
 
@@ -32,9 +32,8 @@ pub(crate) struct Row {
     pub(crate) wants_logits: bool,
 }
 
-/// Activations one thread gates at a time, and multiply-adds of attention it does: less is not worth another thread.
+/// Activations one thread gates at a time: less is not worth another thread.
 const GATED_AT_ONCE: usize = 64 * 1024;
-const ATTENDED_AT_ONCE: usize = 512 * 1024;
 
 /// A model's weights and the room its forward pass works in.
 pub(crate) struct Decoder {
@@ -140,27 +139,7 @@ fn attention_block(
         cache.store(row.sequence, index, row.position, keys, values);
     }
 
-    let (cache, queries) = (&*cache, &room.queries);
-    let group = description.heads / description.kv_heads;
-    let width = group * head_size;
-    let seen: usize = rows.iter().map(|row| row.position + 1).sum();
-    let cost = (seen / rows.len().max(1) * width * 2).max(1);
-    let heads_at_once = (ATTENDED_AT_ONCE / cost).max(1);
-    threads.chunks(&mut room.attended, heads_at_once * width, |share, attended| {
-        for (piece, attended) in (share * heads_at_once..).zip(attended.chunks_exact_mut(width)) {
-            let row = rows[piece / description.kv_heads];
-            let place = Place {
-                sequence: row.sequence,
-                layer: index,
-                kv_head: piece % description.kv_heads,
-                positions: row.position + 1,
-                head_size: *head_size,
-                group,
-            };
-            attend(cache, place, &queries[piece * width..(piece + 1) * width], attended);
-        }
-    });
-
+    attend(description, index, rows, cache, &room.queries, &mut room.attended, threads);
     layer.attention_output.multiply(&room.attended, &mut room.normed, &mut room.workspace, threads)?;
     add(&mut room.residual, &room.normed);
     Ok(())

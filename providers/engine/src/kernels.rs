@@ -26,6 +26,6 @@ mod packed;
 mod product;
 
 pub(crate) use activations::Rounded;
-pub(crate) use attention::{Heads, scores, weighted_sums};
+pub(crate) use attention::{Heads, KEY_BLOCK, scores, weighted_sums, widen};
 pub(crate) use instruction_set::{InstructionSet, vectorized};
 pub(crate) use packed::{Packed, Product, multiply};

@@ -42,14 +42,16 @@ pub(super) fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = x.clamp(-87.0, 88.0);
-    let octaves = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let octaves = rounded - ROUND;
     let rest = octaves.mul_add(-LN_2_LOW, octaves.mul_add(-LN_2_HIGH, x));
     let mut sum = 1.987_569_1e-4f32;
     for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         sum = sum.mul_add(rest, coefficient);
     }
     let fraction = sum.mul_add(rest * rest, rest) + 1.0;
-    fraction * f32::from_bits(((octaves as i32 + 127) as u32) << 23)
+    // The lowest bits of `rounded` are the whole number, which is added to the exponent.
+    f32::from_bits(fraction.to_bits().wrapping_add(rounded.to_bits() << 23))
 }
 
 vectorized! {

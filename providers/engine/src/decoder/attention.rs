@@ -1,51 +1,159 @@
-//! Attention of one row over everything its sequence has seen (Vaswani et al., 2017), for the query heads that share one
-//! key-value head.
+//! Attention of every row over everything its sequence has seen (Vaswani et al., 2017). Neighbouring rows of a sequence, and
+//! the query heads that share a key-value head, look at its keys and values together; what comes out for one does not
+//! depend on the others.
 
+use std::cell::RefCell;
+
+use super::Row;
 use super::arithmetic::exp;
-use super::cache::{KEY_BLOCK, KvCache, Part, SequenceId};
-use crate::kernels::{Heads, InstructionSet, scores, vectorized, weighted_sums};
+use super::cache::{KvCache, PAGE_POSITIONS, Part};
+use crate::description::Description;
+use crate::kernels::{Heads, InstructionSet, scores, vectorized, weighted_sums, widen};
+use crate::threads::Threads;
 
-/// Attends from `queries`, `[group, head size]`, to the first `positions` positions of a layer's key-value head; `output`
-/// has the shape of `queries`.
-pub(super) fn attend(cache: &KvCache, place: Place, queries: &[f32], output: &mut [f32]) {
+/// Multiply-adds that are worth handing to another thread at a time.
+const WORK_EACH: usize = 512 * 1024;
+/// Query heads that look at a page together, and how many weights they may have, so that these stay in a cache.
+const HEADS_AT_ONCE: usize = 64;
+const WEIGHTS_AT_ONCE: usize = 256 * 1024;
+
+/// Attends from `queries` in one layer whose keys and values are stored; `attended` and `queries` are
+/// `[rows, heads, head size]`.
+pub(super) fn attend(
+    description: &Description,
+    layer: usize,
+    rows: &[Row],
+    cache: &KvCache,
+    queries: &[f32],
+    attended: &mut [f32],
+    threads: &mut Threads,
+) {
+    let Description { heads, kv_heads, head_size, .. } = *description;
+    let group = heads / kv_heads;
+    let mut outputs = attended.chunks_exact_mut(group * head_size);
+    let mut pieces = Vec::new();
+    let mut begin = 0;
+    while begin < rows.len() {
+        let count = neighbours(&rows[begin..], group);
+        let piece = |kv_head| Piece { begin, kv_head, outputs: Vec::with_capacity(count) };
+        let mut of_heads: Vec<Piece<'_>> = (0..kv_heads).map(piece).collect();
+        for _ in 0..count {
+            of_heads.iter_mut().zip(&mut outputs).for_each(|(piece, output)| piece.outputs.push(output));
+        }
+        pieces.append(&mut of_heads);
+        begin += count;
+    }
+
+    let seen: usize = rows.iter().map(|row| row.position + 1).sum();
+    let work = 2 * seen * heads * head_size / pieces.len().max(1);
+    let query_width = heads * head_size;
+    threads.chunks(&mut pieces, (WORK_EACH / work.max(1)).max(1), |_, pieces| {
+        ROOM.with_borrow_mut(|room| {
+            for Piece { begin, kv_head, outputs } in pieces {
+                room.queries.clear();
+                for row in *begin..*begin + outputs.len() {
+                    let first = row * query_width + *kv_head * group * head_size;
+                    room.queries.extend_from_slice(&queries[first..first + group * head_size]);
+                }
+                let place = Place { layer, kv_head: *kv_head, group, head_size };
+                attend_together(cache, &rows[*begin..*begin + outputs.len()], place, room);
+                for (output, found) in outputs.iter_mut().zip(room.output.chunks_exact(group * head_size)) {
+                    output.copy_from_slice(found);
+                }
+            }
+        });
+    });
+}
+
+/// Neighbouring rows from `begin` on, for one key-value head; an output `[group, head size]` for each of the rows.
+struct Piece<'a> {
+    begin: usize,
+    kv_head: usize,
+    outputs: Vec<&'a mut [f32]>,
+}
+
+/// How many of the first rows are neighbours that look at their pages together.
+fn neighbours(rows: &[Row], group: usize) -> usize {
+    let first = rows[0];
+    let most = (HEADS_AT_ONCE / group).min(WEIGHTS_AT_ONCE / (group * (first.position + 1))).max(1);
+    let follows =
+        |(index, row): &(usize, &Row)| row.sequence == first.sequence && row.position == first.position + index;
+    rows.iter().take(most).enumerate().take_while(follows).count()
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    layer: usize,
+    kv_head: usize,
+    /// Query heads that share the key-value head.
+    group: usize,
+    head_size: usize,
+}
+
+/// Room one thread attends in, kept from one call to the next.
+#[derive(Default)]
+struct Room {
+    /// `[rows, group, head size]`
+    queries: Vec<f32>,
+    /// The same shape.
+    output: Vec<f32>,
+    /// `[rows, group, positions]`
+    weights: Vec<f32>,
+    /// Sum of each head's weights.
+    sums: Vec<f32>,
+    /// A page's keys or values.
+    page: Vec<f32>,
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+/// Attends from the queries in `room` to all that their rows see; each sees its own position and all before.
+fn attend_together(cache: &KvCache, rows: &[Row], place: Place, room: &mut Room) {
     let set = InstructionSet::current();
-    let stride = place.positions.next_multiple_of(KEY_BLOCK);
-    let heads = Heads { count: place.group, size: place.head_size, score_stride: stride };
-    let mut weights = vec![0.0; heads.count * stride];
-    let pages = |part| cache.pages(place.sequence, place.layer, part, place.kv_head, place.positions);
-    let mut first = 0;
-    for keys in pages(Part::Key) {
-        scores(set, heads, queries, keys, &mut weights[first..]);
-        first += keys.len() / heads.size;
+    let Place { layer, kv_head, group, head_size } = place;
+    let first = rows[0].position;
+    let positions = first + rows.len();
+    let stride = positions.next_multiple_of(PAGE_POSITIONS);
+    let heads = Heads { count: rows.len() * group, size: head_size, score_stride: stride };
+    room.weights.resize(heads.count * stride, 0.0);
+    room.output.clear();
+    room.output.resize(heads.count * head_size, 0.0);
+    room.page.resize(PAGE_POSITIONS * head_size, 0.0);
+    let pages =
+        |part| (0..).step_by(PAGE_POSITIONS).zip(cache.pages(rows[0].sequence, layer, part, kv_head, positions));
+
+    for (begin, keys) in pages(Part::Key) {
+        widen(set, keys, &mut room.page);
+        scores(set, heads, &room.queries, &room.page, &mut room.weights[begin..]);
     }
-    let scale = 1.0 / (heads.size as f32).sqrt();
-    let mut sums = Vec::with_capacity(heads.count);
-    for weights in weights.chunks_exact_mut(stride) {
-        sums.push(exponentials(&mut weights[..place.positions], scale));
+    let scale = 1.0 / (head_size as f32).sqrt();
+    room.sums.clear();
+    for (head, weights) in room.weights.chunks_exact_mut(stride).enumerate() {
+        room.sums.push(exponentials(&mut weights[..first + head / group + 1], scale));
     }
-    output.fill(0.0);
-    let mut first = 0;
-    for values in pages(Part::Value) {
-        weighted_sums(set, heads, &weights[first..], values, output);
-        first += values.len() / heads.size;
+
+    for (begin, values) in pages(Part::Value) {
+        widen(set, values, &mut room.page);
+        let seen_by = |row: usize| (first + row + 1).saturating_sub(begin).min(PAGE_POSITIONS);
+        let by_all = seen_by(0);
+        if by_all > 0 {
+            weighted_sums(set, heads, &room.weights[begin..], &room.page[..by_all * head_size], &mut room.output);
+        }
+        let row_heads = Heads { count: group, ..heads };
+        for (row, output) in room.output.chunks_exact_mut(group * head_size).enumerate() {
+            if seen_by(row) > by_all {
+                let values = &room.page[by_all * head_size..seen_by(row) * head_size];
+                let weights = &room.weights[row * group * stride + begin + by_all..];
+                weighted_sums(set, row_heads, weights, values, output);
+            }
+        }
     }
-    for (output, sum) in output.chunks_exact_mut(heads.size).zip(sums) {
+    for (output, sum) in room.output.chunks_exact_mut(head_size).zip(&room.sums) {
         let inverse = 1.0 / sum;
         output.iter_mut().for_each(|output| *output *= inverse);
     }
-}
-
-/// Where a row looks.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) sequence: SequenceId,
-    pub(super) layer: usize,
-    pub(super) kv_head: usize,
-    /// Positions it sees: its own and all before.
-    pub(super) positions: usize,
-    pub(super) head_size: usize,
-    /// Query heads that share the key-value head.
-    pub(super) group: usize,
 }
 
 vectorized! {
@@ -82,7 +190,10 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::description::{Description, Rope, RopePairing};
+    use crate::description::{Rope, RopePairing};
+
+    /// Rows at the end that are attended at once: more than are looked at together.
+    const ROWS: usize = 20;
 
     #[test]
     fn matches_the_plain_formula_over_several_pages_and_any_group() {
@@ -116,8 +227,12 @@ mod tests {
                 numbers.into_iter().map(|number| f16::from_f32(number).to_f32()).collect()
             };
             let width = kv_heads * head_size;
-            let (keys, values, queries) =
-                (rounded(numbers(positions * width)), rounded(numbers(positions * width)), numbers(heads * head_size));
+            let last = positions.min(ROWS);
+            let (keys, values, queries) = (
+                rounded(numbers(positions * width)),
+                rounded(numbers(positions * width)),
+                numbers(last * heads * head_size),
+            );
             let mut cache = KvCache::new(&description, 0);
             cache.open("", &[]);
             let (sequence, _) = cache.open("", &[]);
@@ -125,29 +240,29 @@ mod tests {
                 cache.reserve(sequence, position);
                 cache.store(sequence, 1, position, key, value);
             }
-            let group = heads / kv_heads;
-            let mut output = vec![0.0; heads * head_size];
-            let pieces = queries.chunks(group * head_size).zip(output.chunks_mut(group * head_size)).enumerate();
-            for (kv_head, (queries, output)) in pieces {
-                let place = Place { sequence, layer: 1, kv_head, positions, head_size, group };
-                attend(&cache, place, queries, output);
-            }
+            let rows: Vec<Row> = (positions - last..positions)
+                .map(|position| Row { token: 0, sequence, position, wants_logits: false })
+                .collect();
+            let mut output = vec![0.0; queries.len()];
+            attend(&description, 1, &rows, &cache, &queries, &mut output, &mut Threads::new(2));
 
-            for head in 0..heads {
-                let at = |row: &[f32], position: usize, dimension: usize| {
-                    f64::from(row[position * width + head / group * head_size + dimension])
-                };
-                let query = &queries[head * head_size..(head + 1) * head_size];
+            let wide = |number: &f32| f64::from(*number);
+            let at = |row: &[f32], position: usize, head: usize, dimension: usize| {
+                wide(&row[position * width + head / (heads / kv_heads) * head_size + dimension])
+            };
+            let looking = queries.chunks(head_size).zip(output.chunks(head_size)).enumerate();
+            for (index, (query, output)) in looking {
+                let (row, head) = (index / heads, index % heads);
                 let score = |position: usize| {
-                    let product: f64 = (0..head_size).map(|d| f64::from(query[d]) * at(&keys, position, d)).sum();
+                    let product: f64 = (0..head_size).map(|d| wide(&query[d]) * at(&keys, position, head, d)).sum();
                     (product / (head_size as f64).sqrt()).exp()
                 };
-                let total: f64 = (0..positions).map(score).sum();
-                for dimension in 0..head_size {
-                    let expected: f64 =
-                        (0..positions).map(|position| score(position) / total * at(&values, position, dimension)).sum();
-                    let found = f64::from(output[head * head_size + dimension]);
-                    assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+                let scores: Vec<f64> = (0..=rows[row].position).map(score).collect();
+                let total: f64 = scores.iter().sum();
+                for (dimension, found) in output.iter().enumerate() {
+                    let sum = |(position, score): (usize, &f64)| score / total * at(&values, position, head, dimension);
+                    let expected: f64 = scores.iter().enumerate().map(sum).sum();
+                    assert!((wide(found) - expected).abs() < 1e-5, "{found} is not {expected}");
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! Keys and values of every sequence, in half precision as llama.cpp keeps them, in pages of a fixed number of positions that are handed out as sequences grow.
-//! Pages of ended sequences are kept for others that begin with the same tokens, within a budget; a page that several
+//! Keys and values of every sequence, in half precision as llama.cpp keeps them, in pages of a fixed number of positions
+//! that are handed out as sequences grow. Pages of ended sequences are kept for others that begin with the same tokens, within a budget; a page that several
 //! use is copied before one of them changes it.
 
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use half::slice::HalfFloatSliceExt;
 
 use super::prefixes::Prefixes;
 use crate::description::Description;
+use crate::kernels::KEY_BLOCK;
 
 /// Positions in one page.
-pub(super) const PAGE_POSITIONS: usize = 32;
+pub(super) const PAGE_POSITIONS: usize = KEY_BLOCK;
 
 /// Names a sequence in the cache, from [`KvCache::open`] to [`KvCache::close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,13 +33,9 @@ pub(crate) struct KvCache {
     budget: usize,
 }
 
-/// `[layer][key, value][kv head]`, then `[position / 16][dimension][position % 16]` for keys, so that a register holds one
-/// dimension of sixteen keys, and `[position][dimension]` for values.
+/// `[layer][key, value][kv head]`, then `[dimension][position]` for keys, so that a register holds one dimension of
+/// several keys, and `[position][dimension]` for values.
 pub(super) type Page = Arc<Vec<f16>>;
-
-/// Keys that lie beside each other.
-pub(super) const KEY_BLOCK: usize = 16;
-const _: () = assert!(PAGE_POSITIONS.is_multiple_of(KEY_BLOCK));
 
 /// What a position holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -166,20 +163,19 @@ impl KvCache {
         let within = position % PAGE_POSITIONS;
         let heads = keys.chunks_exact(head_size).zip(values.chunks_exact(head_size)).enumerate();
         for (head, (keys, values)) in heads {
-            let key_start = self.start(layer, Part::Key, head) + within / KEY_BLOCK * KEY_BLOCK * head_size;
+            let key_start = self.start(layer, Part::Key, head) + within;
             let value_start = self.start(layer, Part::Value, head) + within * head_size;
             let Some(pages) = &mut self.sequences[sequence.0] else { return };
             // It is the sequence's own since `reserve`, so nothing is copied here.
             let page = Arc::make_mut(&mut pages[position / PAGE_POSITIONS]);
             for (dimension, key) in keys.iter().enumerate() {
-                page[key_start + dimension * KEY_BLOCK + within % KEY_BLOCK] = f16::from_f32(*key);
+                page[key_start + dimension * PAGE_POSITIONS] = f16::from_f32(*key);
             }
             page[value_start..value_start + head_size].convert_from_f32_slice(values);
         }
     }
 
-    /// One head's keys or values, page by page, as far as positions `0..count` reach: whole blocks of keys, as [`Page`]
-    /// says, and values `[positions, head size]`.
+    /// One head's keys or values of the pages that hold positions `0..count`: whole pages, as [`Page`] says.
     pub(super) fn pages(
         &self,
         sequence: SequenceId,
@@ -190,13 +186,10 @@ impl KvCache {
     ) -> impl Iterator<Item = &[f16]> {
         let start = self.start(layer, part, head);
         let pages = self.sequences[sequence.0].as_deref().unwrap_or_default();
-        pages.iter().take(count.div_ceil(PAGE_POSITIONS)).enumerate().map(move |(index, page)| {
-            let mut positions = (count - index * PAGE_POSITIONS).min(PAGE_POSITIONS);
-            if part == Part::Key {
-                positions = positions.next_multiple_of(KEY_BLOCK);
-            }
-            &page[start..start + positions * self.head_size]
-        })
+        pages
+            .iter()
+            .take(count.div_ceil(PAGE_POSITIONS))
+            .map(move |page| &page[start..start + PAGE_POSITIONS * self.head_size])
     }
 
     fn start(&self, layer: usize, part: Part, head: usize) -> usize {

@@ -321,6 +321,7 @@ unsafe fn multiply_planes<G: Groups>(
     unsafe {
         let [low, high] = planes.0.each_ref().map(|plane| plane.as_ptr());
         let scale = Avx512Vnni::load_halves(tile);
+        let minimums = G::minimums::<Avx512Vnni>(tile, 0);
         let stride = task.input.stride();
         for first in rows.clone().step_by(2 * ROWS) {
             let two = first + ROWS < rows.end;
@@ -353,8 +354,8 @@ unsafe fn multiply_planes<G: Groups>(
                 let total = _mm512_add_epi32(part(0), _mm512_slli_epi32::<8>(part(1)));
                 let mut value = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(total));
                 let input = task.input.input(first + row, block);
-                if let Some((taken, scale)) = G::minimums::<Avx512Vnni>(tile, 0, &input) {
-                    value = _mm512_fnmadd_ps(scale, _mm512_cvtepi32_ps(taken), value);
+                if let Some(minimums) = &minimums {
+                    value = minimums.take(&input, value);
                 }
                 let sum = (*sums.add(first - rows.start + row)).as_mut_ptr();
                 _mm512_store_ps(sum, _mm512_fmadd_ps(value, _mm512_set1_ps(input.scale), _mm512_load_ps(sum)));

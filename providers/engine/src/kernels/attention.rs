@@ -1,5 +1,5 @@
-//! The two sums of attention for query heads that share a key-value head: queries times keys, and weights times values.
-//! Keys and values are halves, everything else is single precision. Each result is summed in the order of dimensions, or of positions, so it is the same on every instruction set.
+//! The two sums of attention for query heads that look at the same keys and values: queries times keys, and weights times
+//! values. Each result is summed in the order of dimensions, or of positions, so it is the same on every instruction set.
 
 use half::f16;
 
@@ -15,16 +15,23 @@ pub(crate) struct Heads {
     pub(crate) score_stride: usize,
 }
 
-/// Keys that lie beside each other.
-const BLOCK: usize = TILE_COLUMNS;
+/// Positions whose keys lie beside each other.
+pub(crate) const KEY_BLOCK: usize = 32;
 
-/// `scores[head][position]` = query times key; `keys` is `[blocks][dimension][16]`, `queries` `[heads, size]`, and `scores`
-/// begins at the first of these positions, with room for whole blocks.
-pub(crate) fn scores(set: InstructionSet, heads: Heads, queries: &[f32], keys: &[f16], scores: &mut [f32]) {
-    let blocks = keys.len() / (BLOCK * heads.size);
+/// Halves as the numbers they are.
+pub(crate) fn widen(set: InstructionSet, halves: &[f16], floats: &mut [f32]) {
+    assert_eq!(halves.len(), floats.len(), "halves and the room for them");
+    // SAFETY: the set is what this processor has, and the assertion holds the sizes together.
+    unsafe { widen_kernel(set)(halves, floats) }
+}
+
+/// `scores[head][position]` = query times key for a block of positions; `keys` is `[dimension][32]`, `queries`
+/// `[heads, size]`, and `scores` begins at the first of these positions.
+pub(crate) fn scores(set: InstructionSet, heads: Heads, queries: &[f32], keys: &[f32], scores: &mut [f32]) {
     assert!(
-        queries.len() == heads.count * heads.size
-            && scores.len() >= (heads.count - 1) * heads.score_stride + blocks * BLOCK,
+        keys.len() == KEY_BLOCK * heads.size
+            && queries.len() == heads.count * heads.size
+            && scores.len() >= (heads.count - 1) * heads.score_stride + KEY_BLOCK,
         "scores whose parts do not fit together"
     );
     // SAFETY: the set is what this processor has, and the assertion holds the sizes together.
@@ -33,7 +40,7 @@ pub(crate) fn scores(set: InstructionSet, heads: Heads, queries: &[f32], keys: &
 
 /// `output[head]` += the sum over positions of `weights[head][position]` times `values[position]`; `values` is
 /// `[positions, size]`, `output` `[heads, size]`, and `weights` begins at the first of these positions.
-pub(crate) fn weighted_sums(set: InstructionSet, heads: Heads, weights: &[f32], values: &[f16], output: &mut [f32]) {
+pub(crate) fn weighted_sums(set: InstructionSet, heads: Heads, weights: &[f32], values: &[f32], output: &mut [f32]) {
     let positions = values.len() / heads.size;
     assert!(
         output.len() == heads.count * heads.size && weights.len() >= (heads.count - 1) * heads.score_stride + positions,
@@ -43,27 +50,25 @@ pub(crate) fn weighted_sums(set: InstructionSet, heads: Heads, weights: &[f32], 
     unsafe { sum_kernel(set)(heads, weights, values, output) }
 }
 
-type Kernel = unsafe fn(Heads, &[f32], &[f16], &mut [f32]);
-
 /// One function for each instruction set.
 macro_rules! kernels {
-    ($name:ident, $generic:ident) => {
-        fn $name(set: InstructionSet) -> Kernel {
+    ($name:ident, $generic:ident, ($($argument:ident: $kind:ty),*)) => {
+        fn $name(set: InstructionSet) -> unsafe fn($($kind),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 use super::lanes::avx2::Avx2;
                 use super::lanes::avx512::Avx512Vnni;
 
                 #[target_feature(enable = "avx2,fma,f16c")]
-                unsafe fn avx2(heads: Heads, left: &[f32], right: &[f16], output: &mut [f32]) {
+                unsafe fn avx2($($argument: $kind),*) {
                     // SAFETY: as the caller promises.
-                    unsafe { $generic::<Avx2>(heads, left, right, output) }
+                    unsafe { $generic::<Avx2>($($argument),*) }
                 }
 
                 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-                unsafe fn avx512(heads: Heads, left: &[f32], right: &[f16], output: &mut [f32]) {
+                unsafe fn avx512($($argument: $kind),*) {
                     // SAFETY: as the caller promises.
-                    unsafe { $generic::<Avx512Vnni>(heads, left, right, output) }
+                    unsafe { $generic::<Avx512Vnni>($($argument),*) }
                 }
 
                 match set {
@@ -77,27 +82,38 @@ macro_rules! kernels {
         }
     };
 }
-kernels!(score_kernel, score_all);
-kernels!(sum_kernel, sum_all);
+kernels!(widen_kernel, widen_all, (halves: &[f16], floats: &mut [f32]));
+kernels!(score_kernel, score_all, (heads: Heads, queries: &[f32], keys: &[f32], scores: &mut [f32]));
+kernels!(sum_kernel, sum_all, (heads: Heads, weights: &[f32], values: &[f32], output: &mut [f32]));
 
 #[inline(always)]
-unsafe fn score_all<L: Lanes>(heads: Heads, queries: &[f32], keys: &[f16], scores: &mut [f32]) {
-    for (block, keys) in keys.chunks_exact(BLOCK * heads.size).enumerate() {
-        let mut head = 0;
-        while head < heads.count {
-            // SAFETY: these heads and this block exist.
-            unsafe {
-                let queries = queries.as_ptr().add(head * heads.size);
-                let scores = scores.as_mut_ptr().add(head * heads.score_stride + block * BLOCK);
-                head += match heads.count - head {
-                    1 => score_block::<L, 1>(heads, queries, keys.as_ptr(), scores),
-                    2 | 3 => score_block::<L, 2>(heads, queries, keys.as_ptr(), scores),
-                    // Eight-column registers are too few for more.
-                    4..8 => score_block::<L, 4>(heads, queries, keys.as_ptr(), scores),
-                    _ if L::COLUMNS < BLOCK => score_block::<L, 4>(heads, queries, keys.as_ptr(), scores),
-                    _ => score_block::<L, 8>(heads, queries, keys.as_ptr(), scores),
-                };
-            }
+unsafe fn widen_all<L: Lanes>(halves: &[f16], floats: &mut [f32]) {
+    let (chunks, rest) = halves.split_at(halves.len() / L::COLUMNS * L::COLUMNS);
+    for first in (0..chunks.len()).step_by(L::COLUMNS) {
+        // SAFETY: both have a whole register from there on.
+        unsafe { L::store(floats.as_mut_ptr().add(first), L::load_halves(chunks.as_ptr().add(first).cast())) };
+    }
+    for (float, half) in floats[chunks.len()..].iter_mut().zip(rest) {
+        *float = half.to_f32();
+    }
+}
+
+#[inline(always)]
+unsafe fn score_all<L: Lanes>(heads: Heads, queries: &[f32], keys: &[f32], scores: &mut [f32]) {
+    let mut head = 0;
+    while head < heads.count {
+        // SAFETY: these heads exist.
+        unsafe {
+            let queries = queries.as_ptr().add(head * heads.size);
+            let scores = scores.as_mut_ptr().add(head * heads.score_stride);
+            head += match heads.count - head {
+                1 => score_block::<L, 1>(heads, queries, keys.as_ptr(), scores),
+                // Sixteen registers are too few for more.
+                2..4 => score_block::<L, 2>(heads, queries, keys.as_ptr(), scores),
+                _ if L::COLUMNS < TILE_COLUMNS => score_block::<L, 2>(heads, queries, keys.as_ptr(), scores),
+                4..8 => score_block::<L, 4>(heads, queries, keys.as_ptr(), scores),
+                _ => score_block::<L, 8>(heads, queries, keys.as_ptr(), scores),
+            };
         }
     }
 }
@@ -106,23 +122,28 @@ unsafe fn score_all<L: Lanes>(heads: Heads, queries: &[f32], keys: &[f16], score
 unsafe fn score_block<L: Lanes, const HEADS: usize>(
     heads: Heads,
     queries: *const f32,
-    keys: *const f16,
+    keys: *const f32,
     scores: *mut f32,
 ) -> usize {
+    /// Registers of a block where they are narrowest.
+    const MOST: usize = KEY_BLOCK / 8;
     // SAFETY: as the caller promises.
     unsafe {
-        let mut sums = [[L::splat(0.0); 2]; HEADS];
+        let mut sums = [[L::splat(0.0); MOST]; HEADS];
         for dimension in 0..heads.size {
-            for part in 0..BLOCK / L::COLUMNS {
-                let key = L::load_halves(keys.add(dimension * BLOCK + part * L::COLUMNS).cast());
-                for head in 0..HEADS {
-                    let query = L::splat(*queries.add(head * heads.size + dimension));
-                    sums[head][part] = L::multiply_add(key, query, sums[head][part]);
+            let mut key = [L::splat(0.0); MOST];
+            for part in 0..KEY_BLOCK / L::COLUMNS {
+                key[part] = L::load_floats(keys.add(dimension * KEY_BLOCK + part * L::COLUMNS));
+            }
+            for head in 0..HEADS {
+                let query = L::splat(*queries.add(head * heads.size + dimension));
+                for part in 0..KEY_BLOCK / L::COLUMNS {
+                    sums[head][part] = L::multiply_add(key[part], query, sums[head][part]);
                 }
             }
         }
         for (head, sums) in sums.iter().enumerate() {
-            for part in 0..BLOCK / L::COLUMNS {
+            for part in 0..KEY_BLOCK / L::COLUMNS {
                 L::store(scores.add(head * heads.score_stride + part * L::COLUMNS), sums[part]);
             }
         }
@@ -131,7 +152,7 @@ unsafe fn score_block<L: Lanes, const HEADS: usize>(
 }
 
 #[inline(always)]
-unsafe fn sum_all<L: Lanes>(heads: Heads, weights: &[f32], values: &[f16], output: &mut [f32]) {
+unsafe fn sum_all<L: Lanes>(heads: Heads, weights: &[f32], values: &[f32], output: &mut [f32]) {
     let mut head = 0;
     while head < heads.count {
         let mut dimension = 0;
@@ -163,7 +184,7 @@ unsafe fn sum_all<L: Lanes>(heads: Heads, weights: &[f32], values: &[f16], outpu
 /// One dimension of every position, and those behind it.
 #[derive(Clone, Copy)]
 struct Values {
-    first: *const f16,
+    first: *const f32,
     positions: usize,
 }
 
@@ -185,7 +206,7 @@ unsafe fn sum_block<L: Lanes, const HEADS: usize, const REGISTERS: usize>(
         for position in 0..values.positions {
             let mut value = [L::splat(0.0); REGISTERS];
             for (register, value) in value.iter_mut().enumerate() {
-                *value = L::load_halves(values.first.add(position * heads.size + register * L::COLUMNS).cast());
+                *value = L::load_floats(values.first.add(position * heads.size + register * L::COLUMNS));
             }
             for head in 0..HEADS {
                 let weight = L::splat(*weights.add(head * heads.score_stride + position));
@@ -212,7 +233,7 @@ unsafe fn sum_one<const HEADS: usize>(heads: Heads, weights: *const f32, values:
             let output = output.add(head * heads.size);
             for position in 0..values.positions {
                 let weight = *weights.add(head * heads.score_stride + position);
-                *output = (*values.first.add(position * heads.size)).to_f32().mul_add(weight, *output);
+                *output = (*values.first.add(position * heads.size)).mul_add(weight, *output);
             }
         }
     }

@@ -39,8 +39,29 @@ pub(in super::super) trait Groups {
     #[cfg(target_arch = "x86_64")]
     unsafe fn scales_twice(at: *const u8) -> __m512i;
 
-    /// What the minimums take away: the dot product of minimums and sums of activations, and its scale; `None` without.
-    unsafe fn minimums<L: Lanes>(tile: *const u8, column: usize, input: &Input) -> Option<(L::Ints, L::Floats)>;
+    /// What is taken away of every weight; `None` for types without.
+    unsafe fn minimums<L: Lanes>(tile: *const u8, column: usize) -> Option<Minimums<L>>;
+}
+
+/// The minimums of the eight groups of some columns, and their scale.
+pub(in super::super) struct Minimums<L: Lanes> {
+    pairs: [L::Bytes; 4],
+    scale: L::Floats,
+}
+
+impl<L: Lanes> Minimums<L> {
+    /// `value` less the scaled dot product of the minimums and the sums of a row's activations.
+    #[inline(always)]
+    pub(in super::super) unsafe fn take(&self, input: &Input, value: L::Floats) -> L::Floats {
+        // SAFETY: the input has eight sums.
+        unsafe {
+            let mut taken = L::splat_int(0);
+            for (two, pair) in self.pairs.into_iter().enumerate() {
+                taken = L::dot_pairs(taken, pair, L::splat_four(input.sums_of_32.add(two * 2).cast()));
+            }
+            L::multiply_subtract(self.scale, L::to_floats(taken), value)
+        }
+    }
 }
 
 pub(in super::super) struct Q4K;
@@ -89,9 +110,9 @@ impl Groups for Q4K {
     }
 
     #[inline(always)]
-    unsafe fn minimums<L: Lanes>(tile: *const u8, column: usize, input: &Input) -> Option<(L::Ints, L::Floats)> {
+    unsafe fn minimums<L: Lanes>(tile: *const u8, column: usize) -> Option<Minimums<L>> {
         // SAFETY: as the trait says.
-        Some(unsafe { minimums_45::<L>(tile, column, input) })
+        Some(unsafe { minimums_45::<L>(tile, column) })
     }
 }
 
@@ -133,9 +154,9 @@ impl Groups for Q5K {
     }
 
     #[inline(always)]
-    unsafe fn minimums<L: Lanes>(tile: *const u8, column: usize, input: &Input) -> Option<(L::Ints, L::Floats)> {
+    unsafe fn minimums<L: Lanes>(tile: *const u8, column: usize) -> Option<Minimums<L>> {
         // SAFETY: as the trait says.
-        Some(unsafe { minimums_45::<L>(tile, column, input) })
+        Some(unsafe { minimums_45::<L>(tile, column) })
     }
 }
 
@@ -176,7 +197,7 @@ impl Groups for Q6K {
     }
 
     #[inline(always)]
-    unsafe fn minimums<L: Lanes>(_: *const u8, _: usize, _: &Input) -> Option<(L::Ints, L::Floats)> {
+    unsafe fn minimums<L: Lanes>(_: *const u8, _: usize) -> Option<Minimums<L>> {
         None
     }
 }
@@ -191,15 +212,11 @@ unsafe fn twice(numbers: __m512i) -> __m512i {
 }
 
 #[inline(always)]
-unsafe fn minimums_45<L: Lanes>(tile: *const u8, column: usize, input: &Input) -> (L::Ints, L::Floats) {
-    // SAFETY: the tile holds four pairs of minimums of each column, the input eight sums.
+unsafe fn minimums_45<L: Lanes>(tile: *const u8, column: usize) -> Minimums<L> {
+    // SAFETY: the tile holds four pairs of minimums of each column, and their scale.
     unsafe {
-        let mut taken = L::splat_int(0);
-        for two in 0..4 {
-            let minimums = L::load_pairs(tile.add(MINIMUMS_45 + two * 2 * TILE_COLUMNS + column * 2));
-            taken = L::dot_pairs(taken, minimums, L::splat_four(input.sums_of_32.add(two * 2).cast()));
-        }
-        (taken, L::load_halves(tile.add(HALVES + column * 2)))
+        let pairs = [0, 1, 2, 3].map(|two| L::load_pairs(tile.add(MINIMUMS_45 + two * 2 * TILE_COLUMNS + column * 2)));
+        Minimums { pairs, scale: L::load_halves(tile.add(HALVES + column * 2)) }
     }
 }
 
@@ -244,10 +261,11 @@ unsafe fn accumulate_groups<G: Groups, L: Lanes, const ROWS: usize>(
                 }
             }
             let scale = L::load_halves(tile.add(column * 2));
+            let minimums = G::minimums::<L>(tile, column);
             for row in 0..ROWS {
                 let mut value = L::multiply(scale, L::to_floats(totals[row]));
-                if let Some((taken, scale)) = G::minimums::<L>(tile, column, &inputs[row]) {
-                    value = L::multiply_subtract(scale, L::to_floats(taken), value);
+                if let Some(minimums) = &minimums {
+                    value = minimums.take(&inputs[row], value);
                 }
                 sums[row][part] = L::multiply_add(value, L::splat(inputs[row].scale), sums[row][part]);
             }
