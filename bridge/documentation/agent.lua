@@ -21,10 +21,15 @@ function Agent.create(options) end
 function Agent.builder() end
 
 --- Makes the agent that `agent:save` wrote to a file: its model, instructions, options and conversation.
+---
+--- If it was saved with its state, its model takes that up, which loads the model: the next turn begins where the saved
+--- agent was, without computing the conversation again, and answers the same to the bit. A state that cannot be used (the
+--- model's file has changed, the state's is damaged, it does not fit `kv_cache_mib`) is an error; `state = false` goes
+--- without it.
 ---@param path string the file
----@param options? Agent.Options what is to be different
+---@param options? Agent.LoadOptions what is to be different
 ---@return Agent agent a new agent that goes on where the saved one was
----@error invalid_request the file cannot be read, or is none of `agent:save`
+---@error invalid_request the file cannot be read, or is none of `agent:save`; or its state cannot be used
 ---@example local path = os.tmpname()
 ---@example Agent.create({ max_tokens = 40 }):save(path)
 ---@example local agent = Agent.load(path, { temperature = 0 })
@@ -34,6 +39,14 @@ function Agent.load(path, options) end
 --- The options of an agent.
 ---@class Agent.Options: LocalLLM.Options
 ---@field system_prompt? string instructions before the conversation
+
+--- What is to be different in a loaded agent.
+---@class Agent.LoadOptions: Agent.Options
+---@field state? boolean whether to take up the state it was saved with; default: true
+
+--- How an agent is saved.
+---@class Agent.SaveOptions
+---@field state? boolean whether to write what the model computed, too; default: false
 
 --- One turn of an agent: the prompt, and options for this turn alone.
 ---@class Agent.Request: LocalLLM.Options
@@ -109,12 +122,23 @@ function agent:fork() end
 ---@example agent:rewind():complete("Good evening!")
 function agent:rewind(turns) end
 
---- Writes the agent to a file, for `Agent.load`: its model, instructions, options and conversation. The file is
---- replaced whole or not at all.
+--- Writes the agent to a file, for `Agent.load`: its model, instructions, options and conversation, but not its tools.
+--- The file is replaced whole or not at all, and only its owner may read it.
+---
+--- With `state = true` a second file beside it, `PATH.state`, gets what the model computed of the conversation (its keys
+--- and values), so that an agent loaded in another process, or after the model left memory, answers at once. What is no
+--- longer in memory is computed first. For every token the file takes 4 bytes for each layer and each dimension of its
+--- key heads: 22 KiB with TinyLlama 1.1B, 128 KiB with Llama 3 8B. It belongs to the model's file, by a SHA-256 of that
+--- file's length, its header and three samples of 4 KiB of every tensor; the name does not matter. It is as private as
+--- the conversation, which can be read from it. Only models that run in the kernel's own process (providers of type
+--- `candle`) can do it, and paths mean that kernel's disk.
 ---@param path string the file
+---@param options? Agent.SaveOptions whether to write the state
 ---@return Agent agent itself
----@error invalid_request the file cannot be written
+---@error invalid_request a file cannot be written, or the provider cannot tell what it computed
 ---@example local path = os.tmpname()
----@example Agent.create({ system_prompt = "Be brief." }):save(path)
+---@example Agent.create({ system_prompt = "Be brief." }):save(path, { state = true })
+---@example print(Agent.load(path):complete("Hello!"))
 ---@example os.remove(path)
-function agent:save(path) end
+---@example os.remove(path .. ".state")
+function agent:save(path, options) end

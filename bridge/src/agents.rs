@@ -7,20 +7,23 @@ mod saved;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mlua::{Lua, Table, UserData, UserDataRef, Value};
-use perilune_providers::{ChatMessage, Role};
+use perilune_providers::{ChatMessage, ModelSpecifier, Prompt, Registry, Resolved, Role};
 
 use crate::convert::described;
 use crate::generation::{self, Answer, Planned, Reading, serde};
 use crate::host::Host;
-use crate::operation::{immediate, starter};
+use crate::live::Live;
+use crate::operation::{immediate, starter, waiting};
 use crate::options::{self, Accepted, Options};
 use crate::prelude;
 use crate::script_error::ScriptError;
 
 const CREATE: Accepted = Accepted { function: "Agent.create" };
 const LOAD: Accepted = Accepted { function: "Agent.load" };
+const SAVE: Accepted = Accepted { function: "agent:save" };
 const EXECUTE: Accepted = Accepted { function: "agent:execute" };
 
 #[derive(Clone)]
@@ -110,19 +113,57 @@ fn register_copies(lua: &Lua, host: &Rc<Host>, table: &Table) -> mlua::Result<()
         "rewind_agent",
         immediate(lua, host, |_, (agent, turns): (UserDataRef<Agent>, Value)| agent.rewind(&turns))?,
     )?;
+    let shared = Rc::clone(host);
     table.set(
         "save_agent",
-        immediate(lua, host, |_, (agent, path): (UserDataRef<Agent>, Value)| {
-            saved::save(&agent, &options::path(&path, "agent:save")?)
+        waiting(lua, host, move |lua, (agent, path, options): (UserDataRef<Agent>, Value, Value)| {
+            let path = options::path(&path, SAVE.function)?;
+            let with_state = SAVE.read(lua, &options, Options::default())?.state.unwrap_or(false);
+            let state = with_state.then(|| agent.state(&shared)).transpose()?;
+            let agent = agent.clone();
+            Ok(async move { saved::save(&agent, &path, state).await })
         })?,
     )?;
+    let shared = Rc::clone(host);
     table.set(
         "load_agent",
-        immediate(lua, host, |lua, (path, options): (Value, Value)| {
-            let (saved, conversation) = saved::load(&options::path(&path, LOAD.function)?)?;
-            Ok(Agent::new(LOAD.read(lua, &options, saved)?, conversation))
+        waiting(lua, host, move |lua, (path, options): (Value, Value)| {
+            let path = options::path(&path, LOAD.function)?;
+            let saved::Loaded { options: saved, conversation, has_state } = saved::load(&path)?;
+            let options = LOAD.read(lua, &options, saved)?;
+            let wanted = has_state && options.state.unwrap_or(true);
+            let agent = Agent::new(Options { state: None, ..options }, conversation);
+            let mut kept = Kept::of(&agent, &shared);
+            Ok(async move {
+                if wanted {
+                    saved::restore(&path, &mut kept).await?;
+                }
+                Ok(agent)
+            })
         })?,
     )
+}
+
+/// The model that computed an agent's conversation, and in whose session.
+struct Kept {
+    registry: Arc<Registry>,
+    model: Option<ModelSpecifier>,
+    session: String,
+    live: Live,
+}
+
+impl Kept {
+    fn of(agent: &Agent, host: &Host) -> Kept {
+        let model = agent.0.options.model.clone().or_else(|| host.options.model.get());
+        let session = host.options.session.clone();
+        Kept { registry: Arc::clone(&host.options.registry), model, session, live: Live::new(host) }
+    }
+
+    async fn resolve(&mut self) -> Result<Resolved, ScriptError> {
+        let resolved = self.live.during(self.registry.resolve_or_default(self.model.as_ref())).await?;
+        self.live.model(&resolved.model);
+        Ok(resolved)
+    }
 }
 
 impl Agent {
@@ -150,6 +191,18 @@ impl Agent {
         })?;
         conversation.truncate(*first);
         Ok(())
+    }
+
+    /// What a state of the conversation is made of: the model, and the prompt that it computes.
+    fn state(&self, host: &Host) -> Result<(Kept, Prompt), ScriptError> {
+        let (options, messages) = (&self.0.options, self.0.conversation.borrow().clone());
+        if messages.is_empty() && options.system.is_none() {
+            return Err(ScriptError::argument(
+                "agent:save got the option `state`, and there is nothing to compute: the agent has neither instructions \
+                 nor a conversation",
+            ));
+        }
+        Ok((Kept::of(self, host), generation::conversation(messages, options)?))
     }
 
     /// Plans the next turn: a prompt, or a table of it and options of this turn alone.

@@ -143,6 +143,11 @@ impl Live {
         self.close(&[self.model.clone(), format!("loaded in {}", self.elapsed())]);
     }
 
+    /// The call ended, and there is nothing to say of its result.
+    pub(crate) fn ended(&mut self) {
+        self.close(&[self.model.clone(), self.elapsed()]);
+    }
+
     /// The call failed.
     pub(crate) fn failed(&mut self) {
         self.close(&[self.model.clone(), "failed".to_owned(), self.elapsed()]);

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) tools: Vec<Tool>,
     /// An agent's `prompt`.
     pub(crate) prompt: Option<String>,
+    /// Whether an agent's file has beside it what the model computed.
+    pub(crate) state: Option<bool>,
     pub(crate) generate: GenerateOptions,
 }
 
@@ -123,6 +125,7 @@ impl One<'_> {
             "timeout_seconds" => generate.timeout_seconds = Some(self.seconds()?),
             "truncate" => generate.truncate = self.truth()?,
             "tools" => options.tools = self.tools(lua)?,
+            "state" => options.state = Some(self.truth()?),
             "raw" => options.raw = self.truth()?,
             "system" | "system_prompt" => options.system = Some(self.text()?),
             "prompt" => options.prompt = Some(self.text()?),

@@ -5,6 +5,7 @@ mod memory;
 mod residency;
 mod shelf;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -12,7 +13,10 @@ use std::time::Duration;
 use futures::future::{self, BoxFuture};
 use futures::stream::{self, StreamExt};
 use futures::{FutureExt, TryFutureExt};
-use perilune_engine::{DroppedModel, EngineOptions, Event, FinishReason, ModelInfo, Request, Usage};
+use perilune_engine::{
+    DroppedModel, Engine, EngineOptions, Error as EngineError, Event, FinishReason, ModelInfo, Request, StateInfo,
+    Usage,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CandleConfig, ProviderConfig};
@@ -21,7 +25,7 @@ use crate::error::Error;
 use crate::nearest::nearest;
 use crate::provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,
-    ModelEntry, Provider, ProviderType,
+    ModelEntry, Provider, ProviderType, StateRequest,
 };
 use residency::{Lease, Residency, Unload};
 use shelf::{Found, Shelf};
@@ -137,6 +141,21 @@ impl CandleProvider {
     }
 }
 
+impl CandleProvider {
+    /// Does what blocks while it uses a model, beside the runtime's own threads.
+    async fn with_engine<T: Send + 'static>(
+        &self,
+        model: &str,
+        work: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let lease = self.lease(model).await?;
+        // The model stays for as long as the work takes, also when nobody waits for it any more.
+        let task = tokio::task::spawn_blocking(move || work(lease.engine()));
+        let done = task.await.unwrap_or_else(|error| Err(EngineError::Compute { problem: error.to_string() }));
+        done.map_err(|error| Error::engine(model, error))
+    }
+}
+
 impl Shared {
     /// Where the model of that name lies.
     fn find(&self, model: &str) -> Result<Found, Error> {
@@ -221,6 +240,21 @@ impl Provider for CandleProvider {
             }
         }
         .boxed()
+    }
+
+    fn save_state(&self, request: StateRequest) -> BoxFuture<'_, Result<StateInfo, Error>> {
+        async move {
+            let StateRequest { session, model, prompt, path } = request;
+            let cancel = CancellationToken::new();
+            let _cancel_on_drop = cancel.clone().drop_guard();
+            self.with_engine(&model, move |engine| engine.save_state(&session, prompt, &path, cancel)).await
+        }
+        .boxed()
+    }
+
+    fn restore_state(&self, session: &str, model: &str, path: &Path) -> BoxFuture<'_, Result<StateInfo, Error>> {
+        let (session, model, path) = (session.to_owned(), model.to_owned(), path.to_owned());
+        async move { self.with_engine(&model, move |engine| engine.restore_state(&session, &path)).await }.boxed()
     }
 
     fn local(&self) -> Option<&dyn LocalProvider> {

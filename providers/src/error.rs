@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
 use crate::nearest::{listed, quoted, suggestion};
+use crate::provider::ProviderType;
 use crate::specifier::SpecifierError;
 
 /// An error of this crate.
@@ -53,6 +54,16 @@ pub enum Error {
         instance: String,
         /// The instances that do; empty where they are not known.
         local: Vec<String>,
+    },
+    /// An instance cannot write down or take up what its models computed.
+    #[error(
+        "`{instance}` ({provider_type}) cannot save or restore what a model computed; only models that run in this process, of a provider of type `candle`, can"
+    )]
+    NoState {
+        /// The instance.
+        instance: String,
+        /// What kind of provider it is.
+        provider_type: ProviderType,
     },
     /// A model name that no file can have.
     #[error(
@@ -230,6 +241,7 @@ impl Error {
             Error::Specifier(_)
             | Error::BackendOfProvider { .. }
             | Error::NotLocal { .. }
+            | Error::NoState { .. }
             | Error::InvalidModelName { .. }
             | Error::UnknownSynthetic { .. }
             | Error::ModelNotLoaded { .. } => ErrorKind::InvalidRequest,
@@ -245,7 +257,10 @@ impl Error {
                 Engine::InvalidOption { .. }
                 | Engine::EmptyPrompt
                 | Engine::NoChatTemplate
-                | Engine::Template { .. } => ErrorKind::InvalidRequest,
+                | Engine::Template { .. }
+                | Engine::WriteState { .. }
+                | Engine::RestoreState { .. } => ErrorKind::InvalidRequest,
+                Engine::Cancelled => ErrorKind::Cancelled,
                 Engine::ContextOverflow { .. } => ErrorKind::ContextOverflow,
                 Engine::Overloaded { .. } => ErrorKind::Overloaded,
                 _ => ErrorKind::Internal,

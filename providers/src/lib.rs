@@ -31,11 +31,11 @@ pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
     Bench, BenchOptions, Biased, ChatMessage, DroppedModel, Event, FinishReason, GenerateOptions, LogitBias, ModelInfo,
-    Prefill, Prompt, Role, Sampling, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
+    Prefill, Prompt, Role, Sampling, StateInfo, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
 };
 pub use provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,
-    ModelEntry, Provider, ProviderType,
+    ModelEntry, Provider, ProviderType, StateRequest,
 };
 pub use registry::{InstanceModels, InstanceStatus, OpenKernel, Registry, Resolved};
 pub use specifier::{ModelSpecifier, SpecifierError};

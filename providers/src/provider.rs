@@ -2,11 +2,11 @@
 //! Requests and events are the engine's own vocabulary; backends translate to and from it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
-use perilune_engine::{DroppedModel, Event, GenerateOptions, ModelInfo, Prompt};
+use perilune_engine::{DroppedModel, Event, GenerateOptions, ModelInfo, Prompt, StateInfo};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,18 @@ pub trait Provider: Send + Sync {
 
     /// Whether it could answer now. Never fails: a failure is the answer.
     fn health(&self) -> BoxFuture<'_, Health>;
+
+    /// Writes what a model computes of a prompt, its keys and values, to a file on this machine; what its session knows
+    /// already is not computed again. Dropping the future takes it back. Fails with [`Error::NoState`] where models do
+    /// not run in this process.
+    fn save_state(&self, _: StateRequest) -> BoxFuture<'_, Result<StateInfo, Error>> {
+        Box::pin(future::ready(Err(no_state(self.name(), self.provider_type()))))
+    }
+
+    /// Lets a session know what [`Provider::save_state`] wrote, so that a prompt which begins alike is not computed again.
+    fn restore_state(&self, _session: &str, _model: &str, _path: &Path) -> BoxFuture<'_, Result<StateInfo, Error>> {
+        Box::pin(future::ready(Err(no_state(self.name(), self.provider_type()))))
+    }
 
     /// The instance as one that holds models in memory, if it does.
     fn local(&self) -> Option<&dyn LocalProvider>;
@@ -94,6 +106,23 @@ pub struct GenerateRequest {
     /// How to continue it.
     #[serde(default)]
     pub options: GenerateOptions,
+}
+
+/// Keys and values to be computed and written to a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateRequest {
+    /// Who asks, as in [`GenerateRequest`].
+    pub session: String,
+    /// The model's name on that provider, without provider and backend.
+    pub model: String,
+    /// What is computed.
+    pub prompt: Prompt,
+    /// The file; one that is there is replaced, whole or not at all.
+    pub path: PathBuf,
+}
+
+fn no_state(instance: &str, provider_type: ProviderType) -> Error {
+    Error::NoState { instance: instance.to_owned(), provider_type }
 }
 
 /// The kinds of provider this build has.

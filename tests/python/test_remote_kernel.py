@@ -125,6 +125,18 @@ def rambling(frontend: Frontend, box: Frontend, act: Callable[[], None]) -> None
     pytest.fail("every generation was over before anything could be done")
 
 
+def test_what_borrowed_models_computed_stays_where_they_are(kernels: Kernels, tmp_path: Path) -> None:
+    kernels.start("box")
+    notebook = kernels.borrower("notebook")
+    agent = tmp_path / "agent.json"
+    create = "Agent.create { model = 'local/moonlet@box', system_prompt = 'Be brief.' }"
+    kind, message, _ = failure(notebook, f"{create}:save('{agent}', {{ state = true }})")
+    assert kind == "invalid_request"
+    assert "`box` (kernel) cannot save or restore what a model computed" in message
+    assert not agent.exists()
+    assert lua(notebook, f"print({create}:save('{agent}'))").startswith("Agent(")
+
+
 def test_ten_notebooks_share_one_copy(kernels: Kernels) -> None:
     kernels.start("box")
     box = kernels.attach("box")

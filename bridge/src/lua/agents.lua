@@ -62,9 +62,9 @@ function methods.rewind(agent, turns)
   return agent
 end
 
--- Writes the agent to a file.
-function methods.save(agent, path)
-  host.save_agent(of(agent, "save"), path)
+-- Writes the agent to a file, and what its model computed beside it.
+function methods.save(agent, path, options)
+  host.save_agent(of(agent, "save"), path, options)
   return agent
 end
 

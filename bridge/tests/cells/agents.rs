@@ -75,6 +75,108 @@ async fn a_saved_agent_comes_back() {
     assert_eq!(left, ["agent.json"]);
 }
 
+/// A saved agent's second turn in a workspace of its own, whose models are its own too: text and tokens that were known.
+async fn second_turn(load: &str) -> (String, u32) {
+    let mut notebook = Notebook::start();
+    let code =
+        format!("local turn = {load}:execute('And of Italy?') return turn.text .. '\\n' .. turn.usage.cached_tokens");
+    let said = notebook.run(&code).await.result().to_owned();
+    let (text, cached) = said.rsplit_once('\n').expect("two parts");
+    (text.to_owned(), cached.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn an_agent_saved_with_its_state_is_not_computed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.json");
+    let state = folder.path().join("agent.json.state");
+    let mut notebook = Notebook::start();
+    notebook.run(AGENT).await.expect_nothing();
+    let save = format!("path = '{}' return agent:save(path, {{state = true}}) == agent", path.display());
+    notebook.run(&save).await.expect_result("true");
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(json["state"]["bytes"], std::fs::metadata(&state).unwrap().len());
+    let tokens = json["state"]["tokens"].as_u64().unwrap();
+    #[cfg(unix)]
+    for file in [&path, &state] {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    let load = format!("Agent.load('{}')", path.display());
+    let cold = second_turn(&format!("Agent.load('{}', {{state = false}})", path.display())).await;
+    let warm = second_turn(&load).await;
+    assert_eq!((cold.1, &warm.0), (0, &cold.0));
+    // The conversation, up to where the next turn's prompt leaves what was computed.
+    assert!(u64::from(warm.1) + 5 >= tokens && u64::from(warm.1) <= tokens, "{warm:?} of {tokens}");
+
+    // After the model left memory, in the same workspace.
+    notebook.run("LocalLLM.unload('local/moonlet@candle')").await;
+    notebook
+        .run("local turn = Agent.load(path):execute('And of Italy?') return turn.text, turn.usage.cached_tokens")
+        .await
+        .expect_result(&format!("{}\t{}", warm.0, warm.1));
+
+    // Without the file, or with a damaged one, it is told what helps; a save without a state takes the state away.
+    let bytes = std::fs::read(&state).unwrap();
+    let mut notebook = Notebook::start();
+    for (bytes, told) in
+        [(None, "No such file"), (Some(&bytes[..5000]), "it is damaged"), (Some(b"x"), "no state of a model")]
+    {
+        match bytes {
+            None => std::fs::remove_file(&state).unwrap(),
+            Some(bytes) => std::fs::write(&state, bytes).unwrap(),
+        }
+        let ran = notebook.run(&load).await;
+        let failure = ran.failure();
+        let helps = "`Agent.load(path, {state = false})` goes without it";
+        assert!(failure.message.contains(told) && failure.message.contains(helps), "{}", failure.message);
+        assert_eq!(failure.kind.as_deref(), Some("invalid_request"));
+    }
+    std::fs::write(&state, bytes).unwrap();
+    assert_eq!(second_turn(&load).await, warm);
+    notebook.run(&format!("Agent.load('{}', {{state = false}}):save('{0}')", path.display())).await;
+    assert!(path.exists() && !state.exists());
+    assert_eq!(second_turn(&load).await, cold);
+}
+
+#[tokio::test]
+async fn states_that_cannot_be_written_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut notebook = Notebook::start();
+    let path = folder.path().join("agent.json");
+    for (code, kind, told) in [
+        ("Agent.create():save(PATH, {state = true})", "invalid_request", "neither instructions nor a conversation"),
+        (
+            "Agent.create():save(PATH, {state = 1})",
+            "invalid_request",
+            "option `state` of agent:save is 1; expected true or false",
+        ),
+        ("Agent.create():save(PATH, {states = true})", "invalid_request", "did you mean `state`?"),
+        (
+            "Agent.create{system_prompt = 'x'}:save('/nowhere/x', {state = true})",
+            "invalid_request",
+            "cannot write the state `/nowhere/x.state`",
+        ),
+        (
+            "Agent.create{system_prompt = 'x', model = 'local/no@candle'}:save(PATH, {state = true})",
+            "model_not_found",
+            "no model `no`",
+        ),
+        (
+            "Agent.create{system_prompt = ('x '):rep(9000)}:save(PATH, {state = true})",
+            "context_overflow",
+            "the context holds",
+        ),
+    ] {
+        let ran = notebook.run(&code.replace("PATH", &format!("'{}'", path.display()))).await;
+        let failure = ran.failure();
+        assert!(failure.message.contains(told), "{} for {code}", failure.message);
+        assert_eq!(failure.kind.as_deref(), Some(kind), "{code}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
 #[tokio::test]
 async fn files_that_hold_no_agent_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -82,12 +82,15 @@ async fn documented_values_and_tables_exist() {
 #[tokio::test]
 async fn every_documented_option_is_understood() {
     let mut notebook = Notebook::start();
-    notebook.run("agent = Agent.create() nonsense = print").await.expect_nothing();
+    let saved = "agent = Agent.create() nonsense = print saved = os.tmpname() agent:save(saved)";
+    notebook.run(saved).await.expect_nothing();
     for (function, call) in [
         ("LocalLLM.generate", "LocalLLM.generate('x', { OPTION = nonsense })"),
         ("LocalLLM.chat", "LocalLLM.chat('x', { OPTION = nonsense })"),
         ("LocalLLM.stream", "LocalLLM.stream('x', { OPTION = nonsense })"),
         ("Agent.create", "Agent.create { OPTION = nonsense }"),
+        ("Agent.load", "Agent.load(saved, { OPTION = nonsense })"),
+        ("agent:save", "agent:save(saved, { OPTION = nonsense })"),
         ("agent:execute", "agent:execute { prompt = 'x', OPTION = nonsense }"),
         ("LocalLLM.load", "LocalLLM.load(nil, { OPTION = nonsense })"),
         ("json.encode", "json.encode({}, { OPTION = nonsense })"),
@@ -106,6 +109,7 @@ async fn every_documented_option_is_understood() {
             assert!(!message.contains("unknown"), "{function}: {message}");
         }
     }
+    notebook.run("os.remove(saved)").await;
 }
 
 #[tokio::test]

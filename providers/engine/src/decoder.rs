@@ -11,7 +11,7 @@ mod matrix;
 mod prefixes;
 mod weights;
 
-pub(crate) use cache::{KvCache, SequenceId};
+pub(crate) use cache::{KvCache, PageShape, SequenceId, Snapshot};
 
 use crate::description::Description;
 use crate::error::Error;
@@ -322,12 +322,34 @@ mod tests {
         assert_eq!(known, 63);
         cache.close(sequence);
         cache.close(held);
-        assert_eq!(run(&mut cache, &first).1, 69);
+        let (held, known) = run(&mut cache, &first);
+        assert_eq!(known, 69);
         // More than the budget while it is needed, and not for longer.
         let (sequence, _) = run(&mut cache, &tokens(320, 30));
         assert!(cache.pages_in_memory() >= 10);
         cache.close(sequence);
         assert_eq!(cache.pages_in_memory(), 5);
+        cache.close(held);
+        // What comes from elsewhere takes the place of what was used before it.
+        let prompt = tokens(70, 31);
+        let (sequence, _) = run(&mut cache, &prompt);
+        let elsewhere = [(); 3].map(|()| {
+            let (original, mut numbers) = (cache.snapshot(sequence, &prompt), Vec::new());
+            let mut copy = Snapshot::blank(cache.shape(), prompt.clone());
+            for position in 0..prompt.len() {
+                original.read(position, &mut numbers);
+                copy.write(position, &numbers);
+            }
+            copy
+        });
+        cache.close(sequence);
+        for (session, snapshot) in ["a", "b", "b"].into_iter().zip(elsewhere) {
+            cache.adopt(session, snapshot);
+            assert_eq!(cache.pages_in_memory(), 5);
+            let (sequence, known) = cache.open(session, &prompt);
+            assert_eq!(known, prompt.len());
+            cache.close(sequence);
+        }
     }
 
     #[test]

@@ -1,24 +1,26 @@
 //! The handle callers hold: loads a model, starts its threads, sends requests to them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::chat::{ChatMessage, Tool};
-use crate::decoder::{Decoder, KvCache};
+use crate::decoder::{Decoder, KvCache, PageShape};
 use crate::description::Description;
 use crate::error::Error;
 use crate::event::Generation;
 use crate::gguf::{Gguf, ModelBytes, TensorType};
 use crate::info::ModelInfo;
 use crate::kernels::{InstructionSet, Packed};
-use crate::prepare::{PromptMaker, Submission, Ticket};
-use crate::request::Request;
+use crate::prepare::{Adoption, Computed, PromptMaker, Submission, Ticket, Work};
+use crate::request::{GenerateOptions, Prompt, Request};
 use crate::scheduler::{Limits, Scheduler, rows_per_pass};
+use crate::state::{self, Owner, StateInfo};
 use crate::template::ChatTemplate;
 use crate::threads::{self, Threads};
 use crate::tokenizer::Tokenizer;
@@ -73,9 +75,12 @@ struct Shared {
     info: ModelInfo,
     prompts: Arc<PromptMaker>,
     submissions: SyncSender<Submission>,
+    work: SyncSender<Work>,
     waiting: Arc<AtomicUsize>,
     steps: Arc<AtomicU64>,
     weight_bytes: u64,
+    /// Who writes and reads states here.
+    owner: Owner,
 }
 
 impl Engine {
@@ -114,18 +119,27 @@ impl Engine {
             rows_per_pass: rows_per_pass(info.parameters),
             cache_bytes: cache_bytes(options, decoder.description(), context_size),
         };
+        let owner = Owner {
+            fingerprint: gguf.fingerprint(),
+            name: info.name.clone(),
+            shape: PageShape::of(decoder.description()),
+            vocabulary: info.vocabulary,
+            context_size,
+            cache_bytes: limits.cache_bytes,
+        };
         let steps = Arc::new(AtomicU64::new(0));
         let weight_bytes = gguf.matrices().map(|matrix| matrix.bytes).sum();
         let scheduler = Scheduler::new(decoder, Arc::clone(&tokenizer), Arc::clone(&steps), limits);
         let prompts = Arc::new(PromptMaker { tokenizer, template, context_size });
         let (submissions, submitted) = sync_channel(MOST_WAITING);
-        let (jobs, scheduled) = sync_channel(MOST_WAITING);
+        let (work, scheduled) = sync_channel(MOST_WAITING);
         start("engine", move || scheduler.run(&scheduled))?;
         let maker = Arc::clone(&prompts);
-        start("engine-prompts", move || maker.run(&submitted, &jobs))?;
-        Ok(Engine {
-            shared: Arc::new(Shared { info, prompts, submissions, waiting: Arc::default(), steps, weight_bytes }),
-        })
+        let prepared = work.clone();
+        start("engine-prompts", move || maker.run(&submitted, &prepared))?;
+        let waiting = Arc::default();
+        let shared = Shared { info, prompts, submissions, work, waiting, steps, weight_bytes, owner };
+        Ok(Engine { shared: Arc::new(shared) })
     }
 
     /// Facts about the model.
@@ -135,13 +149,64 @@ impl Engine {
 
     /// Starts a generation; returns at once. What is wrong with the request comes as the stream's only item.
     pub fn generate(&self, request: Request) -> Generation {
+        self.submit(request, None)
+    }
+
+    /// Computes what its session does not know yet of a prompt, and writes the keys and values of all of it to a file;
+    /// blocks for as long as that takes. Only its owner may read the file, and it is replaced whole or not at all. Fails as
+    /// a generation does, or with [`Error::WriteState`] or [`Error::Cancelled`].
+    pub fn save_state(
+        &self,
+        session: &str,
+        prompt: Prompt,
+        path: &Path,
+        cancel: CancellationToken,
+    ) -> Result<StateInfo, Error> {
+        let (computed, snapshot) = oneshot::channel();
+        let request = Request { session: session.to_owned(), prompt, options: GenerateOptions::default(), cancel };
+        let mut job = self.submit(request, Some(computed));
+        if let Ok((snapshot, taken)) = snapshot.blocking_recv() {
+            let written = state::write(path, &self.shared.owner, &snapshot);
+            // In this order: the pages are the engine's again once it is told.
+            drop(snapshot);
+            drop(taken);
+            return written.map_err(|error| Error::WriteState { path: path.to_owned(), source: Arc::new(error) });
+        }
+        while let Some(event) = job.blocking_next() {
+            event?;
+        }
+        Err(Error::Cancelled)
+    }
+
+    /// Lets a session know what [`Engine::save_state`] wrote with the same model, in whatever process; blocks until it does. Fails
+    /// with [`Error::RestoreState`], and knows nothing then. What comes after is as if it had been computed here, to the
+    /// bit; like that it goes by last use when others need the room.
+    pub fn restore_state(&self, session: &str, path: &Path) -> Result<StateInfo, Error> {
+        let failed = |problem| Error::RestoreState { path: path.to_owned(), problem };
+        if session.is_empty() {
+            return Err(failed("a request without a session knows nothing; name one".to_owned()));
+        }
+        let Some(ticket) = Ticket::take(&self.shared.waiting, MOST_WAITING) else {
+            return Err(Error::Overloaded { waiting: MOST_WAITING });
+        };
+        let (snapshot, info) = state::read(path, &self.shared.owner).map_err(failed)?;
+        let (done, adopted) = oneshot::channel();
+        let adoption = Adoption { session: session.to_owned(), snapshot, done, _ticket: ticket };
+        let sent = self.shared.work.try_send(Work::Adopt(adoption)).ok();
+        sent.and_then(|()| adopted.blocking_recv().ok()).ok_or(Error::Stopped)?;
+        Ok(info)
+    }
+
+    /// `computed`: who wants no answer, but what was computed of the prompt.
+    fn submit(&self, request: Request, computed: Option<Computed>) -> Generation {
         let Request { session, prompt, options, cancel } = request;
         let cancel = cancel.child_token();
         let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
         let generation = Generation::new(receiver, cancel.clone().drop_guard());
         let refused = match Ticket::take(&self.shared.waiting, MOST_WAITING) {
             Some(ticket) => {
-                let submission = Submission { session, prompt, options, cancel, events: events.clone(), ticket };
+                let events = events.clone();
+                let submission = Submission { session, prompt, options, cancel, events, computed, ticket };
                 self.shared.submissions.try_send(submission).err().map(|_| Error::Stopped)
             }
             None => Some(Error::Overloaded { waiting: MOST_WAITING }),

@@ -75,6 +75,25 @@ pub enum Error {
         /// What the kernel said.
         problem: String,
     },
+    /// A state cannot be written.
+    #[error("cannot write the state `{}`: {source}", path.display())]
+    WriteState {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: Arc<std::io::Error>,
+    },
+    /// A state cannot be restored: it is damaged, of another model, or too large.
+    #[error("cannot restore the state `{}`: {problem}", path.display())]
+    RestoreState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// What was asked for was taken back before it was done.
+    #[error("the request was cancelled")]
+    Cancelled,
     /// The engine thread has ended.
     #[error("the engine has stopped; load the model again")]
     Stopped,

@@ -4,6 +4,7 @@
 //! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3.
 
 mod bytes;
+mod fingerprint;
 mod reader;
 mod tensor;
 mod value;

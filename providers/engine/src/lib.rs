@@ -9,6 +9,7 @@
 //! - `description`, `decoder`, `threads`: what the model is, and its forward pass on the CPU
 //! - `kernels`: the products and sums that take nearly all of the time
 //! - `sampler`, `answer`: logits to the next token, tokens to events
+//! - `state`: what was computed of a prompt, in a file
 //! - `bench`, `synthetic`: how fast a model runs here, and models to measure with
 //!
 //! It knows no backends, and of a session only its name; it opens no socket, and computes nothing while nobody generates.
@@ -28,6 +29,7 @@ mod prepare;
 mod request;
 mod sampler;
 mod scheduler;
+mod state;
 mod synthetic;
 mod template;
 mod threads;
@@ -40,6 +42,7 @@ pub use error::Error;
 pub use event::{DroppedModel, Event, FinishReason, Generation, Prefill, TokenLogprob, TokenLogprobs, Usage};
 pub use info::ModelInfo;
 pub use request::{Biased, GenerateOptions, LogitBias, Prompt, Request, Sampling};
+pub use state::StateInfo;
 pub use synthetic::Synthetic;
 
 /// The bundled model as a GGUF file, when the `moonlet` feature is on.

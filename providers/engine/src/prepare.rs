@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Format, Opening, StopTexts};
 use crate::chat::{ChatMessage, Tool};
+use crate::decoder::Snapshot;
 use crate::error::Error;
 use crate::event::Event;
 use crate::request::{Biased, GenerateOptions, LogitBias, Prompt};
@@ -28,8 +29,29 @@ pub(crate) struct Submission {
     pub(crate) options: GenerateOptions,
     pub(crate) cancel: CancellationToken,
     pub(crate) events: Events,
+    pub(crate) computed: Option<Computed>,
     pub(crate) ticket: Ticket,
 }
+
+/// What the scheduler is asked to do.
+pub(crate) enum Work {
+    /// To answer a prompt, or to compute it.
+    Run(Box<Job>, Ticket),
+    /// To let a session know what was computed elsewhere.
+    Adopt(Adoption),
+}
+
+/// Something computed elsewhere, and who is told once it is known.
+pub(crate) struct Adoption {
+    pub(crate) session: String,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) done: oneshot::Sender<()>,
+    /// Its place among what the engine accepts.
+    pub(crate) _ticket: Ticket,
+}
+
+/// Who waits for what was computed of a prompt, and wants no answer to it. The job ends once the second half is dropped.
+pub(crate) type Computed = oneshot::Sender<(Snapshot, oneshot::Sender<()>)>;
 
 /// A request the scheduler can run.
 pub(crate) struct Job {
@@ -37,6 +59,7 @@ pub(crate) struct Job {
     pub(crate) recipe: Recipe,
     pub(crate) cancel: CancellationToken,
     pub(crate) events: Events,
+    pub(crate) computed: Option<Computed>,
 }
 
 /// What is to be generated.
@@ -77,12 +100,12 @@ pub(crate) struct PromptMaker {
 
 impl PromptMaker {
     /// Prepares submissions until nobody can send any more.
-    pub(crate) fn run(&self, submissions: &Receiver<Submission>, jobs: &SyncSender<(Job, Ticket)>) {
+    pub(crate) fn run(&self, submissions: &Receiver<Submission>, work: &SyncSender<Work>) {
         while let Ok(submission) = submissions.recv() {
             if submission.cancel.is_cancelled() && submission.events.is_closed() {
                 continue;
             }
-            let Submission { session, prompt, options, cancel, events, ticket } = submission;
+            let Submission { session, prompt, options, cancel, events, computed, ticket } = submission;
             // The regular expressions of a tokenizer panic when a text makes them try too long.
             let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(prompt, options)));
             let prepared = prepared.unwrap_or_else(|_| {
@@ -92,9 +115,10 @@ impl PromptMaker {
                 })
             });
             match prepared {
-                // The channel holds as many jobs as there are tickets, and the scheduler outlives this thread.
+                // The channel holds as much work as there are tickets, and the scheduler outlives this thread.
                 Ok(recipe) => {
-                    let _ = jobs.try_send((Job { session, recipe, cancel, events }, ticket));
+                    let _ =
+                        work.try_send(Work::Run(Box::new(Job { session, recipe, cancel, events, computed }), ticket));
                 }
                 // The channel is new and empty; a receiver that is gone does not want the error.
                 Err(error) => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::decoder::{Decoder, KvCache, Row};
 use crate::error::Error;
 use crate::event::FinishReason;
-use crate::prepare::{Job, Ticket};
+use crate::prepare::{Adoption, Work};
 use crate::tokenizer::Tokenizer;
 use queue::Queue;
 use sequence::Sequence;
@@ -64,16 +64,16 @@ impl Scheduler {
         Scheduler { decoder, cache, tokenizer, steps, limits, waiting: Queue::default(), sequences: Vec::new() }
     }
 
-    /// Runs jobs until nobody can send any more and all are done.
-    pub(crate) fn run(mut self, jobs: &Receiver<(Job, Ticket)>) {
+    /// Works until nobody can send any more and all is done.
+    pub(crate) fn run(mut self, work: &Receiver<Work>) {
         loop {
             if self.sequences.is_empty() && self.waiting.is_empty() {
-                match jobs.recv() {
-                    Ok(job) => self.waiting.push(job),
+                match work.recv() {
+                    Ok(work) => self.take(work),
                     Err(_) => return,
                 }
             }
-            self.take_in(jobs);
+            self.take_in(work);
             self.drop_cancelled();
             self.admit();
             if !self.step() && !self.sequences.is_empty() {
@@ -82,11 +82,22 @@ impl Scheduler {
         }
     }
 
-    fn take_in(&mut self, jobs: &Receiver<(Job, Ticket)>) {
+    fn take_in(&mut self, work: &Receiver<Work>) {
         loop {
-            match jobs.try_recv() {
-                Ok(job) => self.waiting.push(job),
+            match work.try_recv() {
+                Ok(work) => self.take(work),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, work: Work) {
+        match work {
+            Work::Run(job, ticket) => self.waiting.push((*job, ticket)),
+            Work::Adopt(Adoption { session, snapshot, done, _ticket }) => {
+                self.cache.adopt(&session, snapshot);
+                // Who asked may be gone.
+                let _ = done.send(());
             }
         }
     }
@@ -98,6 +109,7 @@ impl Scheduler {
             if sequence.is_cancelled() {
                 sequence.finish(FinishReason::Cancelled);
             }
+            sequence.end_if_taken();
             sequence.deliver();
             sequence.release(&mut self.cache);
         }

@@ -20,9 +20,7 @@ pub(crate) struct SequenceId(usize);
 
 /// The KV cache of one model.
 pub(crate) struct KvCache {
-    layers: usize,
-    kv_heads: usize,
-    head_size: usize,
+    shape: PageShape,
     sequences: Vec<Option<Vec<Page>>>,
     prefixes: Prefixes,
     /// Pages whose content means nothing, to be used again.
@@ -37,6 +35,21 @@ pub(crate) struct KvCache {
 /// several keys, and `[position][dimension]` for values.
 pub(super) type Page = Arc<Vec<f16>>;
 
+/// What a model's pages are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageShape {
+    pub(crate) layers: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_size: usize,
+}
+
+/// What was computed of tokens, in pages of one shape.
+pub(crate) struct Snapshot {
+    shape: PageShape,
+    tokens: Vec<u32>,
+    pages: Vec<Page>,
+}
+
 /// What a position holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -48,9 +61,7 @@ impl KvCache {
     /// An empty cache. Sequences get the pages they need; beyond that it keeps as many as fit `budget` bytes.
     pub(crate) fn new(description: &Description, budget: u64) -> KvCache {
         KvCache {
-            layers: description.layers,
-            kv_heads: description.kv_heads,
-            head_size: description.head_size,
+            shape: PageShape::of(description),
             sequences: Vec::new(),
             prefixes: Prefixes::default(),
             spare: Vec::new(),
@@ -99,9 +110,37 @@ impl KvCache {
         for page in self.sequences[sequence.0].take().unwrap_or_default() {
             self.take_back(page);
         }
-        while self.pages > self.budget && self.prefixes.evict().is_some() {
+        self.shrink();
+    }
+
+    /// What a sequence computed of `tokens`, which are its first ones. Until it is dropped the sequence must stay open.
+    pub(crate) fn snapshot(&self, sequence: SequenceId, tokens: &[u32]) -> Snapshot {
+        let pages = self.sequences[sequence.0].as_deref().unwrap_or_default();
+        let pages = pages.iter().take(tokens.len().div_ceil(PAGE_POSITIONS)).cloned().collect();
+        Snapshot { shape: self.shape, tokens: tokens.to_vec(), pages }
+    }
+
+    /// Lets a session know what was computed elsewhere.
+    pub(crate) fn adopt(&mut self, session: &str, snapshot: Snapshot) {
+        let Snapshot { tokens, mut pages, .. } = snapshot;
+        self.pages += pages.len();
+        for page in self.prefixes.insert(session, &tokens, &mut pages) {
+            self.take_back(page);
+        }
+        drop(pages);
+        self.shrink();
+    }
+
+    /// Gives up what is not in use, until the rest is within the budget.
+    fn shrink(&mut self) {
+        while self.pages > self.budget && (self.spare.pop().is_some() || self.prefixes.evict().is_some()) {
             self.pages -= 1;
         }
+    }
+
+    #[cfg(all(test, feature = "moonlet"))]
+    pub(super) fn shape(&self) -> PageShape {
+        self.shape
     }
 
     #[cfg(all(test, feature = "moonlet"))]
@@ -136,7 +175,7 @@ impl KvCache {
             return page;
         }
         self.pages += 1;
-        Arc::new(vec![f16::ZERO; self.layers * 2 * self.kv_heads * PAGE_POSITIONS * self.head_size])
+        self.shape.blank()
     }
 
     /// Makes room for a sequence's next position: all before it have room, and its page becomes the sequence's own.
@@ -159,19 +198,19 @@ impl KvCache {
 
     /// Keeps the keys and values of all heads, each `[kv heads, head size]`, of one position.
     pub(super) fn store(&mut self, sequence: SequenceId, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
-        let head_size = self.head_size;
+        let PageShape { head_size, .. } = self.shape;
         let within = position % PAGE_POSITIONS;
         let heads = keys.chunks_exact(head_size).zip(values.chunks_exact(head_size)).enumerate();
         for (head, (keys, values)) in heads {
-            let key_start = self.start(layer, Part::Key, head) + within;
-            let value_start = self.start(layer, Part::Value, head) + within * head_size;
+            let key = self.shape.key(layer, head, within);
+            let value = self.shape.value(layer, head, within);
             let Some(pages) = &mut self.sequences[sequence.0] else { return };
             // It is the sequence's own since `reserve`, so nothing is copied here.
             let page = Arc::make_mut(&mut pages[position / PAGE_POSITIONS]);
-            for (dimension, key) in keys.iter().enumerate() {
-                page[key_start + dimension * PAGE_POSITIONS] = f16::from_f32(*key);
+            for (place, key) in page[key..].iter_mut().step_by(PAGE_POSITIONS).zip(keys) {
+                *place = f16::from_f32(*key);
             }
-            page[value_start..value_start + head_size].convert_from_f32_slice(values);
+            page[value..value + head_size].convert_from_f32_slice(values);
         }
     }
 
@@ -184,19 +223,94 @@ impl KvCache {
         head: usize,
         count: usize,
     ) -> impl Iterator<Item = &[f16]> {
-        let start = self.start(layer, part, head);
+        let (start, head_size) = (self.shape.start(layer, part, head), self.shape.head_size);
         let pages = self.sequences[sequence.0].as_deref().unwrap_or_default();
         pages
             .iter()
             .take(count.div_ceil(PAGE_POSITIONS))
-            .map(move |page| &page[start..start + PAGE_POSITIONS * self.head_size])
+            .map(move |page| &page[start..start + PAGE_POSITIONS * head_size])
+    }
+}
+
+impl PageShape {
+    pub(crate) fn of(description: &Description) -> PageShape {
+        let Description { layers, kv_heads, head_size, .. } = *description;
+        PageShape { layers, kv_heads, head_size }
     }
 
+    /// Numbers that one position has, keys and values of all layers.
+    pub(crate) fn per_position(&self) -> usize {
+        self.layers * 2 * self.kv_heads * self.head_size
+    }
+
+    fn blank(&self) -> Page {
+        Arc::new(vec![f16::ZERO; PAGE_POSITIONS * self.per_position()])
+    }
+
+    /// Where the keys or values of a head begin.
     fn start(&self, layer: usize, part: Part, head: usize) -> usize {
         let part = match part {
             Part::Key => 0,
             Part::Value => 1,
         };
         ((layer * 2 + part) * self.kv_heads + head) * PAGE_POSITIONS * self.head_size
+    }
+
+    /// Where a position's key begins; its dimensions are [`PAGE_POSITIONS`] apart.
+    fn key(&self, layer: usize, head: usize, within: usize) -> usize {
+        self.start(layer, Part::Key, head) + within
+    }
+
+    /// Where a position's value begins.
+    fn value(&self, layer: usize, head: usize, within: usize) -> usize {
+        self.start(layer, Part::Value, head) + within * self.head_size
+    }
+}
+
+impl Snapshot {
+    /// Room for what was computed of `tokens`.
+    pub(crate) fn blank(shape: PageShape, tokens: Vec<u32>) -> Snapshot {
+        let pages = (0..tokens.len().div_ceil(PAGE_POSITIONS)).map(|_| shape.blank()).collect();
+        Snapshot { shape, tokens, pages }
+    }
+
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The keys and values of one position, `[layer][key, value][kv head][dimension]`.
+    pub(crate) fn read(&self, position: usize, numbers: &mut Vec<f16>) {
+        let PageShape { layers, kv_heads, head_size } = self.shape;
+        let (page, within) = (&self.pages[position / PAGE_POSITIONS], position % PAGE_POSITIONS);
+        numbers.clear();
+        for layer in 0..layers {
+            for head in 0..kv_heads {
+                let key = self.shape.key(layer, head, within);
+                numbers.extend(page[key..].iter().step_by(PAGE_POSITIONS).take(head_size));
+            }
+            for head in 0..kv_heads {
+                numbers.extend_from_slice(&page[self.shape.value(layer, head, within)..][..head_size]);
+            }
+        }
+    }
+
+    /// Takes what [`Snapshot::read`] gave of one position.
+    pub(crate) fn write(&mut self, position: usize, numbers: &[f16]) {
+        let PageShape { layers, kv_heads, head_size } = self.shape;
+        let within = position % PAGE_POSITIONS;
+        // Nobody else has a page of a snapshot that is being filled, so nothing is copied here.
+        let page = Arc::make_mut(&mut self.pages[position / PAGE_POSITIONS]);
+        let mut heads = numbers.chunks_exact(head_size);
+        for layer in 0..layers {
+            for (head, keys) in (0..kv_heads).zip(&mut heads) {
+                let key = self.shape.key(layer, head, within);
+                for (place, key) in page[key..].iter_mut().step_by(PAGE_POSITIONS).zip(keys) {
+                    *place = *key;
+                }
+            }
+            for (head, values) in (0..kv_heads).zip(&mut heads) {
+                page[self.shape.value(layer, head, within)..][..head_size].copy_from_slice(values);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
 
 use crate::decoder::{KvCache, Row, SequenceId};
 use crate::error::Error;
@@ -21,6 +22,8 @@ pub(super) struct Sequence {
     computed: usize,
     /// Tokens that are in the pass under way.
     planned: usize,
+    /// Somebody reads its keys and values for as long as the other half is there; until then its pages stay.
+    taken: Option<oneshot::Receiver<()>>,
     detokenizer: Detokenizer,
     outbox: Outbox,
     finished: bool,
@@ -55,6 +58,7 @@ impl Sequence {
             id: Some(id),
             computed: cached,
             planned: 0,
+            taken: None,
             detokenizer: Detokenizer::default(),
             outbox: Outbox::default(),
             finished: false,
@@ -63,7 +67,7 @@ impl Sequence {
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
-        self.job.cancel.is_cancelled() || self.job.events.is_closed()
+        self.taken.is_none() && (self.job.cancel.is_cancelled() || self.job.events.is_closed())
     }
 
     pub(super) fn session(&self) -> &str {
@@ -76,7 +80,7 @@ impl Sequence {
 
     /// Whether it may be part of the next pass: it goes on, and its reader keeps up.
     pub(super) fn is_ready(&self) -> bool {
-        !self.finished && self.outbox.0.is_empty()
+        !self.finished && self.taken.is_none() && self.outbox.0.is_empty()
     }
 
     /// Whether it has ended and everything was read, or nobody reads.
@@ -123,8 +127,23 @@ impl Sequence {
         let complete = self.computed == self.job.recipe.tokens.len();
         if !complete {
             self.tell_prefill();
+        } else if let (Some(computed), Some(id)) = (self.job.computed.take(), self.id) {
+            let (taken, end) = oneshot::channel();
+            self.taken = Some(end);
+            // Who asked may be gone; then both halves are, too.
+            let _ = computed.send((cache.snapshot(id, &self.job.recipe.tokens), taken));
         }
         complete
+    }
+
+    /// Ends a sequence whose keys and values were taken, once that is done.
+    pub(super) fn end_if_taken(&mut self) {
+        if let Some(taken) = &mut self.taken
+            && taken.try_recv() != Err(oneshot::error::TryRecvError::Empty)
+        {
+            self.taken = None;
+            self.finish(FinishReason::Length);
+        }
     }
 
     /// Says how far the prompt is, if the reader keeps up: it shall not hold up the answer.
@@ -137,6 +156,9 @@ impl Sequence {
 
     /// Chooses the next token and says what it adds to the answer.
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &Tokenizer, context_size: usize) {
+        if self.taken.is_some() {
+            return;
+        }
         let Some(token) = self.job.recipe.sampler.sample(logits, &self.job.recipe.tokens) else {
             return self
                 .fail(Error::Compute { problem: "no logit is a number (is the model file damaged?)".to_owned() });
