@@ -1,4 +1,4 @@
-//! Products of quantised weights on the CPU, at nearly the file's bits per weight and to the same bits on every
+//! Products with weights on the CPU, at nearly the file's bits per weight and to the same bits on every
 //! instruction set, thread count and batch. In reading order:
 //!
 //! - `instruction_set`: what this processor has, or a lesser set that the environment asks for
@@ -8,6 +8,7 @@
 //! - `lanes`: the registers of one instruction set
 //! - `amx`: the same products for sixteen rows and more, in tiles
 //! - `packed`: a weight matrix in that form, and several products with one input shared out over threads
+//! - `dense`: the same for weights that are fractions in the file
 //! - `attention`: scores and weighted sums over keys and values
 //!
 //! A product's sum is made of whole numbers as far as 32 bits hold them; the few operations on fractions come in one
@@ -15,10 +16,13 @@
 
 #![allow(clippy::needless_range_loop, reason = "a register's number counts sums, weights and addresses alike")]
 
+use candle_core::quantized::GgmlDType;
+
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod attention;
+mod dense;
 mod format;
 mod instruction_set;
 mod lanes;
@@ -27,5 +31,13 @@ mod product;
 
 pub(crate) use activations::Rounded;
 pub(crate) use attention::{Heads, KEY_BLOCK, scores, weighted_sums, widen};
+pub(crate) use dense::{Dense, DenseProduct, multiply_dense};
+#[cfg(test)]
+pub(crate) use instruction_set::VARIABLE;
 pub(crate) use instruction_set::{InstructionSet, vectorized};
 pub(crate) use packed::{Packed, Product, multiply};
+
+/// Whether weights of a type have a kernel of ours.
+pub(crate) fn has_kernel(kind: GgmlDType, set: InstructionSet) -> bool {
+    Packed::has_form(kind, set) || Dense::has_form(kind, set)
+}

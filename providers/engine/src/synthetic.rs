@@ -36,6 +36,8 @@ struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mixture {
     /// Everything alike.
+    F16,
+    /// Everything alike.
     Q8_0,
     /// llama.cpp's mixture: values and half of the down projections in more bits, and types with blocks of 32 where a
     /// row is no multiple of 256.
@@ -51,11 +53,13 @@ const QWEN2_5_0_5B: Shape =
 
 impl Synthetic {
     /// Every model that can be written.
-    pub const ALL: [Synthetic; 4] = [
+    pub const ALL: [Synthetic; 6] = [
         Synthetic { name: "tinyllama-q4_k_m", shape: &TINYLLAMA, mixture: Mixture::Q4KM },
         Synthetic { name: "tinyllama-q8_0", shape: &TINYLLAMA, mixture: Mixture::Q8_0 },
+        Synthetic { name: "tinyllama-f16", shape: &TINYLLAMA, mixture: Mixture::F16 },
         Synthetic { name: "qwen2.5-0.5b-q4_k_m", shape: &QWEN2_5_0_5B, mixture: Mixture::Q4KM },
         Synthetic { name: "qwen2.5-0.5b-q8_0", shape: &QWEN2_5_0_5B, mixture: Mixture::Q8_0 },
+        Synthetic { name: "qwen2.5-0.5b-f16", shape: &QWEN2_5_0_5B, mixture: Mixture::F16 },
     ];
 
     /// Writes the model as a GGUF file.
@@ -148,6 +152,7 @@ enum Bits {
 impl Mixture {
     fn kind(self, inputs: usize, bits: Bits) -> GgmlDType {
         match (self, bits, inputs.is_multiple_of(256)) {
+            (Mixture::F16, ..) => GgmlDType::F16,
             (Mixture::Q8_0, ..) => GgmlDType::Q8_0,
             (Mixture::Q4KM, Bits::Few, true) => GgmlDType::Q4K,
             (Mixture::Q4KM, Bits::Few, false) => GgmlDType::Q5_0,
@@ -171,6 +176,8 @@ fn write_random(tensor: &Tensor, random: &mut SmallRng, file: &mut impl Write) -
         let mut half = |at: usize, value: f32| block[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
         match tensor.kind {
             GgmlDType::F32 => block.copy_from_slice(&1.0f32.to_le_bytes()),
+            // The variance of a uniform distribution is a third of its square.
+            GgmlDType::F16 => half(0, random.random_range(-1.0..1.0) * spread * 3.0f32.sqrt()),
             GgmlDType::Q5_0 => half(0, spread / 9.0),
             GgmlDType::Q8_0 => half(0, spread / 74.0),
             // Scales and minimums are six random bits: about 32 on average, and a weight is about 7.5.

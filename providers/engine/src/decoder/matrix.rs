@@ -1,4 +1,4 @@
-//! A weight matrix: packed for our own kernels where its type has a packed form, else multiplied by candle.
+//! A weight matrix: packed for our own kernels where there is one for its type, else multiplied by candle.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use super::arithmetic::add;
 use crate::error::Error;
 use crate::gguf::{Gguf, TensorInfo, TensorType};
-use crate::kernels::{self, InstructionSet, Packed, Product, Rounded};
+use crate::kernels::{self, Dense, DenseProduct, InstructionSet, Packed, Product, Rounded};
 use crate::threads::Threads;
 
 /// candle answers one row of Q6_K, and 32 rows or more of Q4_K on AMX, with other kernels that round otherwise. Staying
@@ -26,6 +26,7 @@ pub(crate) struct Matrix {
 
 enum Weights {
     Packed(Packed),
+    Dense(Dense),
     Candle(Box<QTensor>),
 }
 
@@ -46,13 +47,15 @@ impl Matrix {
     ) -> Result<Matrix, Error> {
         let (outputs, inputs) = (info.shape()[0], info.shape()[1]);
         let bytes = gguf.tensor_bytes(info);
-        let kind = info.kind.ggml();
-        let weights = match Packed::pack(kind, bytes, outputs, InstructionSet::current(), threads) {
-            Some(packed) => Weights::Packed(packed.map_err(|error| Error::Compute { problem: error.to_string() })?),
-            None => {
-                let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, kind).map_err(failed)?;
-                Weights::Candle(Box::new(QTensor::new(storage, (outputs, inputs)).map_err(failed)?))
-            }
+        let (kind, set) = (info.kind.ggml(), InstructionSet::current());
+        let no_memory = |error: std::io::Error| Error::Compute { problem: error.to_string() };
+        let weights = if let Some(packed) = Packed::pack(kind, bytes, outputs, set, threads) {
+            Weights::Packed(packed.map_err(no_memory)?)
+        } else if let Some(dense) = Dense::pack(kind, bytes, outputs, set, threads) {
+            Weights::Dense(dense.map_err(no_memory)?)
+        } else {
+            let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, kind).map_err(failed)?;
+            Weights::Candle(Box::new(QTensor::new(storage, (outputs, inputs)).map_err(failed)?))
         };
         gguf.bytes().forget(info.range());
         Ok(Matrix { outputs, inputs, bias, weights })
@@ -95,6 +98,14 @@ pub(crate) fn multiply(
             kernels::multiply(&mut packed, rounded, threads);
         }
     }
+    let mut dense: Vec<DenseProduct<'_>> = products
+        .iter_mut()
+        .filter_map(|(matrix, output)| match &matrix.weights {
+            Weights::Dense(weights) => Some(DenseProduct { weights, output }),
+            _ => None,
+        })
+        .collect();
+    kernels::multiply_dense(&mut dense, input, threads);
     for (matrix, output) in products {
         if let Weights::Candle(weights) = &matrix.weights {
             matrix.multiply_candle(weights, input, output).map_err(failed)?;

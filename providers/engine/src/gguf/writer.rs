@@ -69,6 +69,7 @@ pub(crate) fn head(values: &[(String, Value<'_>)], tensors: &[Tensor]) -> Vec<u8
 fn number(kind: GgmlDType) -> u32 {
     match kind {
         GgmlDType::F32 => 0,
+        GgmlDType::F16 => 1,
         GgmlDType::Q5_0 => 6,
         GgmlDType::Q8_0 => 8,
         GgmlDType::Q4K => 12,

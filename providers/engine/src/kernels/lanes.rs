@@ -58,6 +58,8 @@ pub(super) trait Lanes {
     unsafe fn splat(value: f32) -> Self::Floats;
     /// A half-precision number a column.
     unsafe fn load_halves(at: *const u8) -> Self::Floats;
+    /// The upper half of a 32-bit fraction a column, as in BF16.
+    unsafe fn load_short_floats(at: *const u8) -> Self::Floats;
     /// A byte a column, as a fraction.
     unsafe fn load_unsigned(at: *const u8) -> Self::Floats;
     /// A signed byte a column, as a fraction.

@@ -1,5 +1,7 @@
 //! A weight matrix in packed form, and products with one input shared out over threads.
 
+use std::ops::Range;
+
 use memmap2::MmapMut;
 
 use candle_core::quantized::GgmlDType;
@@ -24,7 +26,7 @@ pub(crate) struct Packed {
 }
 
 /// Multiply-adds that are worth handing to another thread at a time.
-const WORK_EACH: usize = 1024 * 1024;
+pub(super) const WORK_EACH: usize = 1024 * 1024;
 
 impl Packed {
     /// Packs the weights of a tensor, whose bytes are whole; `None` for types without a form. Fails when the system has no
@@ -93,10 +95,7 @@ fn pack<F: Format>(
     let column_bytes = bytes.len() / columns;
     let blocks = column_bytes / F::BLOCK_BYTES;
     let tile_bytes = blocks * F::TILE_BYTES;
-    let mut tiles = MmapMut::map_anon(columns.div_ceil(TILE_COLUMNS) * tile_bytes)?;
-    #[cfg(target_os = "linux")]
-    // Ordinary pages do too.
-    let _ = tiles.advise(memmap2::Advice::HugePage);
+    let mut tiles = map_tiles(columns.div_ceil(TILE_COLUMNS) * tile_bytes)?;
     threads.chunks(&mut tiles, tile_bytes, |index, tile| {
         let first = index * TILE_COLUMNS;
         for column in first..(first + TILE_COLUMNS).min(columns) {
@@ -107,6 +106,15 @@ fn pack<F: Format>(
         }
     });
     Ok(Packed { tiles, columns, inputs: blocks * F::BLOCK, block: F::BLOCK, kernel: kernel::<F>(set) })
+}
+
+/// Memory for a matrix in tiles, all zero.
+pub(super) fn map_tiles(bytes: usize) -> std::io::Result<MmapMut> {
+    let tiles = MmapMut::map_anon(bytes)?;
+    #[cfg(target_os = "linux")]
+    // Ordinary pages do too.
+    let _ = tiles.advise(memmap2::Advice::HugePage);
+    Ok(tiles)
 }
 
 /// One of several products with the same input; `output` is `[rows, columns]`.
@@ -132,13 +140,7 @@ pub(crate) fn multiply(products: &mut [Product<'_>], input: &Rounded, threads: &
         })
         .collect();
     let each = (WORK_EACH / (rows * input.columns() * TILE_COLUMNS).max(1)).max(1);
-    let shares: Vec<(usize, std::ops::Range<usize>)> = tasks
-        .iter()
-        .enumerate()
-        .flat_map(|(index, (_, _, tiles))| {
-            (0..*tiles).step_by(each).map(move |first| (index, first..(first + each).min(*tiles)))
-        })
-        .collect();
+    let shares = shares(tasks.iter().map(|(_, _, tiles)| *tiles), each);
     threads.run(shares.len(), &|share| {
         let (index, tiles) = &shares[share];
         let (task, kernel, _) = &tasks[*index];
@@ -146,6 +148,12 @@ pub(crate) fn multiply(products: &mut [Product<'_>], input: &Rounded, threads: &
         // and every tile is in one share.
         unsafe { kernel(task, tiles.clone()) };
     });
+}
+
+/// Cuts products of so many tiles into shares of at most `each`: the product's number, and the tiles.
+pub(super) fn shares(tiles: impl Iterator<Item = usize>, each: usize) -> Vec<(usize, Range<usize>)> {
+    let cut = |(index, tiles)| (0..tiles).step_by(each).map(move |first| (index, first..(first + each).min(tiles)));
+    tiles.enumerate().flat_map(cut).collect()
 }
 
 #[cfg(test)]

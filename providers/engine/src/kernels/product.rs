@@ -111,7 +111,7 @@ unsafe fn multiply_rows<L: Lanes, F: Format, const ROWS: usize>(task: &Task<'_>,
         for block in 0..blocks {
             let at = weights.add(block * F::TILE_BYTES);
             if ROWS < 8 {
-                prefetch::<L, F>(at);
+                prefetch::<L>(at, F::TILE_BYTES);
             }
             let mut inputs = [task.input.input(row, block); ROWS];
             for (index, input) in inputs.iter_mut().enumerate() {
@@ -122,28 +122,33 @@ unsafe fn multiply_rows<L: Lanes, F: Format, const ROWS: usize>(task: &Task<'_>,
         let first = tile * TILE_COLUMNS;
         let width = (task.columns - first).min(TILE_COLUMNS);
         for (index, sums) in sums.iter().enumerate() {
-            let output = task.output.add((row + index) * task.columns + first);
-            if width == TILE_COLUMNS {
-                for part in 0..TILE_COLUMNS / L::COLUMNS {
-                    L::store(output.add(part * L::COLUMNS), sums[part]);
-                }
-            } else {
-                let mut whole = [0.0f32; TILE_COLUMNS];
-                for part in 0..TILE_COLUMNS / L::COLUMNS {
-                    L::store(whole.as_mut_ptr().add(part * L::COLUMNS), sums[part]);
-                }
-                output.copy_from_nonoverlapping(whole.as_ptr(), width);
-            }
+            store::<L>(sums, task.output.add((row + index) * task.columns + first), width);
         }
     }
     ROWS
 }
 
+/// Writes the first `width` of a tile's sums.
+#[inline(always)]
+pub(super) unsafe fn store<L: Lanes>(sums: &[L::Floats; 2], output: *mut f32, width: usize) {
+    let mut whole = [0.0f32; TILE_COLUMNS];
+    let to = if width == TILE_COLUMNS { output } else { whole.as_mut_ptr() };
+    // SAFETY: the caller says that there is room for so many.
+    unsafe {
+        for part in 0..TILE_COLUMNS / L::COLUMNS {
+            L::store(to.add(part * L::COLUMNS), sums[part]);
+        }
+        if width < TILE_COLUMNS {
+            output.copy_from_nonoverlapping(whole.as_ptr(), width);
+        }
+    }
+}
+
 /// With few rows a product waits for memory: the processor's own prefetching stops at every page's end.
 #[inline(always)]
-unsafe fn prefetch<L: Lanes, F: Format>(at: *const u8) {
+pub(super) unsafe fn prefetch<L: Lanes>(at: *const u8, bytes: usize) {
     const AHEAD: usize = 4096;
-    for line in 0..F::TILE_BYTES.div_ceil(64) {
+    for line in 0..bytes.div_ceil(64) {
         // SAFETY: a prefetch reads nothing; the address need not exist.
         unsafe { L::prefetch(at.wrapping_add(AHEAD + line * 64)) };
     }

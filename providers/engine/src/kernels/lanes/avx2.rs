@@ -75,6 +75,13 @@ macro_rules! eight_columns {
                 unsafe { _mm256_cvtph_ps(_mm_loadu_si128(at.cast())) }
             }
             #[inline(always)]
+            unsafe fn load_short_floats(at: *const u8) -> __m256 {
+                unsafe {
+                    let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast()));
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+                }
+            }
+            #[inline(always)]
             unsafe fn load_unsigned(at: *const u8) -> __m256 {
                 unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))) }
             }

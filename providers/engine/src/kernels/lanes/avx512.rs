@@ -105,6 +105,14 @@ impl Lanes for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn load_short_floats(at: *const u8) -> __m512 {
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_unsigned(at: *const u8) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast()))) }
     }

@@ -1,6 +1,6 @@
 //! Sixteen columns in arrays: the definition of what every other instruction set computes.
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::Lanes;
 
@@ -113,6 +113,12 @@ impl Lanes for Portable {
         // SAFETY: as the trait says.
         let halves = unsafe { at.cast::<[[u8; 2]; COLUMNS]>().read() };
         halves.map(|half| f16::from_le_bytes(half).to_f32())
+    }
+
+    unsafe fn load_short_floats(at: *const u8) -> Self::Floats {
+        // SAFETY: as the trait says.
+        let halves = unsafe { at.cast::<[[u8; 2]; COLUMNS]>().read() };
+        halves.map(|half| bf16::from_le_bytes(half).to_f32())
     }
 
     unsafe fn load_unsigned(at: *const u8) -> Self::Floats {
