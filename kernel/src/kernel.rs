@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use perilune_bridge::{Inquirer, WorkspaceOptions};
 use perilune_protocol::{ClientEnds, Codec, ConnectReply, ConnectionFile, KernelEnds, in_process, zmq};
-use perilune_providers::{Config, ConfigSources, Directories, ModelSpecifier, Registry};
-use tokio::sync::{Semaphore, mpsc};
+use perilune_providers::{Config, ConfigSources, Directories, ModelSpecifier, Places, Registry};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -75,8 +75,8 @@ pub(crate) struct Context {
     /// Requests that run beside the notebook's cells.
     pub(crate) tasks: TaskTracker,
     /// Places for requests that may take long, and for those that do not.
-    pub(crate) places: Arc<Semaphore>,
-    pub(crate) quick_places: Arc<Semaphore>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) quick_places: Arc<Places>,
     /// Ends the kernel, and with it everything under way.
     pub(crate) stop: CancellationToken,
     pub(crate) shutdown: OnceLock<Shutdown>,
@@ -164,8 +164,8 @@ impl Kernel {
             borrowers: Borrowers::default(),
             ports,
             tasks: TaskTracker::new(),
-            places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
-            quick_places: Arc::new(Semaphore::new(shell::CONCURRENT_REQUESTS)),
+            places: Places::new(shell::CONCURRENT_REQUESTS),
+            quick_places: Places::new(shell::CONCURRENT_REQUESTS),
             stop,
             shutdown: OnceLock::new(),
         });

@@ -9,7 +9,7 @@ use perilune_protocol::{
     Channel, CreateSubshellReply, DecodeError, ErrorOutput, ErrorReply, InterruptExtension, ListSubshellReply,
     Publication, Reply, Request, ShutdownReply,
 };
-use tokio::sync::Semaphore;
+use perilune_providers::{NoPlace, Places};
 
 use crate::dispatch::{self, Asker, Attached, refusal};
 use crate::kernel::{Context, Shutdown};
@@ -17,7 +17,8 @@ use crate::models::Weight;
 use crate::running::Guard;
 use crate::{comms, editing, models, notebook, script};
 
-/// Runs and generations that may be under way at once, and as many quick requests beside them; one more is refused.
+/// Runs and generations that may be under way at once, and as many quick requests beside them, a part of them of one session;
+/// one more is refused.
 pub(crate) const CONCURRENT_REQUESTS: usize = 256;
 
 /// Which of the two channels requests come by.
@@ -168,14 +169,19 @@ fn reaches(context: &Context, target: &InterruptExtension) -> bool {
 }
 
 /// Answers a request in a task of its own, if there is a place for it.
-async fn beside<F, H>(context: &Arc<Context>, asker: Asker, places: &Arc<Semaphore>, handler: F)
+async fn beside<F, H>(context: &Arc<Context>, asker: Asker, places: &Arc<Places>, handler: F)
 where
     F: FnOnce(Arc<Context>, Asker, Guard) -> H + Send + 'static,
     H: Future<Output = Option<Reply>> + Send,
 {
-    let Ok(place) = places.clone().try_acquire_owned() else {
-        let problem = format!("{CONCURRENT_REQUESTS} requests are under way; ask again when some have ended");
-        return refuse(context, &asker, refusal("Overloaded", &problem, "overloaded")).await;
+    let place = match places.take(&asker.header.session) {
+        Ok(place) => place,
+        Err(NoPlace { taken, own }) => {
+            let problem = format!(
+                "{taken} requests are under way, {own} of them of this session; ask again when some have ended"
+            );
+            return refuse(context, &asker, refusal("Overloaded", &problem, "overloaded")).await;
+        }
     };
     let life = context.borrowers.life(&asker, &context.stop);
     let guard = context.running.enter(&asker.header.msg_id, false, &life);

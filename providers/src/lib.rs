@@ -31,7 +31,7 @@ pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
     Bench, BenchOptions, Biased, ChatMessage, DroppedModel, Event, FinishReason, GenerateOptions, LogitBias, ModelInfo,
-    Prefill, Prompt, Role, Sampling, StateInfo, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
+    NoPlace, Places, Prefill, Prompt, Role, Sampling, StateInfo, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
 };
 pub use provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,

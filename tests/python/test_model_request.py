@@ -298,3 +298,19 @@ def test_cancel_and_status_are_answered_however_many_generate(frontend: Frontend
     assert all(frontend.finish(cancel).reply["status"] == "ok" for cancel in cancels)
     refused = [reply for reply in replies if reply["status"] == "error"]
     assert refused and {reply["kind"] for reply in refused} == {"overloaded"}
+
+
+def test_one_clients_requests_leave_room_for_anothers(connect: Callable[[], Frontend]) -> None:
+    crowd, other = connect(), connect()
+    request = {"command": "chat", "messages": QUESTION, "options": RAMBLE}
+    chats = [crowd.send("model_request", request) for _ in range(300)]
+    crowd.wait(lambda: chats[-1].answer, "the refusal of the last one")
+    assert chats[-1].reply["kind"] == "overloaded"
+    assert "of this session" in chats[-1].reply["evalue"]
+    assert other.model("chat", messages=QUESTION, options={"max_tokens": 1}).reply["status"] == "ok"
+    for chat in chats:
+        crowd.send("model_request", {"command": "cancel", "request": chat.request})
+    crowd.finish_all()
+    refused = [chat.reply for chat in chats if chat.reply["status"] == "error"]
+    assert len(refused) > 100
+    assert {reply["kind"] for reply in refused} == {"overloaded"}

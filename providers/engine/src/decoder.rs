@@ -197,10 +197,13 @@ fn head(
 
 #[cfg(all(test, feature = "moonlet"))]
 mod tests {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    use std::process::Command;
     use std::sync::Arc;
 
     use super::*;
     use crate::gguf::ModelBytes;
+    use crate::kernels::{InstructionSet, VARIABLE};
 
     fn moonlet(threads: usize) -> (Decoder, KvCache) {
         let bytes = Arc::new(ModelBytes::bundled(crate::moonlet().expect("the feature is on")));
@@ -226,37 +229,84 @@ mod tests {
         logits
     }
 
-    #[test]
-    fn logits_are_the_same_bits_alone_in_chunks_in_a_batch_and_on_more_threads() {
-        let (mut decoder, mut cache) = moonlet(1);
-        let prompts = [tokens(70, 1), tokens(33, 2), tokens(5, 3)];
-        let expected: Vec<_> = prompts.iter().map(|prompt| alone(&mut decoder, &mut cache, prompt)).collect();
+    /// Sixteen prompts of different lengths, some of which begin alike, and what a session knows before: how they begin.
+    fn batch() -> ([Vec<u32>; 16], Vec<u32>) {
+        let known = tokens(40, 0);
+        let prompt = |index: usize| {
+            let mut prompt = tokens(3 + index * 11 % 47, index + 1);
+            if index.is_multiple_of(3) {
+                let shared = prompt.len() * index / 16;
+                prompt[..shared.min(40)].copy_from_slice(&known[..shared.min(40)]);
+            }
+            prompt
+        };
+        (std::array::from_fn(prompt), known)
+    }
 
-        let (mut decoder, mut cache) = moonlet(3);
-        let sequences: Vec<_> = prompts.iter().map(|_| cache.open("", &[]).0).collect();
-        let mut done = [0usize; 3];
+    #[test]
+    fn logits_are_the_same_bits_alone_in_chunks_in_a_batch_with_known_prefixes_and_on_more_threads() {
+        let (prompts, known) = batch();
+        let (mut decoder, mut cache) = moonlet(1);
+        let expected = prompts.each_ref().map(|prompt| alone(&mut decoder, &mut cache, prompt));
+
+        let (mut decoder, _) = moonlet(3);
+        let mut cache = KvCache::new(decoder.description(), KvCache::bytes(decoder.description(), 1024));
+        let (before, _) = cache.open("a", &[]);
+        let row = |position: usize| Row { token: known[position], sequence: before, position, wants_logits: false };
+        decoder.forward(&(0..known.len()).map(row).collect::<Vec<_>>(), &mut cache).expect("a pass");
+        cache.keep("a", before, &known);
+
+        let opened = prompts.each_ref().map(|prompt| cache.open("a", &prompt[..prompt.len() - 1]));
+        assert!(opened.iter().filter(|(_, known)| *known > 0).count() >= 4, "{opened:?}");
+        let mut done = opened.map(|(_, known)| known);
+        let lengths = prompts.each_ref().map(Vec::len);
         // Chunks of different lengths, so that sequences enter and leave the batch at different steps.
-        for chunks in [[40, 1, 2], [1, 30, 2], [29, 2, 1]] {
+        let mut step = 0;
+        while done != lengths {
+            step += 1;
             let mut rows = Vec::new();
             let mut wanted = Vec::new();
-            for (index, chunk) in chunks.into_iter().enumerate() {
-                for position in done[index]..done[index] + chunk {
-                    rows.push(Row {
-                        token: prompts[index][position],
-                        sequence: sequences[index],
-                        position,
-                        wants_logits: true,
-                    });
+            for (index, prompt) in prompts.iter().enumerate() {
+                let chunk = (step * 7 + index * 5) % 13;
+                for position in done[index]..(done[index] + chunk).min(prompt.len()) {
+                    let (token, sequence) = (prompt[position], opened[index].0);
+                    rows.push(Row { token, sequence, position, wants_logits: true });
                     wanted.push(&expected[index][position]);
+                    done[index] += 1;
                 }
-                done[index] += chunk;
+            }
+            if rows.is_empty() {
+                continue;
             }
             let logits = decoder.forward(&rows, &mut cache).expect("a pass").to_vec();
             for (found, expected) in logits.chunks(logits.len() / rows.len()).zip(wanted) {
                 assert!(found == expected);
             }
         }
-        assert_eq!(done, [70, 33, 5]);
+        let mut digest = DefaultHasher::new();
+        expected.iter().flatten().flatten().for_each(|logit| logit.to_bits().hash(&mut digest));
+        println!("{DIGEST}{:x}", digest.finish());
+    }
+
+    const DIGEST: &str = "digest of all logits: ";
+
+    /// A process has one instruction set, so each runs the test above in one of its own.
+    #[test]
+    fn logits_are_the_same_bits_on_every_instruction_set() {
+        let mut digests = Vec::new();
+        for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+            let test = "logits_are_the_same_bits_alone_in_chunks_in_a_batch_with_known_prefixes_and_on_more_threads";
+            let run = Command::new(std::env::current_exe().expect("this test's binary"))
+                .args(["--exact", &format!("decoder::tests::{test}"), "--nocapture"])
+                .env(VARIABLE, set.name())
+                .output()
+                .expect("it runs");
+            let said = String::from_utf8_lossy(&run.stdout);
+            assert!(run.status.success(), "{set:?}: {said}{}", String::from_utf8_lossy(&run.stderr));
+            let digest = said.lines().find_map(|line| line.split_once(DIGEST)).expect("the digest").1.to_owned();
+            digests.push((set, digest));
+        }
+        assert!(digests.iter().all(|(_, digest)| *digest == digests[0].1), "{digests:?}");
     }
 
     #[test]

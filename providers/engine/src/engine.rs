@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -16,8 +16,9 @@ use crate::error::Error;
 use crate::event::Generation;
 use crate::gguf::{Gguf, ModelBytes, TensorType};
 use crate::info::ModelInfo;
-use crate::kernels::{InstructionSet, Packed};
-use crate::prepare::{Adoption, Computed, PromptMaker, Submission, Ticket, Work};
+use crate::kernels::{self, InstructionSet};
+use crate::places::Places;
+use crate::prepare::{Adoption, Computed, PromptMaker, Submission, Work};
 use crate::request::{GenerateOptions, Prompt, Request};
 use crate::scheduler::{Limits, Scheduler, rows_per_pass};
 use crate::state::{self, Owner, StateInfo};
@@ -25,7 +26,7 @@ use crate::template::ChatTemplate;
 use crate::threads::{self, Threads};
 use crate::tokenizer::Tokenizer;
 
-/// Requests that may wait for their turn; more are refused with [`Error::Overloaded`].
+/// Requests that may wait for their turn, a part of them of one session; more are refused with [`Error::Overloaded`].
 const MOST_WAITING: usize = 256;
 /// Events a reader may be behind before its sequence pauses.
 const EVENTS_AHEAD: usize = 256;
@@ -76,7 +77,7 @@ struct Shared {
     prompts: Arc<PromptMaker>,
     submissions: SyncSender<Submission>,
     work: SyncSender<Work>,
-    waiting: Arc<AtomicUsize>,
+    places: Arc<Places>,
     steps: Arc<AtomicU64>,
     weight_bytes: u64,
     /// Who writes and reads states here.
@@ -137,8 +138,8 @@ impl Engine {
         let maker = Arc::clone(&prompts);
         let prepared = work.clone();
         start("engine-prompts", move || maker.run(&submitted, &prepared))?;
-        let waiting = Arc::default();
-        let shared = Shared { info, prompts, submissions, work, waiting, steps, weight_bytes, owner };
+        let places = Places::new(MOST_WAITING);
+        let shared = Shared { info, prompts, submissions, work, places, steps, weight_bytes, owner };
         Ok(Engine { shared: Arc::new(shared) })
     }
 
@@ -186,12 +187,10 @@ impl Engine {
         if session.is_empty() {
             return Err(failed("a request without a session knows nothing; name one".to_owned()));
         }
-        let Some(ticket) = Ticket::take(&self.shared.waiting, MOST_WAITING) else {
-            return Err(Error::Overloaded { waiting: MOST_WAITING });
-        };
+        let place = self.shared.places.take(session)?;
         let (snapshot, info) = state::read(path, &self.shared.owner).map_err(failed)?;
         let (done, adopted) = oneshot::channel();
-        let adoption = Adoption { session: session.to_owned(), snapshot, done, _ticket: ticket };
+        let adoption = Adoption { session: session.to_owned(), snapshot, done, _place: place };
         let sent = self.shared.work.try_send(Work::Adopt(adoption)).ok();
         sent.and_then(|()| adopted.blocking_recv().ok()).ok_or(Error::Stopped)?;
         Ok(info)
@@ -203,13 +202,13 @@ impl Engine {
         let cancel = cancel.child_token();
         let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
         let generation = Generation::new(receiver, cancel.clone().drop_guard());
-        let refused = match Ticket::take(&self.shared.waiting, MOST_WAITING) {
-            Some(ticket) => {
+        let refused = match self.shared.places.take(&session) {
+            Ok(place) => {
                 let events = events.clone();
-                let submission = Submission { session, prompt, options, cancel, events, computed, ticket };
+                let submission = Submission { session, prompt, options, cancel, events, computed, place };
                 self.shared.submissions.try_send(submission).err().map(|_| Error::Stopped)
             }
-            None => Some(Error::Overloaded { waiting: MOST_WAITING }),
+            Err(refused) => Some(refused.into()),
         };
         if let Some(error) = refused {
             // The channel is new and empty, and its receiver is right here.
@@ -289,7 +288,7 @@ fn executor(gguf: &Gguf) -> String {
     let mut others: Vec<&str> = gguf
         .matrices()
         .map(|matrix| matrix.kind)
-        .filter(|kind| !Packed::has_form(kind.ggml(), set))
+        .filter(|kind| !kernels::has_kernel(kind.ggml(), set))
         .map(TensorType::name)
         .collect();
     others.sort_unstable();

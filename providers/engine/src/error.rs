@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::places::NoPlace;
+
 /// An engine error. Its text names the value, the place, and what would have worked.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -63,11 +65,15 @@ pub enum Error {
         /// What the template said.
         problem: String,
     },
-    /// Too many requests wait already.
-    #[error("the engine is overloaded: {waiting} requests wait already; try again later")]
+    /// Too many requests wait already, all together or of one session.
+    #[error(
+        "the engine is overloaded: {waiting} requests wait already, {own} of them of this session; try again later"
+    )]
     Overloaded {
         /// Requests that wait.
         waiting: usize,
+        /// Those of them of the session that asks.
+        own: usize,
     },
     /// The forward pass failed.
     #[error("the forward pass failed: {problem}")]
@@ -97,4 +103,10 @@ pub enum Error {
     /// The engine thread has ended.
     #[error("the engine has stopped; load the model again")]
     Stopped,
+}
+
+impl From<NoPlace> for Error {
+    fn from(NoPlace { taken, own }: NoPlace) -> Error {
+        Error::Overloaded { waiting: taken, own }
+    }
 }

@@ -5,6 +5,7 @@
 //! - `gguf`: the model file, every length checked before it is believed
 //! - `tokenizer`, `template`: text and conversations to tokens and back, from the file's metadata alone
 //! - `prepare`: requests to jobs, on a thread of its own
+//! - `places`: how many requests may wait, and what part of them a session's may be
 //! - `scheduler`: the engine thread, which advances all sequences together
 //! - `description`, `decoder`, `threads`: what the model is, and its forward pass on the CPU
 //! - `kernels`: the products and sums that take nearly all of the time
@@ -25,6 +26,7 @@ mod event;
 mod gguf;
 mod info;
 mod kernels;
+mod places;
 mod prepare;
 mod request;
 mod sampler;
@@ -41,6 +43,7 @@ pub use engine::{Engine, EngineOptions, Source};
 pub use error::Error;
 pub use event::{DroppedModel, Event, FinishReason, Generation, Prefill, TokenLogprob, TokenLogprobs, Usage};
 pub use info::ModelInfo;
+pub use places::{NoPlace, Place, Places};
 pub use request::{Biased, GenerateOptions, LogitBias, Prompt, Request, Sampling};
 pub use state::StateInfo;
 pub use synthetic::Synthetic;

@@ -3,7 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +13,7 @@ use crate::chat::{ChatMessage, Tool};
 use crate::decoder::Snapshot;
 use crate::error::Error;
 use crate::event::Event;
+use crate::places::Place;
 use crate::request::{Biased, GenerateOptions, LogitBias, Prompt};
 use crate::sampler::{Logprobs, Sampler};
 use crate::template::ChatTemplate;
@@ -30,13 +30,13 @@ pub(crate) struct Submission {
     pub(crate) cancel: CancellationToken,
     pub(crate) events: Events,
     pub(crate) computed: Option<Computed>,
-    pub(crate) ticket: Ticket,
+    pub(crate) place: Place,
 }
 
 /// What the scheduler is asked to do.
 pub(crate) enum Work {
     /// To answer a prompt, or to compute it.
-    Run(Box<Job>, Ticket),
+    Run(Box<Job>, Place),
     /// To let a session know what was computed elsewhere.
     Adopt(Adoption),
 }
@@ -47,7 +47,7 @@ pub(crate) struct Adoption {
     pub(crate) snapshot: Snapshot,
     pub(crate) done: oneshot::Sender<()>,
     /// Its place among what the engine accepts.
-    pub(crate) _ticket: Ticket,
+    pub(crate) _place: Place,
 }
 
 /// Who waits for what was computed of a prompt, and wants no answer to it. The job ends once the second half is dropped.
@@ -73,24 +73,6 @@ pub(crate) struct Recipe {
     pub(crate) answer: Answer,
 }
 
-/// A place in the queue, given back when dropped.
-pub(crate) struct Ticket(Arc<AtomicUsize>);
-
-impl Ticket {
-    /// A place, if fewer than `most` are taken.
-    pub(crate) fn take(waiting: &Arc<AtomicUsize>, most: usize) -> Option<Ticket> {
-        let taken =
-            waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1));
-        taken.ok().map(|_| Ticket(Arc::clone(waiting)))
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What prompts are made with.
 pub(crate) struct PromptMaker {
     pub(crate) tokenizer: Arc<Tokenizer>,
@@ -105,7 +87,7 @@ impl PromptMaker {
             if submission.cancel.is_cancelled() && submission.events.is_closed() {
                 continue;
             }
-            let Submission { session, prompt, options, cancel, events, computed, ticket } = submission;
+            let Submission { session, prompt, options, cancel, events, computed, place } = submission;
             // The regular expressions of a tokenizer panic when a text makes them try too long.
             let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(prompt, options)));
             let prepared = prepared.unwrap_or_else(|_| {
@@ -115,10 +97,10 @@ impl PromptMaker {
                 })
             });
             match prepared {
-                // The channel holds as much work as there are tickets, and the scheduler outlives this thread.
+                // The channel holds as much work as there are places, and the scheduler outlives this thread.
                 Ok(recipe) => {
                     let _ =
-                        work.try_send(Work::Run(Box::new(Job { session, recipe, cancel, events, computed }), ticket));
+                        work.try_send(Work::Run(Box::new(Job { session, recipe, cancel, events, computed }), place));
                 }
                 // The channel is new and empty; a receiver that is gone does not want the error.
                 Err(error) => {

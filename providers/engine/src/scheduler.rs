@@ -93,8 +93,8 @@ impl Scheduler {
 
     fn take(&mut self, work: Work) {
         match work {
-            Work::Run(job, ticket) => self.waiting.push((*job, ticket)),
-            Work::Adopt(Adoption { session, snapshot, done, _ticket }) => {
+            Work::Run(job, place) => self.waiting.push((*job, place)),
+            Work::Adopt(Adoption { session, snapshot, done, _place }) => {
                 self.cache.adopt(&session, snapshot);
                 // Who asked may be gone.
                 let _ = done.send(());

@@ -149,12 +149,24 @@ fn more_requests_than_places_wait_their_turn() {
 }
 
 #[test]
-fn too_many_requests_are_refused() {
+fn too_many_requests_of_a_session_are_refused_and_leave_room_for_others() {
     let engine = load(EngineOptions { max_concurrent: 1, ..EngineOptions::default() });
-    let running: Vec<Generation> = (0..600).map(|seed| start(&engine, chat("hello"), endless(seed))).collect();
-    let refused = running.into_iter().rev().map(|mut generation| generation.blocking_next()).take(100);
-    let refused = refused.filter(|event| matches!(event, Some(Err(Error::Overloaded { .. })))).count();
-    assert!(refused > 0, "none of 600 requests was refused");
+    let mut running: Vec<Generation> = (0..600).map(|seed| start(&engine, chat("hello"), endless(seed))).collect();
+    let Some(Err(error)) = running.pop().and_then(|mut last| last.blocking_next()) else {
+        panic!("600 requests of one session have places");
+    };
+    let Error::Overloaded { waiting, own } = error else { panic!("{error}") };
+    assert!(own == waiting && waiting < 200, "{error}");
+
+    let options = GenerateOptions { max_tokens: Some(1), ..greedy() };
+    let other = engine.generate(Request {
+        session: "another".to_owned(),
+        prompt: chat("hello"),
+        options,
+        cancel: CancellationToken::new(),
+    });
+    drop(running);
+    assert!(!finish(other).expect("it answers").text.is_empty());
 }
 
 #[test]

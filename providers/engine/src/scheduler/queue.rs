@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 
 use super::sequence;
 use crate::event::Event;
-use crate::prepare::{Job, Ticket};
+use crate::places::Place;
+use crate::prepare::Job;
 
 /// The requests that wait, in the order they came.
 #[derive(Default)]
@@ -16,7 +17,7 @@ pub(super) struct Queue {
 struct Waiting {
     job: Job,
     /// Its place among those the engine accepts.
-    _ticket: Ticket,
+    _place: Place,
     /// The position its reader knows, from 1.
     told: usize,
 }
@@ -26,8 +27,8 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    pub(super) fn push(&mut self, (job, ticket): (Job, Ticket)) {
-        self.waiting.push_back(Waiting { job, _ticket: ticket, told: 0 });
+    pub(super) fn push(&mut self, (job, place): (Job, Place)) {
+        self.waiting.push_back(Waiting { job, _place: place, told: 0 });
     }
 
     pub(super) fn drop_cancelled(&mut self) {
