@@ -84,8 +84,10 @@ function agent:complete(prompt) end
 function agent:execute(request) end
 
 --- Iterates over the pieces of an answer as the model finds them.
+---
+--- While a model thinks before it answers, the pieces are empty, and what it thinks comes as a second value.
 ---@param prompt string|Agent.Request what the user says
----@return fun():string? pieces an iterator for `for`
+---@return fun():(string?, string?) pieces an iterator for `for`: more of the answer, or more of the thinking
 ---@error context_overflow the conversation is longer than the model's context
 ---@example local agent = Agent.create { max_tokens = 40 }
 ---@example for piece in agent:stream("Hello!") do io.write(piece) end

@@ -37,13 +37,18 @@ function LocalLLM.generate(prompt, options) end
 function LocalLLM.chat(messages, options) end
 
 --- Iterates over the pieces of an answer as the model finds them; what is not read is not generated.
+---
+--- While a model thinks before it answers, the pieces are empty, and what it thinks comes as a second value.
 ---@param messages string|LocalLLM.Message[] the conversation so far; a string is what the user says
 ---@param options? LocalLLM.PromptOptions how to answer
----@return fun():string? pieces an iterator for `for`
+---@return fun():(string?, string?) pieces an iterator for `for`: more of the answer, or more of the thinking
 ---@error model_not_found no backend has that model
 ---@error cancelled the cell that started the stream has ended
 ---@example for piece in LocalLLM.stream("Write a haiku about the moon.", { max_tokens = 50 }) do
 ---@example   io.write(piece)
+---@example end
+---@example for piece, thinking in LocalLLM.stream("Is the moon larger than Mars?", { max_tokens = 50 }) do
+---@example   io.write(thinking and "> " .. thinking or piece)
 ---@example end
 function LocalLLM.stream(messages, options) end
 

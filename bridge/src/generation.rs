@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use mlua::{Lua, Table};
+use mlua::{Lua, Table, Variadic};
 use perilune_providers::{
     ChatMessage, Event, EventStream, FinishReason, GenerateRequest, Ledger, ModelSpecifier, Prompt, Registry,
     TokenLogprobs, ToolCall, Usage,
@@ -42,6 +42,12 @@ pub(crate) struct Generation {
     started: Instant,
     cancel: CancellationToken,
     _cancel_on_drop: DropGuard,
+}
+
+/// What a stream says next.
+enum Piece {
+    Text(String),
+    Thinking(String),
 }
 
 /// What a model answered.
@@ -131,8 +137,8 @@ impl Planned {
 }
 
 impl Generation {
-    /// The next piece of text; `None` once the answer is whole.
-    async fn next(&mut self) -> Result<Option<String>, ScriptError> {
+    /// The next piece; `None` once the answer is whole.
+    async fn next(&mut self) -> Result<Option<Piece>, ScriptError> {
         // Pieces may still be on their way from before it was cancelled.
         while !self.cancel.is_cancelled()
             && let Some(event) = self.live.during(self.events.next()).await
@@ -143,9 +149,12 @@ impl Generation {
                 Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) => {}
                 Event::Text(text) => {
                     self.answer.text.push_str(&text);
-                    return Ok(Some(text));
+                    return Ok(Some(Piece::Text(text)));
                 }
-                Event::Thinking(text) => self.answer.thinking.push_str(&text),
+                Event::Thinking(text) => {
+                    self.answer.thinking.push_str(&text);
+                    return Ok(Some(Piece::Thinking(text)));
+                }
                 Event::Logprobs(logprobs) => self.answer.logprobs.push(logprobs),
                 Event::ToolCall(call) => self.answer.tool_calls.push(call),
                 Event::Usage(usage) => self.answer.usage = usage,
@@ -247,14 +256,14 @@ impl Reading {
         Reading { state, whole: Rc::new(RefCell::new(Some(Box::new(whole)))) }
     }
 
-    /// The next piece; `None` at the end.
-    pub(crate) async fn next(self) -> Result<Option<String>, ScriptError> {
+    /// The next piece: text, or no text and then what the model thinks; no value at the end.
+    pub(crate) async fn next(self) -> Result<Variadic<String>, ScriptError> {
         let mut generation = match self.state.replace(State::Taken) {
             State::Planned(planned) => planned.start().await?,
             State::Running(generation) => generation,
             State::Ended => {
                 self.state.replace(State::Ended);
-                return Ok(None);
+                return Ok(Variadic::new());
             }
             State::Left => {
                 self.state.replace(State::Left);
@@ -268,15 +277,18 @@ impl Reading {
         };
         let piece = generation.next().await?;
         generation.live.delivers();
-        if piece.is_some() {
+        if let Some(piece) = piece {
             self.state.replace(State::Running(generation));
-            return Ok(piece);
+            return Ok(match piece {
+                Piece::Text(text) => Variadic::from_iter([text]),
+                Piece::Thinking(thinking) => Variadic::from_iter([String::new(), thinking]),
+            });
         }
         self.state.replace(State::Ended);
         if let Some(whole) = self.whole.take() {
             whole(&generation.answer);
         }
-        Ok(None)
+        Ok(Variadic::new())
     }
 
     /// Ends it at once; what was not read is not generated.

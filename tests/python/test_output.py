@@ -64,6 +64,22 @@ def test_thinking_is_told_apart_from_the_answer(model: Model, request: pytest.Fi
     assert (told["text"], told["thinking"]) == ("It is raining.", "\nLet me see.\n\n")
 
 
+def test_a_stream_tells_thinking_from_the_answer(model: Model, request: pytest.FixtureRequest) -> None:
+    name = model(THINKS, HERMES)
+    frontend: Frontend = request.getfixturevalue("frontend")
+    read = """
+        local thought, said, whole = {}, {}, ''
+        for piece, thinking in %s do
+          whole = whole .. piece
+          table.insert(thinking and thought or said, thinking or piece)
+        end
+        return #thought > 1, table.concat(thought) == '\\nLet me see.\\n\\n', table.concat(said), whole"""
+    expected = "true\ttrue\tIt is raining.\tIt is raining."
+    assert frontend.execute(read % f"LocalLLM.stream('hi', {{model = '{name}'}})").result == expected
+    assert frontend.execute(f"agent = Agent.create{{model = '{name}'}}" + read % "agent:stream('hi')").result == expected
+    assert frontend.execute("return agent:messages()[2].content").result == "It is raining."
+
+
 def test_a_terminal_shows_thinking_before_the_answer(model: Model, binary: Path) -> None:
     with Terminal([binary, "chat", model(THINKS, HERMES)]) as terminal:
         terminal.prompt("> ")
