@@ -200,6 +200,45 @@ def test_damaged_model_files_are_refused_by_a_kernel_that_lives_on(
     assert frontend.model("load", model="local/damaged@candle").reply["status"] == "ok", "a repaired file loads at once"
 
 
+def test_a_model_file_that_is_shortened_while_it_is_loaded(home: Path, frontend: Frontend) -> None:
+    """The process lives; the model's generations fail until it is loaded again."""
+    ask = {"model": "local/damaged@candle", "messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0}
+    place(home, lambda file: bytes(file.bytes))
+    assert frontend.model("chat", **ask).reply["status"] == "ok"
+    os.truncate(home / "models/damaged.gguf", 1000)
+    reply = frontend.model("chat", **(ask | {"messages": [{"role": "user", "content": "And of Spain?"}]})).reply
+    assert reply["status"] == "error"
+    assert "damaged.gguf" in reply["evalue"] and "load the model again" in reply["evalue"], reply["evalue"]
+    assert frontend.execute("return 6 * 7").result == "42"
+    place(home, lambda file: bytes(file.bytes))
+    frontend.model("unload", model="local/damaged@candle")
+    assert frontend.model("chat", **ask).reply["status"] == "ok"
+
+
+def doubling_template(file: GgufFile) -> bytes:
+    hostile = "{% set n = namespace(a='ab') %}{% for i in range(99) %}{% set n.a = n.a ~ n.a %}{% endfor %}{{ n.a }}"
+    start = file.values["tokenizer.chat_template"]
+    (length,) = struct.unpack_from("<Q", file.bytes, start)
+    file.replace_string("tokenizer.chat_template", hostile.ljust(length))
+    return bytes(file.bytes)
+
+
+def test_a_chat_template_that_fills_memory(perilune: Run, home: Path) -> None:
+    place(home, doubling_template)
+    assert perilune("model", "info", "local/damaged@candle").returncode == 0
+    done = perilune("exec", "LocalLLM.chat({ { role = 'user', content = 'Hello' } }, { model = 'local/damaged@candle' })")
+    told(done, 1, "chat template", "bytes that a rendering", "line 1 of the template")
+
+
+def test_a_shape_out_of_proportion_is_told_from_the_header(perilune: Run, home: Path) -> None:
+    def many_layers(file: GgufFile) -> bytes:
+        struct.pack_into("<I", file.bytes, file.values["llama.block_count"], 4096)
+        return bytes(file.bytes)
+
+    place(home, many_layers)
+    told(perilune("model", "info", "local/damaged@candle"), 1, "damaged", "bytes of memory (a page of keys and values: ")
+
+
 def test_a_folder_for_a_model_file(perilune: Run, home: Path) -> None:
     (home / "models/damaged.gguf").mkdir()
     done = perilune("exec", "LocalLLM.load('local/damaged@candle')")

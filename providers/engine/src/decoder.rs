@@ -67,6 +67,13 @@ impl Decoder {
         Ok(Decoder { description, weights, threads, room: Room::default() })
     }
 
+    /// Bytes of the activations of one row.
+    pub(crate) fn row_bytes(description: &Description) -> u64 {
+        let Description { hidden, feed_forward, .. } = *description;
+        let widths = 2 * (hidden + description.query_width() + description.kv_width() + feed_forward);
+        widths as u64 * size_of::<f32>() as u64
+    }
+
     /// What it is.
     pub(crate) fn description(&self) -> &Description {
         &self.description

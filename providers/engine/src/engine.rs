@@ -19,6 +19,7 @@ use crate::info::ModelInfo;
 use crate::kernels::{self, InstructionSet};
 use crate::places::Places;
 use crate::prepare::{Adoption, Computed, PromptMaker, Submission, Work};
+use crate::proportions;
 use crate::request::{GenerateOptions, Prompt, Request};
 use crate::scheduler::{Limits, Scheduler, rows_per_pass};
 use crate::state::{self, Owner, StateInfo};
@@ -26,6 +27,7 @@ use crate::template::ChatTemplate;
 use crate::threads::{self, Threads};
 use crate::tokenizer::Tokenizer;
 
+const TEMPLATE_KEY: &str = "tokenizer.chat_template";
 /// Requests that may wait for their turn, a part of them of one session; more are refused with [`Error::Overloaded`].
 const MOST_WAITING: usize = 256;
 /// Events a reader may be behind before its sequence pauses.
@@ -38,7 +40,8 @@ const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 /// Where a model's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A GGUF file, which is memory-mapped: it must not be shortened while the model is loaded.
+    /// A GGUF file, which is memory-mapped while it is loaded: shortening it in that time kills the process. Afterwards only
+    /// rows of the embedding are read from it, and generations fail when they are gone.
     File(PathBuf),
     /// A GGUF file compiled into the binary, such as [`crate::moonlet`]; it must lie at a multiple of 4 bytes.
     Bundled(&'static [u8]),
@@ -96,18 +99,20 @@ impl Engine {
     pub fn inspect(source: &Source, options: &EngineOptions) -> Result<ModelInfo, Error> {
         let gguf = open(source)?;
         let description = Description::from_gguf(&gguf)?;
+        proportions::check(&gguf, &description)?;
         let context_size = check_options(options, &description)?;
-        let template = gguf.text("tokenizer.chat_template")?;
+        let template = gguf.long_text(TEMPLATE_KEY, ChatTemplate::MOST_SOURCE)?;
         let template = template.map(|source| ChatTemplate::new(source, "", "")).transpose()?;
         info(&gguf, &description, options, context_size, template.as_ref())
     }
 
     pub(crate) fn from_gguf(gguf: &Gguf, options: &EngineOptions) -> Result<Engine, Error> {
         let description = Description::from_gguf(gguf)?;
+        proportions::check(gguf, &description)?;
         let context_size = check_options(options, &description)?;
         let decoder = Decoder::new(gguf, description, Threads::new(threads::available(options.cpu_threads)))?;
         let tokenizer = Arc::new(Tokenizer::from_gguf(gguf)?);
-        let template = match gguf.text("tokenizer.chat_template")? {
+        let template = match gguf.long_text(TEMPLATE_KEY, ChatTemplate::MOST_SOURCE)? {
             Some(source) => Some(ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text())?),
             None => None,
         };
@@ -117,7 +122,7 @@ impl Engine {
         let limits = Limits {
             max_concurrent: options.max_concurrent,
             context_size,
-            rows_per_pass: rows_per_pass(info.parameters),
+            rows_per_pass: rows_per_pass(info.parameters, Decoder::row_bytes(decoder.description())),
             cache_bytes: cache_bytes(options, decoder.description(), context_size),
         };
         let owner = Owner {

@@ -13,10 +13,10 @@ pub(crate) mod writer;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(crate) use bytes::ModelBytes;
+pub(crate) use bytes::{ModelBytes, Stretch};
 use reader::Reader;
 pub(crate) use tensor::{TensorInfo, TensorType};
-use value::Value;
+use value::{MAX_ELEMENT_BYTES, Value};
 
 use crate::error::Error;
 
@@ -25,6 +25,8 @@ const MAGIC: [u8; 4] = *b"GGUF";
 const SUPPORTED_VERSIONS: [u32; 2] = [2, 3];
 /// Far above any real file (a few dozen keys, a few thousand tensors); bounds what a hostile one makes us keep.
 const MAX_ENTRIES: u64 = 1 << 16;
+/// Names and the like; a chat template is asked for as [`Gguf::long_text`].
+const MAX_TEXT_BYTES: usize = 1024;
 const DEFAULT_ALIGNMENT: u64 = 32;
 const MAX_ALIGNMENT: u64 = 1 << 20;
 
@@ -142,10 +144,18 @@ impl Gguf {
         self.metadata.contains_key(key)
     }
 
-    /// A text, if the key is there.
+    /// A short text, if the key is there.
     pub(crate) fn text(&self, key: &str) -> Result<Option<String>, Error> {
+        self.long_text(key, MAX_TEXT_BYTES)
+    }
+
+    /// A text of at most so many bytes, if the key is there.
+    pub(crate) fn long_text(&self, key: &str, most: usize) -> Result<Option<String>, Error> {
         match self.metadata.get(key) {
             None => Ok(None),
+            Some(Value::Text(range)) if range.len() > most => {
+                Err(self.bytes.invalid(format!("`{key}` has {} bytes, expected at most {most}", range.len())))
+            }
             Some(Value::Text(range)) => Ok(Some(self.bytes.text(range.clone()))),
             Some(other) => Err(self.wrong_type(key, other, "a string")),
         }
@@ -198,22 +208,26 @@ impl Gguf {
         }
     }
 
-    /// An array of texts, if the key is there.
-    pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Error> {
+    /// An array of texts that must be there, of at most [`value::MAX_ELEMENT_BYTES`] each.
+    pub(crate) fn texts(&self, key: &str) -> Result<Vec<String>, Error> {
         match self.metadata.get(key) {
-            None => Ok(None),
+            None => Err(self.missing(key)),
             Some(Value::Array(array)) => {
+                let expected = format!("an array of strings of at most {MAX_ELEMENT_BYTES} bytes, in utf-8");
                 let texts = array.texts(self.bytes.as_slice());
-                texts.map(Some).ok_or_else(|| self.wrong_type(key, &Value::Array(array.clone()), "an array of strings"))
+                texts.ok_or_else(|| self.wrong_type(key, &Value::Array(array.clone()), &expected))
             }
             Some(other) => Err(self.wrong_type(key, other, "an array of strings")),
         }
     }
 
-    /// An array of numbers, if the key is there.
-    pub(crate) fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>, Error> {
+    /// An array of so many numbers, one for each of `whats`, if the key is there.
+    pub(crate) fn numbers(&self, key: &str, count: usize, whats: &str) -> Result<Option<Vec<f32>>, Error> {
         match self.metadata.get(key) {
             None => Ok(None),
+            Some(Value::Array(array)) if array.count != count => Err(self
+                .bytes
+                .invalid(format!("`{key}` has {} entries, expected one for each of the {count} {whats}", array.count))),
             Some(Value::Array(array)) => {
                 let numbers = array.numbers(self.bytes.as_slice());
                 numbers
@@ -222,6 +236,19 @@ impl Gguf {
             }
             Some(other) => Err(self.wrong_type(key, other, "an array of numbers")),
         }
+    }
+
+    /// How many elements an array has and how many bytes they take in the file; nothing when it is not there.
+    pub(crate) fn array_size(&self, key: &str) -> (u64, u64) {
+        match self.metadata.get(key) {
+            Some(Value::Array(array)) => (array.count as u64, array.bytes()),
+            _ => (0, 0),
+        }
+    }
+
+    /// How many metadata and tensors it has.
+    pub(crate) fn entries(&self) -> usize {
+        self.metadata.len() + self.tensors.len()
     }
 
     /// How many elements an array has, without reading them.

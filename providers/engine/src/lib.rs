@@ -7,6 +7,7 @@
 //! - `prepare`: requests to jobs, on a thread of its own
 //! - `places`: how many requests may wait, and what part of them a session's may be
 //! - `scheduler`: the engine thread, which advances all sequences together
+//! - `proportions`: models that would take far more memory than their files have bytes
 //! - `description`, `decoder`, `threads`: what the model is, and its forward pass on the CPU
 //! - `kernels`: the products and sums that take nearly all of the time
 //! - `sampler`, `answer`: logits to the next token, tokens to events
@@ -28,6 +29,7 @@ mod info;
 mod kernels;
 mod places;
 mod prepare;
+mod proportions;
 mod request;
 mod sampler;
 mod scheduler;

@@ -25,6 +25,8 @@ const RESIDENTS_PER_TURN: usize = 4;
 /// Rows of a pass: this many weights times rows take two ordinary cores about half a second, so that others' tokens and
 /// cancellation do not wait long. It depends on the model alone.
 const WEIGHTS_PER_PASS: u64 = 150_000_000_000;
+/// Bytes of a pass's activations: more than any known model needs.
+const ACTIVATION_BYTES: u64 = 64 << 20;
 const ROWS_PER_PASS: std::ops::RangeInclusive<u64> = 32..=256;
 
 /// What a scheduler is made of.
@@ -51,11 +53,12 @@ pub(crate) struct Limits {
     pub(crate) cache_bytes: u64,
 }
 
-/// Rows of one pass for a model with so many weights.
-pub(crate) fn rows_per_pass(parameters: u64) -> usize {
+/// Rows of one pass for a model with so many weights, whose activations take so many bytes for each row.
+pub(crate) fn rows_per_pass(parameters: u64, row_bytes: u64) -> usize {
     let rows = (WEIGHTS_PER_PASS / parameters.max(1)).clamp(*ROWS_PER_PASS.start(), *ROWS_PER_PASS.end());
     // Whole tiles of the kernels.
-    (rows / 32 * 32) as usize
+    let rows = rows / 32 * 32;
+    rows.min(ACTIVATION_BYTES / row_bytes.max(1)).max(1) as usize
 }
 
 impl Scheduler {
@@ -250,8 +253,9 @@ mod tests {
 
     #[test]
     fn larger_models_take_fewer_rows_a_pass() {
-        assert_eq!(rows_per_pass(5_000_000), 256);
-        assert_eq!(rows_per_pass(1_000_000_000), 128);
-        assert_eq!(rows_per_pass(8_000_000_000), 32);
+        assert_eq!(rows_per_pass(5_000_000, 10_000), 256);
+        assert_eq!(rows_per_pass(1_000_000_000, 100_000), 128);
+        assert_eq!(rows_per_pass(8_000_000_000, 200_000), 32);
+        assert_eq!(rows_per_pass(8_000_000, 16_000_000), 4);
     }
 }

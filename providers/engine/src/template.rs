@@ -1,14 +1,17 @@
-//! A model's chat template, rendered the way Hugging Face's `apply_chat_template` renders it.
+//! A model's chat template, rendered the way Hugging Face's `apply_chat_template` renders it. It comes with the model, so it is
+//! not trusted: how much it computes and how much memory that takes is bounded.
 
+mod allowance;
 mod json;
+mod metered;
 #[cfg(test)]
 mod oracle;
 mod python;
 mod strftime;
 
-use std::io;
 use std::time::SystemTime;
 
+use minijinja::machinery::{eval, make_string_output};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{AutoEscape, Environment, ErrorKind, Value, context};
@@ -21,19 +24,23 @@ use crate::error::Error;
 const NAME: &str = "chat_template";
 /// Instructions one rendering may take: thousands of messages, and an end for a template that loops.
 const FUEL: u64 = 20_000_000;
+/// Bytes of an error that come from the template.
+const MOST_TOLD: usize = 1000;
 
-/// Bytes a rendering may have: far more than any context holds.
-const MOST_BYTES: usize = 32 << 20;
-
-/// A compiled chat template and the texts it may use.
+/// A chat template and the texts it may use.
 pub(crate) struct ChatTemplate {
     environment: Environment<'static>,
+    /// As [`metered::prepare`] made it; known to compile.
+    source: String,
     bos: String,
     eos: String,
     format: Format,
 }
 
 impl ChatTemplate {
+    /// Bytes a template may have; those of known models have up to 30,000.
+    pub(crate) const MOST_SOURCE: usize = 256 << 10;
+
     /// Compiles a template; fails with [`Error::Template`].
     pub(crate) fn new(source: String, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
         ChatTemplate::at(source, bos, eos, SystemTime::now)
@@ -46,10 +53,16 @@ impl ChatTemplate {
         eos: &str,
         clock: impl Fn() -> SystemTime + Send + Sync + 'static,
     ) -> Result<ChatTemplate, Error> {
-        let mut environment = environment(clock).map_err(problem)?;
-        environment.add_template_owned(NAME, without_generation_tags(&source)).map_err(problem)?;
-        let mut template =
-            ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned(), format: Format::default() };
+        let environment = environment(clock);
+        let prepared = metered::prepare(&without_generation_tags(&source), &syntax()).map_err(problem)?;
+        metered::compile(NAME, &prepared, syntax()).map_err(problem)?;
+        let mut template = ChatTemplate {
+            environment,
+            source: prepared,
+            bos: bos.to_owned(),
+            eos: eos.to_owned(),
+            format: Format::default(),
+        };
         template.format = Format::of(&source, template.shows_tools());
         Ok(template)
     }
@@ -94,9 +107,9 @@ impl ChatTemplate {
     }
 
     fn render_unchecked(&self, messages: &[ChatMessage], tools: &[Tool]) -> Result<String, Error> {
-        let template = self.environment.get_template(NAME).map_err(problem)?;
         let messages: Vec<serde_json::Value> = messages.iter().map(message).collect();
         let tools: Vec<serde_json::Value> = tools.iter().map(tool).collect();
+        allowance::begin(messages.iter().chain(&tools).map(json_bytes).sum());
         let tools = if tools.is_empty() { Value::from(()) } else { Value::from(Serde(&tools)) };
         let context = context! {
             messages => Value::from(Serde(&messages)),
@@ -106,26 +119,23 @@ impl ChatTemplate {
             eos_token => self.eos.clone(),
             add_generation_prompt => true,
         };
-        let mut rendered = Bounded(Vec::new());
-        template.render_captured_to(context, &mut rendered).map_err(problem)?;
-        Ok(String::from_utf8_lossy(&rendered.0).into_owned())
+        // Compiling takes less time than rendering; what it makes refers to the source, so it cannot be kept beside it.
+        let program = metered::compile(NAME, &self.source, syntax()).map_err(problem)?;
+        let mut rendered = String::new();
+        let mut output = make_string_output(&mut rendered);
+        eval(&self.environment, &program.instructions, context, &program.blocks, &mut output, AutoEscape::None)
+            .map_err(problem)?;
+        Ok(rendered)
     }
 }
 
-/// What a template writes, up to [`MOST_BYTES`].
-struct Bounded(Vec<u8>);
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MOST_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// About as many bytes as a value has as JSON.
+fn json_bytes(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::String(text) => text.len() + 2,
+        serde_json::Value::Array(items) => items.iter().map(json_bytes).sum::<usize>() + 2,
+        serde_json::Value::Object(items) => items.iter().map(|(key, item)| key.len() + 4 + json_bytes(item)).sum(),
+        _ => 4,
     }
 }
 
@@ -150,17 +160,20 @@ fn tool(tool: &Tool) -> serde_json::Value {
 }
 
 /// Jinja as `transformers` sets it up (`_compile_jinja_template`).
-fn environment(
-    clock: impl Fn() -> SystemTime + Send + Sync + 'static,
-) -> Result<Environment<'static>, minijinja::Error> {
+fn environment(clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Environment<'static> {
     let mut environment = Environment::new();
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    metered::add_meters(&mut environment);
+    // It writes out all variables, however much that is.
+    environment.remove_global("debug");
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_fuel(Some(FUEL));
-    environment.set_formatter(|output, _, value| match value.as_str() {
-        Some(text) => Ok(output.write_str(text)?),
-        None => Ok(output.write_str(&python::text(value))?),
+    environment.set_formatter(|output, _, value| {
+        allowance::weigh(value)?;
+        match value.as_str() {
+            Some(text) => Ok(output.write_str(text)?),
+            None => Ok(output.write_str(&python::text(value))?),
+        }
     });
     environment.add_filter("string", |value: &Value| python::text(value));
     // Python cannot iterate over `None`, and templates ask before they do.
@@ -183,7 +196,16 @@ fn environment(
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
     });
     environment.add_function("strftime_now", move |format: &str| strftime::utc(format, clock()));
-    Ok(environment)
+    environment
+}
+
+/// Line breaks after tags go, as do spaces before them.
+fn syntax() -> SyntaxConfig {
+    SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .expect("the brackets are those that minijinja has by itself")
 }
 
 /// The template with `{% generation %}` blocks, which mark what the model wrote and show in nothing, as plain scopes.
@@ -207,11 +229,15 @@ fn without_generation_tags(source: &str) -> String {
 
 fn problem(error: minijinja::Error) -> Error {
     let place = error.line().map_or(String::new(), |line| format!(" (line {line} of the template)"));
-    let detail = match (error.kind(), error.detail()) {
-        (ErrorKind::WriteFailure, _) => format!("it writes more than {MOST_BYTES} bytes"),
+    let mut detail = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => format!("it takes more than the {FUEL} steps that a rendering may take"),
         (_, Some(detail)) => detail.to_owned(),
         (kind, None) => kind.to_string(),
     };
+    if detail.len() > MOST_TOLD {
+        detail.truncate(detail.floor_char_boundary(MOST_TOLD));
+        detail.push('…');
+    }
     Error::Template { problem: format!("{detail}{place}") }
 }
 
@@ -254,18 +280,105 @@ mod tests {
         assert!(ChatTemplate::new("{% if %}".into(), "", "").is_err());
     }
 
-    #[test]
-    fn a_template_that_loops_ends() {
-        let source = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}";
-        assert!(template(source).render(&[], &[]).is_err());
+    fn refusal(source: &str) -> String {
+        let template = match ChatTemplate::new(source.to_owned(), "<s>", "</s>") {
+            Ok(template) => template,
+            Err(error) => return error.to_string(),
+        };
+        match template.render(&[ChatMessage::user("more")], &[]) {
+            Ok(text) => panic!("{source} made {} bytes", text.len()),
+            Err(error) => error.to_string(),
+        }
     }
 
     #[test]
-    fn a_template_that_writes_without_end_is_stopped() {
-        let source =
-            "{% for a in range(9999) %}{% for b in range(90) %}{{ messages[0].content * 999 }}{% endfor %}{% endfor %}";
-        let error = template(source).render(&[ChatMessage::user("more")], &[]).expect_err("it ends");
-        assert!(error.to_string().contains("more than 33554432 bytes"), "{error}");
+    fn a_template_that_loops_ends() {
+        let source = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}";
+        assert_eq!(
+            refusal(source),
+            "chat template: it takes more than the 20000000 steps that a rendering may take (line 1 of the template)"
+        );
+    }
+
+    /// Each of these fills memory, the stack or an hour in minijinja as it is.
+    #[test]
+    fn a_template_that_grows_without_end_is_stopped() {
+        let often = |step: &str| {
+            format!("{{% set n = namespace(a='ab', l=['ab']) %}}{{% for i in range(99) %}}{step}{{% endfor %}}")
+        };
+        let grown = "that a rendering of it may work through";
+        for step in [
+            "{% set n.a = n.a ~ n.a %}",
+            "{% set n.a = n.a + n.a %}",
+            "{% set n.a = n.a * 99999 %}",
+            "{% set n.a %}{{ n.a }}{{ n.a }}{% endset %}",
+            "{% set n.a = n.a | replace('', n.a) %}",
+            "{% set n.a = n.a.replace('a', n.a) %}",
+            "{% set n.a = n.a | list | join(n.a) %}",
+            "{% set n.a = n.a.join(n.a) %}",
+            "{% set n.a = (n.a ~ '\n' ~ n.a) | indent(999) %}",
+            "{% set n.a = [n.a, n.a] | tojson %}",
+            "{% set n.a = (['%999s' | format(n.a)] * 99) | join %}",
+            "{% set n.a = ['', ''] | map('replace', '', n.a ~ n.a) | join %}",
+            "{% set n.l = n.l + n.l %}{% if 1 in n.l %}{% endif %}",
+            "{% set n.l = [n.l, n.l] %}",
+            "{% set n.l = {'a': n.l, 'b': n.l} %}",
+            "{% set n.l = (n.l, n.l) %}",
+        ] {
+            assert!(refusal(&often(step)).contains(grown), "{step}: {}", refusal(&often(step)));
+        }
+        let text = "x".repeat(1000);
+        for source in [
+            format!("{{% set a %}}{{% for i in range(99999) %}}{text}{{% endfor %}}{{% endset %}}"),
+            format!("{{% for i in range(99999) %}}{text}{{% endfor %}}"),
+            "{% for a in range(9999) %}{% for b in range(90) %}{{ messages[0].content * 999 }}{% endfor %}{% endfor %}".to_owned(),
+            "{{ ('a' * 99999999) ~ ('a' * 99999999) }}".to_owned(),
+            "{{ ['a'] * 99999999 }}".to_owned(),
+            "{% set l = range(99999) | list %}{{ l | select('in', l) | list }}".to_owned(),
+            "{% macro f(x) %}{{ x }}{{ x }}{% endmacro %}{{ f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f('ab'))))))))))))))))))))))) }}".to_owned(),
+        ] {
+            assert!(refusal(&source).contains(grown), "{source}: {}", refusal(&source));
+        }
+        for call in [
+            "'a' | indent(99999999)",
+            "'a' | indent(width=99999999)",
+            "'%99999s' | format('a')",
+            "[1] | batch(99999999)",
+        ] {
+            assert!(refusal(&format!("{{{{ {call} }}}}")).contains("1000"), "{call}");
+        }
+        let limit = refusal(&often("{% set n.a = n.a ~ n.a %}"));
+        assert!(limit.starts_with("chat template: it makes more of this conversation than the 167"), "{limit}");
+        assert!(limit.ends_with("(line 1 of the template)"), "{limit}");
+    }
+
+    #[test]
+    fn a_template_that_goes_too_deep_is_stopped() {
+        let often = |step: &str| {
+            format!("{{% set n = namespace(a='ab') %}}{{% for i in range(9999) %}}{step}{{% endfor %}}{{{{ n.a }}}}")
+        };
+        assert!(refusal(&often("{% set n.a = [n.a] %}")).contains("more than 64 deep"));
+        assert!(refusal(&often("{% set n.a = {'a': n.a} %}")).contains("more than 64 deep"));
+        assert!(refusal(&often("{% set n.a = [n] %}")).contains("more than 64 deep"));
+        assert!(refusal(&often("{% set n.a = n.a | batch(1) | list %}")).contains("more than 64 deep"));
+        assert!(refusal("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}").contains("recursion limit"));
+        assert!(refusal(&format!("{{{{ {}1 }}}}", "1 + ".repeat(30_000))).contains("more than 1000 words"));
+        assert!(refusal(&format!("{{{{ a{} }}}}", ".b".repeat(30_000))).contains("more than 1000 words"));
+        assert!(refusal(&format!("{{% if a %}}{}{{% endif %}}", "{% elif b %}".repeat(9999))).contains("`elif`s"));
+        assert!(refusal(&"{% if a %}".repeat(9999)).contains("recursion limits"));
+        assert!(refusal(&"a".repeat(300_000)).contains("300000 bytes, expected at most 262144"));
+        assert!(refusal("{{ dict(**messages[0]) }}").contains("does not run"));
+        assert!(refusal("{{ debug() }}").contains("debug is unknown"));
+        assert!(refusal("{{ raise_exception('a' * 99999) }}").len() < 1100);
+    }
+
+    #[test]
+    fn a_long_conversation_has_room() {
+        let source = "{% for m in messages %}{% if loop.index == messages | length or m == messages[-1] %}{% endif %}\
+            {% set text = m.content.split('</think>')[-1].lstrip('\n') | trim %}{{ '<' ~ m.role + '>' + text | replace('a', 'b') }}{% endfor %}";
+        let messages = vec![ChatMessage::user("a".repeat(1000)); 1000];
+        let rendered = template(source).render(&messages, &[]).expect("it renders");
+        assert_eq!(rendered.len(), 1000 * 1006);
     }
 
     #[test]

@@ -40,6 +40,9 @@ const END_OF_GENERATION: [&str; 15] = [
     "<end_of_utterance>",
 ];
 
+/// Special tokens: a prompt is searched for every one of them. Known vocabularies have up to 7,000.
+const MOST_SPECIAL: usize = 16_384;
+
 /// A model's tokenizer.
 pub(crate) struct Tokenizer {
     model: Model,
@@ -58,6 +61,19 @@ enum Model {
 }
 
 impl Tokenizer {
+    /// About how many bytes the tokenizer of a file takes at most, while it is built.
+    pub(crate) fn bytes(gguf: &Gguf) -> u64 {
+        let (tokens, in_file) = gguf.array_size("tokenizer.ggml.tokens");
+        let (merges, merges_in_file) = gguf.array_size("tokenizer.ggml.merges");
+        // A hash table has room for the next power of two above 8/7 of its entries.
+        let table = |entries: u64, entry: u64| (entries * 8 / 7 + 1).next_power_of_two() * (entry + 1);
+        // A text has its length before it in the file; a pointer, its room and its length in memory.
+        let texts = |count: u64, in_file: u64, copies: u64| in_file.saturating_sub(count * 8) * copies + count * 24;
+        let vocabulary = texts(tokens, in_file, 7) + tokens * 17 + 2 * table(tokens, 32);
+        let merging = (texts(merges, merges_in_file, 2) + merges * 48).max(merges * 48 + table(merges, 16) * 3 / 2);
+        vocabulary + merging
+    }
+
     /// Builds the tokenizer a file describes; an unknown kind is refused, never guessed.
     pub(crate) fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, Error> {
         let kind = gguf.required_text("tokenizer.ggml.model")?;
@@ -92,6 +108,12 @@ impl Tokenizer {
             .extend((0..vocabulary.len() as u32).filter(|id| END_OF_GENERATION.contains(&vocabulary.text(*id))));
 
         let special = SpecialTokens::new(&vocabulary, &end_of_generation);
+        if special.len() > MOST_SPECIAL {
+            return Err(gguf.bytes().unsupported(format!(
+                "its vocabulary has {} special tokens, expected at most {MOST_SPECIAL}",
+                special.len()
+            )));
+        }
         Ok(Tokenizer {
             special,
             model,

@@ -2,15 +2,13 @@
 //! arithmetic than the decoder does, so it is refused rather than ignored.
 
 use std::collections::HashSet;
-use std::ops::Range;
-use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 
 use super::matrix::{Matrix, dequantize};
 use crate::description::Description;
 use crate::error::Error;
-use crate::gguf::{Gguf, ModelBytes, TensorInfo, TensorType};
+use crate::gguf::{Gguf, Stretch, TensorInfo, TensorType};
 use crate::threads::Threads;
 
 /// What candle asks of the bytes it copies blocks from.
@@ -41,9 +39,9 @@ pub(super) struct Layer {
 
 /// Token vectors, read from the file row by row.
 struct Embedding {
-    file: Arc<ModelBytes>,
+    rows: Stretch,
     kind: TensorType,
-    range: Range<usize>,
+    count: usize,
     row_bytes: usize,
 }
 
@@ -58,9 +56,9 @@ impl Weights {
         let (vocabulary, hidden) = (description.vocabulary, description.hidden);
         let info = loader.tensor("token_embd.weight", &[vocabulary, hidden])?;
         let embedding = Embedding {
-            file: gguf.bytes().clone(),
+            rows: gguf.bytes().stretch(info.range())?,
             kind: info.kind,
-            range: info.range(),
+            count: vocabulary,
             row_bytes: (info.bytes / vocabulary as u64) as usize,
         };
         let output = if gguf.tensor("output.weight").is_some() {
@@ -80,12 +78,13 @@ impl Weights {
 
     /// The vector of a token; an id beyond the vocabulary is refused.
     pub(super) fn embed(&self, token: u32, output: &mut [f32]) -> Result<(), Error> {
-        let Embedding { file, kind, range, row_bytes } = &self.embedding;
-        let start = range.start + token as usize * row_bytes;
-        match file.as_slice()[..range.end].get(start..start + row_bytes) {
-            Some(row) => dequantize(*kind, row, output),
-            None => Err(Error::Compute { problem: format!("there is no token {token}") }),
+        let Embedding { rows, kind, count, row_bytes } = &self.embedding;
+        if token as usize >= *count {
+            return Err(Error::Compute { problem: format!("there is no token {token}") });
         }
+        let mut row = vec![0; *row_bytes];
+        rows.read(token as usize * row_bytes, &mut row)?;
+        dequantize(*kind, &row, output)
     }
 
     /// The matrix that turns the last hidden state into logits.

@@ -6,6 +6,8 @@ use super::reader::Reader;
 use crate::error::Error;
 
 const MAX_ARRAY_DEPTH: usize = 4;
+/// Bytes of a text in an array: a token, or two.
+pub(super) const MAX_ELEMENT_BYTES: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
@@ -144,7 +146,12 @@ impl Array {
         Ok(Array { kind, count, range: start..reader.position() })
     }
 
-    /// The elements, when they are texts.
+    /// Bytes that the elements take in the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.range.len() as u64
+    }
+
+    /// The elements, when they are texts of at most [`MAX_ELEMENT_BYTES`].
     pub(super) fn texts(&self, file: &[u8]) -> Option<Vec<String>> {
         if self.kind != Kind::Text {
             return None;
@@ -154,7 +161,10 @@ impl Array {
         for _ in 0..self.count {
             let (length, after) = rest.split_first_chunk::<8>()?;
             let (text, after) = after.split_at_checked(u64::from_le_bytes(*length) as usize)?;
-            texts.push(String::from_utf8_lossy(text).into_owned());
+            if text.len() > MAX_ELEMENT_BYTES {
+                return None;
+            }
+            texts.push(std::str::from_utf8(text).ok()?.to_owned());
             rest = after;
         }
         Some(texts)

@@ -28,7 +28,7 @@ impl Bpe {
         let failed =
             |problem: tokenizers::Error| gguf.bytes().invalid(format!("the tokenizer cannot be built: {problem}"));
         let model = BPE::builder()
-            .vocab_and_merges(vocabulary.ids().into_iter().collect::<Vocab>(), merges(gguf)?)
+            .vocab_and_merges(vocabulary.ids::<Vocab>(), merges(gguf)?)
             .ignore_merges(pre.ignore_merges)
             // A word's merges cached for everyone would let one user time what another wrote.
             .cache_capacity(0)
@@ -68,10 +68,14 @@ impl Bpe {
 
 fn merges(gguf: &Gguf) -> Result<Merges, Error> {
     let key = "tokenizer.ggml.merges";
-    let merges = gguf.texts(key)?.ok_or_else(|| gguf.missing(key))?;
-    let pair = |(index, merge): (usize, &String)| match merge.split_once(' ') {
-        Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
-        None => Err(gguf.bytes().invalid(format!("`{key}` entry {index} has no space, expected two tokens"))),
-    };
-    merges.iter().enumerate().map(pair).collect()
+    let texts = gguf.texts(key)?;
+    // Room at once: a vector that grows has up to three times as much, and there are hundreds of thousands.
+    let mut merges = Vec::with_capacity(texts.len());
+    for (index, merge) in texts.into_iter().enumerate() {
+        let Some((left, right)) = merge.split_once(' ') else {
+            return Err(gguf.bytes().invalid(format!("`{key}` entry {index} has no space, expected two tokens")));
+        };
+        merges.push((left.to_owned(), right.to_owned()));
+    }
+    Ok(merges)
 }

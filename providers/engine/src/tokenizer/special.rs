@@ -29,6 +29,10 @@ impl SpecialTokens {
         SpecialTokens { tokens }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
     pub(super) fn split<'a>(&self, text: &'a str) -> Vec<Fragment<'a>> {
         let mut fragments = vec![Fragment::Text(text)];
         for (special, id) in &self.tokens {

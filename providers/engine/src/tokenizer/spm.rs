@@ -35,14 +35,7 @@ struct Bigram {
 impl Spm {
     pub(super) fn from_gguf(gguf: &Gguf, vocabulary: &Vocabulary) -> Result<Spm, Error> {
         let key = "tokenizer.ggml.scores";
-        let scores = gguf.numbers(key)?.ok_or_else(|| gguf.missing(key))?;
-        if scores.len() != vocabulary.len() {
-            return Err(gguf.bytes().invalid(format!(
-                "`{key}` has {} entries, expected one for each of the {} tokens",
-                scores.len(),
-                vocabulary.len()
-            )));
-        }
+        let scores = gguf.numbers(key, vocabulary.len(), "tokens")?.ok_or_else(|| gguf.missing(key))?;
         let mut byte_ids = vec![None; 256];
         for id in 0..vocabulary.len() as u32 {
             if let (TokenKind::Byte, Some(byte)) = (vocabulary.kind(id), byte_token(vocabulary.text(id))) {

@@ -30,7 +30,7 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     pub(super) fn from_gguf(gguf: &Gguf, spm: bool) -> Result<Vocabulary, Error> {
         let key = "tokenizer.ggml.tokens";
-        let texts = gguf.texts(key)?.ok_or_else(|| gguf.missing(key))?;
+        let texts = gguf.texts(key)?;
         let kinds = kinds(gguf, texts.len())?;
         let byte_of = byte_level_alphabet();
         let mut pieces = Vec::new();
@@ -70,21 +70,16 @@ impl Vocabulary {
     }
 
     /// The id of every text; of two equal texts the later wins, as in llama.cpp.
-    pub(super) fn ids(&self) -> HashMap<String, u32> {
+    pub(super) fn ids<Ids: FromIterator<(String, u32)>>(&self) -> Ids {
         self.texts.iter().zip(0u32..).map(|(text, id)| (text.clone(), id)).collect()
     }
 }
 
 fn kinds(gguf: &Gguf, count: usize) -> Result<Vec<TokenKind>, Error> {
     let key = "tokenizer.ggml.token_type";
-    let Some(numbers) = gguf.numbers(key)? else {
+    let Some(numbers) = gguf.numbers(key, count, "tokens")? else {
         return Ok(vec![TokenKind::Normal; count]);
     };
-    if numbers.len() != count {
-        return Err(gguf
-            .bytes()
-            .invalid(format!("`{key}` has {} entries, expected one for each of the {count} tokens", numbers.len())));
-    }
     let kind = |number: &f32| match *number as i64 {
         2 => TokenKind::Unknown,
         3 => TokenKind::Control,
