@@ -37,6 +37,11 @@ pub(crate) use instruction_set::VARIABLE;
 pub(crate) use instruction_set::{InstructionSet, vectorized};
 pub(crate) use packed::{Packed, Product, multiply};
 
+/// Bytes in memory of a matrix that has so many in the file: its columns come to whole tiles.
+pub(crate) fn packed_bytes(kind: GgmlDType, bytes: u64, columns: u64, set: InstructionSet) -> u64 {
+    if has_kernel(kind, set) { bytes / columns * columns.next_multiple_of(lanes::TILE_COLUMNS as u64) } else { bytes }
+}
+
 /// Whether weights of a type have a kernel of ours.
 pub(crate) fn has_kernel(kind: GgmlDType, set: InstructionSet) -> bool {
     Packed::has_form(kind, set) || Dense::has_form(kind, set)

@@ -6,7 +6,7 @@ use crate::decoder::KvCache;
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::Gguf;
-use crate::kernels::{InstructionSet, Packed};
+use crate::kernels::{InstructionSet, packed_bytes};
 use crate::tokenizer::Tokenizer;
 
 /// Bytes that any model may take beside its weights. The largest vocabularies of known models take about as much.
@@ -40,9 +40,7 @@ pub(crate) fn check(gguf: &Gguf, description: &Description) -> Result<(), Error>
 fn padding(gguf: &Gguf) -> u64 {
     let set = InstructionSet::current();
     let padded = |tensor: &crate::gguf::TensorInfo| match *tensor.shape() {
-        [columns, inputs] => {
-            Packed::bytes(tensor.kind.ggml(), columns as u64, inputs as u64, set).unwrap_or(tensor.bytes)
-        }
+        [columns, _] => packed_bytes(tensor.kind.ggml(), tensor.bytes, columns as u64, set),
         // Vectors become 32-bit numbers.
         _ => tensor.elements * size_of::<f32>() as u64,
     };

@@ -53,21 +53,6 @@ impl Packed {
         }
     }
 
-    /// Bytes that a matrix of this type takes in packed form, if it has one.
-    pub(crate) fn bytes(kind: GgmlDType, columns: u64, inputs: u64, set: InstructionSet) -> Option<u64> {
-        let tile_bytes = |block: usize, bytes: usize| inputs / block as u64 * bytes as u64;
-        let tile_bytes = Packed::has_form(kind, set).then(|| match kind {
-            GgmlDType::Q4_0 => Some(tile_bytes(Q4_0::BLOCK, Q4_0::TILE_BYTES)),
-            GgmlDType::Q5_0 => Some(tile_bytes(Q5_0::BLOCK, Q5_0::TILE_BYTES)),
-            GgmlDType::Q8_0 => Some(tile_bytes(Q8_0::BLOCK, Q8_0::TILE_BYTES)),
-            GgmlDType::Q4K => Some(tile_bytes(Q4K::BLOCK, Q4K::TILE_BYTES)),
-            GgmlDType::Q5K => Some(tile_bytes(Q5K::BLOCK, Q5K::TILE_BYTES)),
-            GgmlDType::Q6K => Some(tile_bytes(Q6K::BLOCK, Q6K::TILE_BYTES)),
-            _ => None,
-        })??;
-        Some(columns.div_ceil(TILE_COLUMNS as u64).saturating_mul(tile_bytes))
-    }
-
     /// Width of what goes in.
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
