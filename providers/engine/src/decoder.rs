@@ -32,8 +32,8 @@ pub(crate) struct Row {
     pub(crate) wants_logits: bool,
 }
 
-/// Activations one thread gates at a time: less is not worth another thread.
-const GATED_AT_ONCE: usize = 64 * 1024;
+/// Activations that one thread norms, turns, adds or gates at a time: fewer are not worth another thread.
+const VALUES_EACH: usize = 32 * 1024;
 
 /// A model's weights and the room its forward pass works in.
 pub(crate) struct Decoder {
@@ -126,7 +126,7 @@ fn attention_block(
     room: &mut Room,
 ) -> Result<(), Error> {
     let Description { head_size, rope, .. } = description;
-    rms_norm(&room.residual, &layer.attention_norm, description.norm_epsilon, &mut room.normed);
+    norm(&room.residual, &layer.attention_norm, description.norm_epsilon, &mut room.normed, threads);
     let mut products =
         [(&layer.query, &mut room.queries[..]), (&layer.key, &mut room.keys[..]), (&layer.value, &mut room.values[..])];
     multiply(&mut products, &room.normed, &mut room.workspace, threads)?;
@@ -138,18 +138,35 @@ fn attention_block(
     let (query_width, kv_width) = (description.query_width(), description.kv_width());
     let queries = room.queries.chunks_exact_mut(query_width);
     let keys = room.keys.chunks_exact_mut(kv_width);
-    let values = room.values.chunks_exact(kv_width);
     let angles = room.angles.chunks_exact(rope.dimensions / 2);
-    for ((((row, queries), keys), values), angles) in rows.iter().zip(queries).zip(keys).zip(values).zip(angles) {
-        rotate(queries, *head_size, rope.pairing, angles);
-        rotate(keys, *head_size, rope.pairing, angles);
+    let mut turned: Vec<_> = queries.zip(keys).zip(angles).collect();
+    threads.chunks(&mut turned, (VALUES_EACH / query_width).max(1), |_, rows| {
+        for ((queries, keys), angles) in rows {
+            rotate(queries, *head_size, rope.pairing, angles);
+            rotate(keys, *head_size, rope.pairing, angles);
+        }
+    });
+    let stored = room.keys.chunks_exact(kv_width).zip(room.values.chunks_exact(kv_width));
+    for (row, (keys, values)) in rows.iter().zip(stored) {
         cache.store(row.sequence, index, row.position, keys, values);
     }
 
     attend(description, index, rows, cache, &room.queries, &mut room.attended, threads);
     layer.attention_output.multiply(&room.attended, &mut room.normed, &mut room.workspace, threads)?;
-    add(&mut room.residual, &room.normed);
+    add_all(&mut room.residual, &room.normed, threads);
     Ok(())
+}
+
+/// RMSNorm of each row.
+fn norm(input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32], threads: &mut Threads) {
+    let each = (VALUES_EACH / weights.len()).max(1) * weights.len();
+    threads.chunks(output, each, |piece, output| {
+        rms_norm(&input[piece * each..][..output.len()], weights, epsilon, output);
+    });
+}
+
+fn add_all(output: &mut [f32], input: &[f32], threads: &mut Threads) {
+    threads.chunks(output, VALUES_EACH, |piece, output| add(output, &input[piece * VALUES_EACH..][..output.len()]));
 }
 
 /// RMSNorm of every head, in place.
@@ -165,15 +182,15 @@ fn feed_forward_block(
     threads: &mut Threads,
     room: &mut Room,
 ) -> Result<(), Error> {
-    rms_norm(&room.residual, &layer.feed_forward_norm, description.norm_epsilon, &mut room.normed);
+    norm(&room.residual, &layer.feed_forward_norm, description.norm_epsilon, &mut room.normed, threads);
     let mut products = [(&layer.gate, &mut room.gate[..]), (&layer.up, &mut room.up[..])];
     multiply(&mut products, &room.normed, &mut room.workspace, threads)?;
     let up = &room.up;
-    threads.chunks(&mut room.gate, GATED_AT_ONCE, |piece, gate| {
-        swiglu(gate, &up[piece * GATED_AT_ONCE..][..gate.len()]);
+    threads.chunks(&mut room.gate, VALUES_EACH, |piece, gate| {
+        swiglu(gate, &up[piece * VALUES_EACH..][..gate.len()]);
     });
     layer.down.multiply(&room.gate, &mut room.normed, &mut room.workspace, threads)?;
-    add(&mut room.residual, &room.normed);
+    add_all(&mut room.residual, &room.normed, threads);
     Ok(())
 }
 

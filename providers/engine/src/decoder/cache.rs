@@ -1,6 +1,6 @@
 //! Keys and values of every sequence, in half precision as llama.cpp keeps them, in pages of a fixed number of positions
-//! that are handed out as sequences grow. Pages of ended sequences are kept for others that begin with the same tokens, within a budget; a page that several
-//! use is copied before one of them changes it.
+//! that are handed out as sequences grow. Pages of ended sequences are kept for others that begin with the same tokens,
+//! within a budget; a page that several use is copied before one of them changes it.
 
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub(crate) struct SequenceId(usize);
 pub(crate) struct KvCache {
     shape: PageShape,
     sequences: Vec<Option<Vec<Page>>>,
+    /// Room for a key on its way to its page.
+    halves: Vec<f16>,
     prefixes: Prefixes,
     /// Pages whose content means nothing, to be used again.
     spare: Vec<Page>,
@@ -63,6 +65,7 @@ impl KvCache {
         KvCache {
             shape: PageShape::of(description),
             sequences: Vec::new(),
+            halves: Vec::new(),
             prefixes: Prefixes::default(),
             spare: Vec::new(),
             pages: 0,
@@ -207,8 +210,10 @@ impl KvCache {
             let Some(pages) = &mut self.sequences[sequence.0] else { return };
             // It is the sequence's own since `reserve`, so nothing is copied here.
             let page = Arc::make_mut(&mut pages[position / PAGE_POSITIONS]);
-            for (place, key) in page[key..].iter_mut().step_by(PAGE_POSITIONS).zip(keys) {
-                *place = f16::from_f32(*key);
+            self.halves.resize(head_size, f16::ZERO);
+            self.halves.convert_from_f32_slice(keys);
+            for (place, key) in page[key..].iter_mut().step_by(PAGE_POSITIONS).zip(&self.halves) {
+                *place = *key;
             }
             page[value..value + head_size].convert_from_f32_slice(values);
         }

@@ -4,8 +4,11 @@
 use half::f16;
 
 use super::format::Input;
-use super::instruction_set::InstructionSet;
+use super::instruction_set::vectorized;
 use crate::threads::Threads;
+
+/// Rows that are multiplied at once where there are tiles.
+pub(super) const ROWS: usize = 16;
 
 /// Rounded activations, `[rows, columns]`, with the scales and sums of their blocks.
 #[derive(Default)]
@@ -13,7 +16,9 @@ pub(crate) struct Rounded {
     columns: usize,
     rows: usize,
     block: usize,
-    /// `[rows, stride]`
+    /// Of each row.
+    blocks: usize,
+    /// `[rows, stride]`, and rows without a meaning up to a multiple of [`ROWS`].
     values: Vec<i8>,
     scales: Vec<f32>,
     sums_of_32: Vec<i16>,
@@ -27,12 +32,12 @@ impl Rounded {
     /// Rounds `input`, `[rows, columns]`; `columns` is a multiple of `block`, which is 32 or 256.
     pub(crate) fn round(&mut self, input: &[f32], columns: usize, block: usize, threads: &mut Threads) {
         (self.columns, self.rows, self.block) = (columns, input.len() / columns, block);
+        self.blocks = columns / block;
         let stride = self.stride();
-        self.values.resize(self.rows * stride, 0);
+        self.values.resize(self.rows.next_multiple_of(ROWS) * stride, 0);
         self.scales.resize(input.len() / block, 0.0);
         self.sums_of_32.resize(input.len() / 32, 0);
         self.sums_of_16.resize(if block == 256 { input.len() / 16 } else { 0 }, 0);
-        let round = rounder(block);
         let rows = self
             .values
             .chunks_mut(stride)
@@ -44,9 +49,9 @@ impl Rounded {
         threads.chunks(&mut rows, (VALUES_EACH / columns).max(1), |_, rows| {
             for ((((values, input), scales), sums_of_32), sums_of_16) in rows {
                 let values = &mut values[..columns];
-                round(input, values, scales, sums_of_32);
-                if let Some(sums) = sums_of_16 {
-                    sum(values, 16, sums);
+                match sums_of_16 {
+                    Some(sums_of_16) => round_256(input, values, scales, sums_of_32, sums_of_16),
+                    None => round_32(input, values, scales, sums_of_32),
                 }
             }
         });
@@ -73,42 +78,42 @@ impl Rounded {
     /// One block of one row; both exist.
     #[inline(always)]
     pub(super) unsafe fn input(&self, row: usize, block: usize) -> Input {
-        let first = row * self.columns + block * self.block;
+        let index = row * self.blocks + block;
         // SAFETY: the caller says that there is such a block; without sums of 16 the pointer is not read.
         unsafe {
             Input {
                 values: self.values.as_ptr().add(row * self.stride() + block * self.block),
-                scale: *self.scales.get_unchecked(first / self.block),
-                sums_of_32: self.sums_of_32.as_ptr().add(first / 32),
-                sums_of_16: self.sums_of_16.as_ptr().wrapping_add(first / 16),
+                scale: *self.scales.get_unchecked(index),
+                sums_of_32: self.sums_of_32.as_ptr().add(index * self.block / 32),
+                sums_of_16: self.sums_of_16.as_ptr().wrapping_add(index * self.block / 16),
             }
         }
     }
 }
 
-type Rounder = fn(&[f32], &mut [i8], &mut [f32], &mut [i16]);
-
-/// [`round_blocks`] as the compiler makes it for this processor; the result is the same.
-fn rounder(block: usize) -> Rounder {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn avx2<const BLOCK: usize>(input: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i16]) {
-            round_blocks::<BLOCK>(input, values, scales, sums);
-        }
-        if InstructionSet::current() >= InstructionSet::Avx2 {
-            // SAFETY: the processor has AVX2, FMA and F16C.
-            return match block {
-                32 => |input, values, scales, sums| unsafe { avx2::<32>(input, values, scales, sums) },
-                _ => |input, values, scales, sums| unsafe { avx2::<256>(input, values, scales, sums) },
-            };
-        }
+vectorized! {
+    fn round_32(input: &[f32], values: &mut [i8], scales: &mut [f32], sums_of_32: &mut [i16]) {
+        round_blocks::<32>(input, values, scales);
+        sum(values, 32, sums_of_32);
     }
-    if block == 32 { round_blocks::<32> } else { round_blocks::<256> }
+}
+
+vectorized! {
+    fn round_256(
+        input: &[f32],
+        values: &mut [i8],
+        scales: &mut [f32],
+        sums_of_32: &mut [i16],
+        sums_of_16: &mut [i16],
+    ) {
+        round_blocks::<256>(input, values, scales);
+        sum(values, 32, sums_of_32);
+        sum(values, 16, sums_of_16);
+    }
 }
 
 #[inline(always)]
-fn round_blocks<const BLOCK: usize>(input: &[f32], values: &mut [i8], scales: &mut [f32], sums_of_32: &mut [i16]) {
+fn round_blocks<const BLOCK: usize>(input: &[f32], values: &mut [i8], scales: &mut [f32]) {
     let (blocks, _) = input.as_chunks::<BLOCK>();
     let (outputs, _) = values.as_chunks_mut::<BLOCK>();
     for ((block, output), scale) in blocks.iter().zip(outputs).zip(scales) {
@@ -121,10 +126,10 @@ fn round_blocks<const BLOCK: usize>(input: &[f32], values: &mut [i8], scales: &m
             _ => 0.0,
         };
         for (output, value) in output.iter_mut().zip(block) {
-            *output = (value * inverse).round_ties_even() as i32 as i8;
+            // What is added leaves no room for fractions: the sum is rounded to even, and its lowest byte is the number.
+            *output = (value * inverse + 12_582_912.0).to_bits() as i8;
         }
     }
-    sum(values, 32, sums_of_32);
 }
 
 #[inline(always)]

@@ -35,18 +35,16 @@ pub(super) unsafe trait Format {
         sums: &mut [[L::Floats; 2]; ROWS],
     );
 
-    /// Adds the products of sixteen columns' tiles, block after block, with many rows, sixteen at a time; `sums` has a place for
-    /// each row.
+    /// With fewer rows the vector units alone are faster than AMX.
+    #[cfg(target_arch = "x86_64")]
+    const FEWEST_AMX_ROWS: usize;
+
+    /// Adds the products of one or two tiles' columns with all rows of a piece to its sums.
     ///
     /// # Safety
-    /// As above; the processor has AMX, and its registers the shapes for this format.
+    /// The piece has so many tiles of this format; the processor has AMX, and its registers the shapes for this format.
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(
-        tiles: *const u8,
-        task: &super::product::Task<'_>,
-        rows: std::ops::Range<usize>,
-        sums: *mut [f32; TILE_COLUMNS],
-    );
+    unsafe fn accumulate_amx<const TILES: usize>(piece: &super::amx::Piece<'_>);
 }
 
 /// One block of one row of activations.

@@ -139,7 +139,8 @@ pub(crate) fn multiply(products: &mut [Product<'_>], input: &Rounded, threads: &
             (task, weights.kernel, weights.tile_count())
         })
         .collect();
-    let each = (WORK_EACH / (rows * input.columns() * TILE_COLUMNS).max(1)).max(1);
+    // Tiles are multiplied two by two where many rows are.
+    let each = (WORK_EACH / (rows * input.columns() * TILE_COLUMNS).max(1)).max(1).next_multiple_of(2);
     let shares = shares(tasks.iter().map(|(_, _, tiles)| *tiles), each);
     threads.run(shares.len(), &|share| {
         let (index, tiles) = &shares[share];

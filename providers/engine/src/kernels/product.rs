@@ -37,27 +37,30 @@ pub(super) fn kernel<F: Format>(set: InstructionSet) -> Kernel {
         #[target_feature(enable = "avx2,fma,f16c")]
         unsafe fn avx2<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
             // SAFETY: as the caller promises.
-            unsafe { multiply::<Avx2, F>(task, tiles, 0) }
+            unsafe { multiply::<Avx2, F>(task, tiles) }
         }
 
         #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
         unsafe fn avx_vnni<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
             // SAFETY: as the caller promises.
-            unsafe { multiply::<AvxVnni, F>(task, tiles, 0) }
+            unsafe { multiply::<AvxVnni, F>(task, tiles) }
         }
 
         #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
         unsafe fn avx512<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
             // SAFETY: as the caller promises.
-            unsafe { multiply::<Avx512Vnni, F>(task, tiles, 0) }
+            unsafe { multiply::<Avx512Vnni, F>(task, tiles) }
         }
 
         #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
         unsafe fn amx<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
-            // SAFETY: as the caller promises. Rows that do not fill a register are left to the other kernel.
+            // SAFETY: as the caller promises.
             unsafe {
-                let done = super::amx::multiply::<F>(task, tiles.clone());
-                multiply::<Avx512Vnni, F>(task, tiles, done);
+                if task.input.rows() < F::FEWEST_AMX_ROWS {
+                    multiply::<Avx512Vnni, F>(task, tiles);
+                } else {
+                    super::amx::multiply::<F>(task, tiles);
+                }
             }
         }
 
@@ -72,18 +75,14 @@ pub(super) fn kernel<F: Format>(set: InstructionSet) -> Kernel {
     let _ = set;
     |task, tiles| {
         // SAFETY: as the caller promises.
-        unsafe { multiply::<Portable, F>(task, tiles, 0) }
+        unsafe { multiply::<Portable, F>(task, tiles) }
     }
 }
 
-/// Computes rows from `first` on.
 #[inline(always)]
-unsafe fn multiply<L: Lanes, F: Format>(task: &Task<'_>, tiles: Range<usize>, first: usize) {
-    if first == task.input.rows() {
-        return;
-    }
+unsafe fn multiply<L: Lanes, F: Format>(task: &Task<'_>, tiles: Range<usize>) {
     for tile in tiles {
-        let mut row = first;
+        let mut row = 0;
         // SAFETY: as the caller promises; rows stay below the input's.
         unsafe {
             while row < task.input.rows() {
@@ -110,9 +109,7 @@ unsafe fn multiply_rows<L: Lanes, F: Format, const ROWS: usize>(task: &Task<'_>,
         let mut sums = [[L::splat(0.0); 2]; ROWS];
         for block in 0..blocks {
             let at = weights.add(block * F::TILE_BYTES);
-            if ROWS < 8 {
-                prefetch::<L>(at, F::TILE_BYTES);
-            }
+            prefetch::<L>(at, F::TILE_BYTES);
             let mut inputs = [task.input.input(row, block); ROWS];
             for (index, input) in inputs.iter_mut().enumerate() {
                 *input = task.input.input(row + index, block);

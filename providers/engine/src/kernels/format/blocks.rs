@@ -1,12 +1,9 @@
 //! Q8_0, Q5_0 and Q4_0: blocks of 32 weights with one half-precision scale. Activations are rounded in blocks of 32 too.
 
-use std::ops::Range;
-
 use super::{Format, Input, REGISTER, byte_at, pack_low, unpack_low};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
-use crate::kernels::product::Task;
 
 pub(in super::super) const BLOCK: usize = 32;
 /// A half-precision number for each column.
@@ -63,9 +60,12 @@ unsafe impl Format for Q8_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
+    const FEWEST_AMX_ROWS: usize = 24;
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_blocks::<Q8_0>(tiles, task, rows, sums) }
+        unsafe { amx::accumulate_blocks::<Q8_0, TILES>(piece) }
     }
 }
 
@@ -120,9 +120,12 @@ unsafe impl Format for Q5_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
+    const FEWEST_AMX_ROWS: usize = 24;
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_blocks::<Q5_0>(tiles, task, rows, sums) }
+        unsafe { amx::accumulate_blocks::<Q5_0, TILES>(piece) }
     }
 }
 
@@ -159,9 +162,12 @@ unsafe impl Format for Q4_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
+    const FEWEST_AMX_ROWS: usize = 24;
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_blocks::<Q4_0>(tiles, task, rows, sums) }
+        unsafe { amx::accumulate_blocks::<Q4_0, TILES>(piece) }
     }
 }
 

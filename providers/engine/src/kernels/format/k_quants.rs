@@ -1,17 +1,14 @@
 //! Q4_K, Q5_K and Q6_K: blocks of 256 weights whose groups have whole-number scales (and, but for Q6_K, minimums) under
 //! one half-precision scale. Activations are rounded in blocks of 256.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{
-    __m512i, _mm_loadu_si128, _mm512_cvtepi8_epi32, _mm512_cvtepu8_epi32, _mm512_mask_mov_epi16, _mm512_slli_epi32,
-};
-use std::ops::Range;
-
 use super::{Format, Input, REGISTER, pack_low, unpack_low};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
-use crate::kernels::product::Task;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m512i, _mm_loadu_si128, _mm512_cvtepi8_epi32, _mm512_cvtepu8_epi32, _mm512_mask_mov_epi16, _mm512_slli_epi32,
+};
 
 pub(in super::super) const BLOCK: usize = 256;
 const PAIRS: usize = BLOCK / 8;
@@ -24,6 +21,8 @@ pub(in super::super) trait Groups {
     const GROUP: usize;
     /// What is subtracted of each stored weight.
     const OFFSET: i32;
+    /// Whether scales are signed bytes; else they have six bits, and weights five at most and no offset.
+    const SIGNED_SCALES: bool;
     /// Groups whose products, scaled, add up exactly in 24 bits whatever the weights and activations are.
     const EXACT: usize;
     /// Where the groups' scales begin in a tile, sixteen columns each.
@@ -86,6 +85,7 @@ const HIGH_6: usize = LOW_6 + PAIRS * REGISTER;
 impl Groups for Q4K {
     const GROUP: usize = 32;
     const OFFSET: i32 = 0;
+    const SIGNED_SCALES: bool = false;
     // 4 * 32 * 15 * 127 * 63 < 2^24
     const EXACT: usize = 4;
     const SCALES: usize = SCALES_45;
@@ -119,6 +119,7 @@ impl Groups for Q4K {
 impl Groups for Q5K {
     const GROUP: usize = 32;
     const OFFSET: i32 = 0;
+    const SIGNED_SCALES: bool = false;
     // 2 * 32 * 31 * 127 * 63 < 2^24
     const EXACT: usize = 2;
     const SCALES: usize = SCALES_45;
@@ -163,6 +164,7 @@ impl Groups for Q5K {
 impl Groups for Q6K {
     const GROUP: usize = 16;
     const OFFSET: i32 = 32;
+    const SIGNED_SCALES: bool = true;
     // 2 * 16 * 32 * 127 * 128 < 2^24
     const EXACT: usize = 2;
     const SCALES: usize = SCALES_6;
@@ -295,9 +297,12 @@ unsafe impl Format for Q4K {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
+    const FEWEST_AMX_ROWS: usize = 12;
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_groups::<Q4K>(tiles, task, rows, sums) }
+        unsafe { amx::accumulate_groups::<Q4K, TILES>(piece) }
     }
 }
 
@@ -330,9 +335,12 @@ unsafe impl Format for Q5K {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
+    const FEWEST_AMX_ROWS: usize = 12;
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_groups::<Q5K>(tiles, task, rows, sums) }
+        unsafe { amx::accumulate_groups::<Q5K, TILES>(piece) }
     }
 }
 
@@ -376,9 +384,12 @@ unsafe impl Format for Q6K {
     }
 
     #[cfg(target_arch = "x86_64")]
-    unsafe fn accumulate_amx(tiles: *const u8, task: &Task<'_>, rows: Range<usize>, sums: *mut [f32; TILE_COLUMNS]) {
+    const FEWEST_AMX_ROWS: usize = 12;
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
         // SAFETY: as the trait says.
-        unsafe { amx::accumulate_groups::<Q6K>(tiles, task, rows, sums) }
+        unsafe { amx::accumulate_groups::<Q6K, TILES>(piece) }
     }
 }
 
