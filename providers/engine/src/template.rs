@@ -334,6 +334,7 @@ mod tests {
             "{% for a in range(9999) %}{% for b in range(90) %}{{ messages[0].content * 999 }}{% endfor %}{% endfor %}".to_owned(),
             "{{ ('a' * 99999999) ~ ('a' * 99999999) }}".to_owned(),
             "{{ ['a'] * 99999999 }}".to_owned(),
+            "{% for a in range(9999) %}{% for b in range(99) %}{% macro f(x) %}{{ b }}{% endmacro %}{% endfor %}{% endfor %}".to_owned(),
             "{% set l = range(99999) | list %}{{ l | select('in', l) | list }}".to_owned(),
             "{% macro f(x) %}{{ x }}{{ x }}{% endmacro %}{{ f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f(f('ab'))))))))))))))))))))))) }}".to_owned(),
         ] {
@@ -359,7 +360,15 @@ mod tests {
         };
         assert!(refusal(&often("{% set n.a = [n.a] %}")).contains("more than 64 deep"));
         assert!(refusal(&often("{% set n.a = {'a': n.a} %}")).contains("more than 64 deep"));
-        assert!(refusal(&often("{% set n.a = [n] %}")).contains("more than 64 deep"));
+        for step in [
+            "{% set n.a = n %}",
+            "{% set n.a = [n] %}",
+            "{% set n.a = {'n': n} %}",
+            "{% set m = namespace(n=n) %}",
+            "{% set n.a = [none] | map('default', n, true) | list %}",
+        ] {
+            assert!(refusal(&often(step)).contains("puts a namespace into another value"), "{step}");
+        }
         assert!(refusal(&often("{% set n.a = n.a | batch(1) | list %}")).contains("more than 64 deep"));
         assert!(refusal("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}").contains("recursion limit"));
         assert!(refusal(&format!("{{{{ {}1 }}}}", "1 + ".repeat(30_000))).contains("more than 1000 words"));

@@ -35,6 +35,8 @@ pub(super) enum How {
     Product,
     /// The first without what its elements are made of, and the others.
     Surface,
+    /// All of its inputs, which become part of a value. Namespaces may not: one that is in itself is never freed.
+    Stored,
 }
 
 /// Begins a rendering of a conversation of so many bytes.
@@ -72,6 +74,7 @@ pub(super) fn charge(how: How, values: &[Value]) -> Result<(), Error> {
             weigh_surface(first)?;
             others.iter().try_for_each(|value| weigh(value).map(|_| ()))
         }
+        (How::Stored, values) => values.iter().try_for_each(|value| weigh_at(value, 0, false).map(|_| ())),
         (_, values) => values.iter().try_for_each(|value| weigh(value).map(|_| ())),
     }
 }
@@ -83,7 +86,7 @@ fn charge_call(name: &str, values: &[Value]) -> Result<(), Error> {
     }
     let mut bytes = 0;
     for value in values {
-        bytes += weigh(value)?;
+        bytes += weigh_at(value, 0, !matches!(name, "namespace" | "dict"))?;
     }
     let (first, others) = match values {
         [] => return Ok(()),
@@ -214,10 +217,10 @@ fn weigh_surface(value: &Value) -> Result<(), Error> {
 
 /// Charges a value's size, and says it.
 pub(super) fn weigh(value: &Value) -> Result<usize, Error> {
-    weigh_at(value, 0)
+    weigh_at(value, 0, true)
 }
 
-fn weigh_at(value: &Value, depth: usize) -> Result<usize, Error> {
+fn weigh_at(value: &Value, depth: usize, namespaces: bool) -> Result<usize, Error> {
     let mut bytes = VALUE + text_bytes(value);
     spend(bytes)?;
     let is_made_of_others = matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable);
@@ -230,13 +233,24 @@ fn weigh_at(value: &Value, depth: usize) -> Result<usize, Error> {
             format!("its values lie within each other more than {MOST_DEPTH} deep"),
         ));
     }
+    if !namespaces && is_namespace(value) {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "it puts a namespace into another value, which does not run; put what the namespace holds there",
+        ));
+    }
     for item in value.try_iter()? {
-        bytes = bytes.saturating_add(weigh_at(&item, depth + 1)?);
+        bytes = bytes.saturating_add(weigh_at(&item, depth + 1, namespaces)?);
         if value.kind() == ValueKind::Map {
-            bytes = bytes.saturating_add(weigh_at(&value.get_item(&item)?, depth + 1)?);
+            bytes = bytes.saturating_add(weigh_at(&value.get_item(&item)?, depth + 1, namespaces)?);
         }
     }
     Ok(bytes)
+}
+
+/// minijinja tells a namespace from another mapping by its type alone, which is its own.
+fn is_namespace(value: &Value) -> bool {
+    value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }
 
 fn text_bytes(value: &Value) -> usize {

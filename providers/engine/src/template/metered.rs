@@ -21,6 +21,9 @@ const INPUTS: &str = "charge-inputs";
 const CALL: &str = "charge-call";
 const PRODUCT: &str = "charge-product";
 const SURFACE: &str = "charge-surface";
+const STORED: &str = "charge-stored";
+/// Bytes that a macro keeps of each name around it until the rendering ends, and of itself, every time it is declared.
+const MACRO_BYTES: usize = 256;
 
 /// A constant that no multiplication can be folded with, so that texts are not multiplied before anything is charged.
 const ONE: &str = "perilune_one";
@@ -77,7 +80,13 @@ pub(super) fn compile<'a>(name: &'a str, source: &'a str, syntax: SyntaxConfig) 
 /// What the program needs of its environment.
 pub(super) fn add_meters(environment: &mut Environment<'_>) {
     environment.add_global(ONE, 1);
-    for (name, how) in [(INPUTS, How::Inputs), (CALL, How::Call), (PRODUCT, How::Product), (SURFACE, How::Surface)] {
+    for (name, how) in [
+        (INPUTS, How::Inputs),
+        (CALL, How::Call),
+        (PRODUCT, How::Product),
+        (SURFACE, How::Surface),
+        (STORED, How::Stored),
+    ] {
         environment.add_global(name, Value::from_object(Meter(how)));
     }
 }
@@ -157,9 +166,22 @@ fn with_charge<'a>(instruction: &Instruction<'a>) -> Result<Vec<Instruction<'a>>
         Instruction::Slice => charge(SURFACE, 4),
         Instruction::UnpackList(_) => charge(INPUTS, 1),
         Instruction::BuildList(Some(count)) | Instruction::BuildTuple(Some(count)) if *count > 0 => {
-            charge(INPUTS, *count)
+            charge(STORED, *count)
         }
-        Instruction::BuildMap(pairs) | Instruction::BuildKwargs(pairs) if *pairs > 0 => charge(INPUTS, pairs * 2),
+        Instruction::BuildMap(pairs) if *pairs > 0 => charge(STORED, pairs * 2),
+        // The namespace is on top.
+        Instruction::SetAttr(_) => {
+            let mut program = vec![Instruction::Swap];
+            program.extend(charge(STORED, 1));
+            program.push(Instruction::Swap);
+            program
+        }
+        Instruction::Enclose(_) | Instruction::BuildMacro(..) => {
+            let mut program = vec![Instruction::LoadConst(Value::from(" ".repeat(MACRO_BYTES)))];
+            program.extend(charge(INPUTS, 1));
+            program.push(Instruction::DiscardTop);
+            program
+        }
         Instruction::ApplyFilter(name, Some(count), _)
         | Instruction::PerformTest(name, Some(count), _)
         | Instruction::CallFunction(name, Some(count))
