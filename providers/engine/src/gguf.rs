@@ -28,6 +28,8 @@ const MAX_ENTRIES: u64 = 1 << 16;
 /// Names and the like; a chat template is asked for as [`Gguf::long_text`].
 const MAX_TEXT_BYTES: usize = 1024;
 const DEFAULT_ALIGNMENT: u64 = 32;
+/// What the format asks for; candle, which reads numbers of up to four bytes in place, panics below four.
+const MIN_ALIGNMENT: u64 = 8;
 const MAX_ALIGNMENT: u64 = 1 << 20;
 
 /// A parsed GGUF file.
@@ -76,9 +78,9 @@ impl Gguf {
     /// Turns offsets within the tensor data into offsets within the file, and checks that each tensor lies inside.
     fn place_tensors(&mut self, end_of_table: usize) -> Result<(), Error> {
         let alignment = self.u64_or("general.alignment", DEFAULT_ALIGNMENT)?;
-        if !alignment.is_power_of_two() || alignment > MAX_ALIGNMENT {
+        if !alignment.is_power_of_two() || !(MIN_ALIGNMENT..=MAX_ALIGNMENT).contains(&alignment) {
             return Err(self.bytes.invalid(format!(
-                "`general.alignment` is {alignment}, expected a power of two up to {MAX_ALIGNMENT}"
+                "`general.alignment` is {alignment}, expected a power of two from {MIN_ALIGNMENT} to {MAX_ALIGNMENT}"
             )));
         }
         let data_start = (end_of_table as u64).next_multiple_of(alignment);
@@ -378,6 +380,8 @@ mod tests {
         assert!(error(&overflowing).contains("tensor `w`"));
         let unknown = Draft::default().tensor("w", &[64], 19, 0).data(64).bytes();
         assert!(error(&unknown).contains("IQ1_S"));
+        let odd = Draft::default().key("general.alignment", 4, &2u32.to_le_bytes()).bytes();
+        assert!(error(&odd).contains("`general.alignment` is 2, expected a power of two from 8"));
         let twice = Draft::default().key("k", 7, &[1]).key("k", 7, &[1]).bytes();
         assert!(error(&twice).contains("`k` appears again"));
     }

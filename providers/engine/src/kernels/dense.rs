@@ -256,7 +256,8 @@ unsafe fn multiply_tiles<L: Lanes, W: Weight, const ROWS: usize, const TILES: us
         for input in 0..task.inputs {
             for (tile, sums) in sums.iter_mut().enumerate() {
                 let at = weights.add((tile * task.inputs + input) * step);
-                if ROWS < 8 {
+                // Later rows find the tiles near.
+                if row == 0 {
                     prefetch::<L>(at, step);
                 }
                 for part in 0..TILE_COLUMNS / L::COLUMNS {
