@@ -6,7 +6,8 @@ local info = LocalLLM.info(arg[1])
 
 local facts = {
   "specifier", "name", "architecture", "parameters", "quantization", "layers", "hidden", "heads", "kv_heads", "vocabulary",
-  "context_length", "context_size", "file_bytes", "memory_bytes", "executor", "has_chat_template", "supports_tools",
+  "context_length", "context_size", "file_bytes", "memory_bytes", "kv_cache_type", "kv_bytes_per_token", "executor",
+  "has_chat_template", "supports_tools",
 }
 
 for _, fact in ipairs(facts) do

@@ -130,7 +130,7 @@ function agent:rewind(turns) end
 --- With `state = true` a second file beside it, `PATH.state`, gets what the model computed of the conversation (its keys
 --- and values), so that an agent loaded in another process, or after the model left memory, answers at once. What is no
 --- longer in memory is computed first. For every token the file takes 4 bytes for each layer and each dimension of its
---- key heads: 22 KiB with TinyLlama 1.1B, 128 KiB with Llama 3 8B. It belongs to the model's file, by a SHA-256 of that
+--- key heads (about half with `kv_cache_type = "q8_0"`): 22 KiB with TinyLlama 1.1B, 128 KiB with Llama 3 8B. It belongs to the model's file, by a SHA-256 of that
 --- file's length, its header and three samples of 4 KiB of every tensor; the name does not matter. It is as private as
 --- the conversation, which can be read from it. Only models that run in the kernel's own process (providers of type
 --- `candle`) can do it, and paths mean that kernel's disk.

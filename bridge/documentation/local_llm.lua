@@ -242,6 +242,8 @@ function LocalLLM.unload(model) end
 ---@field context_size integer tokens that one request may hold here
 ---@field file_bytes integer bytes of its file
 ---@field memory_bytes integer bytes it takes once loaded, as reckoned: weights, and the keys and values that are kept
+---@field kv_cache_type string in which form it keeps keys and values: `kv_cache_type` of the configuration, `f16` or `q8_0`
+---@field kv_bytes_per_token integer bytes that the keys and values of one token take
 ---@field executor string what runs it
 ---@field has_chat_template boolean whether it knows conversations
 ---@field supports_tools boolean whether it can be given tools

@@ -184,12 +184,18 @@ fn info(reply: &ModelInfoReply) -> String {
         ("used context", reply.context_size.map(|tokens| format!("{tokens} tokens"))),
         ("file", reply.file_bytes.map(size)),
         ("memory", reply.memory_bytes.map(size)),
+        ("keys and values", keys_and_values(reply)),
         ("computed by", reply.executor.clone()),
         ("chat", answer(reply.has_chat_template)),
         ("tools", answer(reply.supports_tools)),
     ];
     let known = facts.into_iter().filter_map(|(fact, value)| Some(format!("{fact:16} {}\n", value?)));
     known.collect()
+}
+
+/// `f16, 22.5 kB a token`.
+fn keys_and_values(reply: &ModelInfoReply) -> Option<String> {
+    Some(format!("{}, {} a token", reply.kv_cache_type.as_ref()?, size(reply.kv_bytes_per_token?)))
 }
 
 #[cfg(test)]

@@ -357,6 +357,8 @@ pub(crate) fn model_info(specifier: &ModelSpecifier, info: providers::ModelInfo)
         quantization: Some(info.quantization),
         file_bytes: Some(info.file_bytes),
         memory_bytes: Some(info.memory_bytes),
+        kv_cache_type: Some(info.kv_cache_type),
+        kv_bytes_per_token: Some(info.kv_bytes_per_token),
         executor: Some(info.executor),
         has_chat_template: Some(info.has_chat_template),
         supports_tools: Some(info.supports_tools),

@@ -204,6 +204,12 @@ pub struct ModelInfoReply {
     /// Memory taken in bytes.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
+    /// In which form it keeps keys and values, e.g. `f16`.
+    #[serde(default)]
+    pub kv_cache_type: Option<String>,
+    /// Bytes that the keys and values of one token take.
+    #[serde(default)]
+    pub kv_bytes_per_token: Option<u64>,
     /// What computes it.
     #[serde(default)]
     pub executor: Option<String>,

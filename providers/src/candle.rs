@@ -60,6 +60,7 @@ impl CandleProvider {
             cpu_threads: options.cpu_threads,
             max_concurrent: options.max_concurrent,
             cache_bytes: options.kv_cache_mib.map(|mib| mib as u64 * MIB),
+            cache_type: options.kv_cache_type,
         };
         CandleProvider {
             shared: Arc::new(Shared {

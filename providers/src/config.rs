@@ -48,6 +48,7 @@ pub use sources::{ConfigSources, Overrides};
 /// memory_budget_mib = 8192                # for all models together; three quarters of the memory there is
 /// keep_alive_seconds = 300                # a model that idle leaves memory; it stays until its place is needed
 /// kv_cache_mib = 1024                     # kept of earlier prompts, for those that begin alike; a full context, if less
+/// kv_cache_type = "f16"                   # or `q8_0`: keys and values in half the memory, answers that differ a little
 ///
 /// [providers.gpu-box]
 /// type = "kernel"                         # another kernel, whose models are borrowed

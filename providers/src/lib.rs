@@ -30,8 +30,9 @@ pub use directories::Directories;
 pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
-    Bench, BenchOptions, Biased, ChatMessage, DroppedModel, Event, FinishReason, GenerateOptions, LogitBias, ModelInfo,
-    NoPlace, Places, Prefill, Prompt, Role, Sampling, StateInfo, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
+    Bench, BenchOptions, Biased, CacheType, ChatMessage, DroppedModel, Event, FinishReason, GenerateOptions, LogitBias,
+    ModelInfo, NoPlace, Places, Prefill, Prompt, Role, Sampling, StateInfo, TokenLogprob, TokenLogprobs, Tool,
+    ToolCall, Usage,
 };
 pub use provider::{
     EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,

@@ -86,6 +86,23 @@ async fn the_bundled_model_answers_the_same_each_time() {
     assert_eq!(provider.loads(), 1);
 }
 
+#[tokio::test]
+async fn keys_and_values_in_eight_bits_take_about_half() {
+    let halves = provider("").info("moonlet").await.unwrap();
+    let provider = provider("kv_cache_type = \"q8_0\"");
+    let eights = provider.info("moonlet").await.unwrap();
+    assert_eq!((halves.kv_cache_type.as_str(), eights.kv_cache_type.as_str()), ("f16", "q8_0"));
+    let ratio = eights.kv_bytes_per_token as f64 / halves.kv_bytes_per_token as f64;
+    assert!((0.53..0.55).contains(&ratio), "{ratio}");
+    // What is kept of a full context is part of what the model is reckoned to take.
+    let kept = |bytes_per_token: u64| bytes_per_token * halves.context_size as u64;
+    let saved = kept(halves.kv_bytes_per_token) - kept(eights.kv_bytes_per_token);
+    assert_eq!(halves.memory_bytes - eights.memory_bytes, saved);
+    assert_eq!(provider.load("moonlet").await.unwrap().memory_bytes, eights.memory_bytes);
+    let (text, ..) = answer(ask(&provider, "moonlet", "What is 2 + 3?")).await.unwrap();
+    assert!(text.contains('5'), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_model_is_loaded_once_however_many_ask() {
     let provider = provider("");

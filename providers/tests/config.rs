@@ -249,7 +249,7 @@ fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
         (
             "[providers.candle]\nenabled = false\nxyzzy = 1",
             "`c.toml` line 3: unknown key `xyzzy` in [providers.candle]; known: `context_size`, `cpu_threads`, \
-             `default_model`, `device`, `enabled`, `keep_alive_seconds`, `kv_cache_mib`, `max_concurrent`, `memory_budget_mib`, \
+             `default_model`, `device`, `enabled`, `keep_alive_seconds`, `kv_cache_mib`, `kv_cache_type`, `max_concurrent`, `memory_budget_mib`, \
              `model_directory`, `timeout_seconds`, `type`",
         ),
     ] {
@@ -278,6 +278,10 @@ fn wrong_values_say_what_works() {
             "device = \"cuda\"",
             "`device` in [providers.candle] is `cuda`, which this build does not have; it runs on `cpu` only, which \
              is the default",
+        ),
+        (
+            "kv_cache_type = \"q4_0\"",
+            "`kv_cache_type` in [providers.candle] must be `f16`, which is the default, or `q8_0`, which takes about half the memory",
         ),
         ("device = \"cpux\"", "`device` in [providers.candle] must be `cpu`, which is the default"),
         (

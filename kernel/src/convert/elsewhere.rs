@@ -160,6 +160,8 @@ pub(crate) fn model_info(info: wire::ModelInfoReply) -> providers::ModelInfo {
         quantization: info.quantization.unwrap_or_default(),
         file_bytes: info.file_bytes.unwrap_or_default(),
         memory_bytes: info.memory_bytes.unwrap_or_default(),
+        kv_cache_type: info.kv_cache_type.unwrap_or_default(),
+        kv_bytes_per_token: info.kv_bytes_per_token.unwrap_or_default(),
         executor: info.executor.unwrap_or_default(),
         has_chat_template: info.has_chat_template.unwrap_or_default(),
         supports_tools: info.supports_tools.unwrap_or_default(),

@@ -8,10 +8,13 @@ mod cache;
 #[cfg(test)]
 mod families;
 mod matrix;
+mod page;
 mod prefixes;
 mod weights;
 
-pub(crate) use cache::{KvCache, PageShape, SequenceId, Snapshot};
+pub(crate) use cache::{KvCache, SequenceId, Snapshot};
+pub use page::CacheType;
+pub(crate) use page::PageShape;
 
 use crate::description::Description;
 use crate::error::Error;
@@ -229,11 +232,13 @@ mod tests {
     use crate::gguf::ModelBytes;
     use crate::kernels::{InstructionSet, VARIABLE};
 
-    fn moonlet(threads: usize) -> (Decoder, KvCache) {
+    const TYPES: [CacheType; 2] = [CacheType::F16, CacheType::Q8_0];
+
+    fn moonlet(threads: usize, cache_type: CacheType) -> (Decoder, KvCache) {
         let bytes = Arc::new(ModelBytes::bundled(crate::moonlet().expect("the feature is on")));
         let gguf = Gguf::parse(bytes).expect("moonlet is sound");
         let description = Description::from_gguf(&gguf).expect("moonlet runs");
-        let cache = KvCache::new(&description, 0);
+        let cache = KvCache::new(PageShape::of(&description, cache_type), 0);
         (Decoder::new(&gguf, description, Threads::new(threads)).expect("moonlet runs"), cache)
     }
 
@@ -269,12 +274,16 @@ mod tests {
 
     #[test]
     fn logits_are_the_same_bits_alone_in_chunks_in_a_batch_with_known_prefixes_and_on_more_threads() {
+        TYPES.into_iter().for_each(bits_are_the_same);
+    }
+
+    fn bits_are_the_same(cache_type: CacheType) {
         let (prompts, known) = batch();
-        let (mut decoder, mut cache) = moonlet(1);
+        let (mut decoder, mut cache) = moonlet(1, cache_type);
         let expected = prompts.each_ref().map(|prompt| alone(&mut decoder, &mut cache, prompt));
 
-        let (mut decoder, _) = moonlet(3);
-        let mut cache = KvCache::new(decoder.description(), KvCache::bytes(decoder.description(), 1024));
+        let (mut decoder, mut cache) = moonlet(3, cache_type);
+        cache = KvCache::new(cache.shape(), cache.shape().bytes(1024));
         let (before, _) = cache.open("a", &[]);
         let row = |position: usize| Row { token: known[position], sequence: before, position, wants_logits: false };
         decoder.forward(&(0..known.len()).map(row).collect::<Vec<_>>(), &mut cache).expect("a pass");
@@ -327,16 +336,22 @@ mod tests {
                 .expect("it runs");
             let said = String::from_utf8_lossy(&run.stdout);
             assert!(run.status.success(), "{set:?}: {said}{}", String::from_utf8_lossy(&run.stderr));
-            let digest = said.lines().find_map(|line| line.split_once(DIGEST)).expect("the digest").1.to_owned();
-            digests.push((set, digest));
+            let of_each_type = said.lines().filter_map(|line| Some(line.split_once(DIGEST)?.1.to_owned()));
+            let of_each_type: Vec<String> = of_each_type.collect();
+            assert_eq!(of_each_type.len(), TYPES.len(), "{said}");
+            digests.push((set, of_each_type));
         }
         assert!(digests.iter().all(|(_, digest)| *digest == digests[0].1), "{digests:?}");
     }
 
     #[test]
     fn a_known_prefix_gives_the_same_bits_and_changing_it_changes_nobody_else() {
-        let (mut decoder, _) = moonlet(2);
-        let mut cache = KvCache::new(decoder.description(), KvCache::bytes(decoder.description(), 320));
+        TYPES.into_iter().for_each(a_known_prefix_gives_the_same_bits);
+    }
+
+    fn a_known_prefix_gives_the_same_bits(cache_type: CacheType) {
+        let (mut decoder, mut cache) = moonlet(2, cache_type);
+        cache = KvCache::new(cache.shape(), cache.shape().bytes(320));
         let prompt = tokens(100, 1);
         let mut other = prompt.clone();
         other[75] = 21;
@@ -373,8 +388,8 @@ mod tests {
 
     #[test]
     fn pages_stay_within_the_budget_and_those_in_use_stay() {
-        let (mut decoder, _) = moonlet(2);
-        let mut cache = KvCache::new(decoder.description(), KvCache::bytes(decoder.description(), 160));
+        let (mut decoder, mut cache) = moonlet(2, CacheType::F16);
+        cache = KvCache::new(cache.shape(), cache.shape().bytes(160));
         let mut run = |cache: &mut KvCache, tokens: &[u32]| {
             let (sequence, known) = cache.open("a", &tokens[..tokens.len() - 1]);
             let row = |position| Row { token: tokens[position], sequence, position, wants_logits: false };
@@ -408,11 +423,11 @@ mod tests {
         let prompt = tokens(70, 31);
         let (sequence, _) = run(&mut cache, &prompt);
         let elsewhere = [(); 3].map(|()| {
-            let (original, mut numbers) = (cache.snapshot(sequence, &prompt), Vec::new());
+            let (original, mut bytes) = (cache.snapshot(sequence, &prompt), Vec::new());
             let mut copy = Snapshot::blank(cache.shape(), prompt.clone());
             for position in 0..prompt.len() {
-                original.read(position, &mut numbers);
-                copy.write(position, &numbers);
+                original.read(position, &mut bytes);
+                copy.write(position, &bytes);
             }
             copy
         });
@@ -428,7 +443,7 @@ mod tests {
 
     #[test]
     fn only_rows_that_want_logits_get_them() {
-        let (mut decoder, mut cache) = moonlet(1);
+        let (mut decoder, mut cache) = moonlet(1, CacheType::F16);
         let (sequence, _) = cache.open("", &[]);
         let row = |position, wants_logits| Row { token: 30, sequence, position, wants_logits };
         let vocabulary = decoder.description().vocabulary;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::chat::{ChatMessage, Tool};
-use crate::decoder::{Decoder, KvCache, PageShape};
+use crate::decoder::{CacheType, Decoder, PageShape};
 use crate::description::Description;
 use crate::error::Error;
 use crate::event::Generation;
@@ -60,11 +60,19 @@ pub struct EngineOptions {
     /// Bytes of keys and values, those in use counted in, that stay in memory for requests which begin as others of their
     /// session did; default: as many as a full context needs, at most 1 GiB.
     pub cache_bytes: Option<u64>,
+    /// In which form keys and values are kept.
+    pub cache_type: CacheType,
 }
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { context_size: None, cpu_threads: None, max_concurrent: 8, cache_bytes: None }
+        EngineOptions {
+            context_size: None,
+            cpu_threads: None,
+            max_concurrent: 8,
+            cache_bytes: None,
+            cache_type: CacheType::default(),
+        }
     }
 }
 
@@ -119,16 +127,18 @@ impl Engine {
         let info = info(gguf, decoder.description(), options, context_size, template.as_ref())?;
         tracing::info!(model = info.name, parameters = info.parameters, context_size, "model loaded");
 
+        let shape = PageShape::of(decoder.description(), options.cache_type);
         let limits = Limits {
             max_concurrent: options.max_concurrent,
             context_size,
             rows_per_pass: rows_per_pass(info.parameters, Decoder::row_bytes(decoder.description())),
-            cache_bytes: cache_bytes(options, decoder.description(), context_size),
+            cache_bytes: cache_bytes(options, shape, context_size),
+            shape,
         };
         let owner = Owner {
             fingerprint: gguf.fingerprint(),
             name: info.name.clone(),
-            shape: PageShape::of(decoder.description()),
+            shape,
             vocabulary: info.vocabulary,
             context_size,
             cache_bytes: limits.cache_bytes,
@@ -258,8 +268,8 @@ fn open(source: &Source) -> Result<Gguf, Error> {
 }
 
 /// Bytes of keys and values that stay in memory.
-fn cache_bytes(options: &EngineOptions, description: &Description, context_size: usize) -> u64 {
-    options.cache_bytes.unwrap_or_else(|| KvCache::bytes(description, context_size).min(DEFAULT_CACHE_BYTES))
+fn cache_bytes(options: &EngineOptions, shape: PageShape, context_size: usize) -> u64 {
+    options.cache_bytes.unwrap_or_else(|| shape.bytes(context_size).min(DEFAULT_CACHE_BYTES))
 }
 
 fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -311,6 +321,7 @@ fn info(
     context_size: usize,
     template: Option<&ChatTemplate>,
 ) -> Result<ModelInfo, Error> {
+    let shape = PageShape::of(description, options.cache_type);
     let weight_bytes: u64 = gguf.tensors().map(|tensor| tensor.bytes).sum();
     let mut by_type: Vec<(u64, &str)> = Vec::new();
     for tensor in gguf.tensors() {
@@ -333,7 +344,9 @@ fn info(
         vocabulary: description.vocabulary,
         quantization: by_type.last().map_or_else(String::new, |(_, name)| (*name).to_owned()),
         file_bytes: gguf.bytes().as_slice().len() as u64,
-        memory_bytes: weight_bytes + cache_bytes(options, description, context_size),
+        memory_bytes: weight_bytes + cache_bytes(options, shape, context_size),
+        kv_cache_type: shape.cache_type.as_str().to_owned(),
+        kv_bytes_per_token: shape.bytes_per_position() as u64,
         executor: executor(gguf),
         has_chat_template: template.is_some(),
         supports_tools: template.is_some_and(ChatTemplate::knows_tools),

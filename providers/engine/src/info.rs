@@ -31,6 +31,10 @@ pub struct ModelInfo {
     pub file_bytes: u64,
     /// Bytes of memory that it takes as reckoned from its file: the weights, and the keys and values that it keeps.
     pub memory_bytes: u64,
+    /// In which form it keeps keys and values, e.g. `f16`.
+    pub kv_cache_type: String,
+    /// Bytes that the keys and values of one token take.
+    pub kv_bytes_per_token: u64,
     /// What runs it, and with which instructions, e.g. `cpu (avx2)`.
     pub executor: String,
     /// Whether the file carries a chat template.

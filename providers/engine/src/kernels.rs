@@ -30,7 +30,9 @@ mod packed;
 mod product;
 
 pub(crate) use activations::Rounded;
-pub(crate) use attention::{Heads, KEY_BLOCK, scores, weighted_sums, widen};
+pub(crate) use attention::{
+    Heads, KEY_BLOCK, SCALED_TOGETHER, scores, weighted_sums, widen, widen_scaled_keys, widen_scaled_values,
+};
 pub(crate) use dense::{Dense, DenseProduct, multiply_dense};
 #[cfg(test)]
 pub(crate) use instruction_set::VARIABLE;

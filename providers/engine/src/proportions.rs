@@ -2,7 +2,7 @@
 //! that are padding for the most part, pages of keys and values wider than the weights that make them. Reckoned from the
 //! header, before anything is loaded.
 
-use crate::decoder::KvCache;
+use crate::decoder::{CacheType, PageShape};
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::Gguf;
@@ -21,7 +21,7 @@ pub(crate) fn check(gguf: &Gguf, description: &Description) -> Result<(), Error>
     let parts = [
         ("the vocabulary", Tokenizer::bytes(gguf)),
         ("matrices of few rows, which are padded", padding(gguf)),
-        ("a page of keys and values", KvCache::bytes(description, 1)),
+        ("a page of keys and values", PageShape::of(description, CacheType::F16).bytes(1)),
         ("the table of tensors and metadata", gguf.entries() as u64 * ENTRY),
     ];
     let file = gguf.bytes().as_slice().len() as u64;

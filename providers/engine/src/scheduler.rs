@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use crate::decoder::{Decoder, KvCache, Row};
+use crate::decoder::{Decoder, KvCache, PageShape, Row};
 use crate::error::Error;
 use crate::event::FinishReason;
 use crate::prepare::{Adoption, Work};
@@ -51,6 +51,8 @@ pub(crate) struct Limits {
     pub(crate) rows_per_pass: usize,
     /// Bytes of keys and values that stay in memory for requests that begin as others did.
     pub(crate) cache_bytes: u64,
+    /// What these are made of.
+    pub(crate) shape: PageShape,
 }
 
 /// Rows of one pass for a model with so many weights, whose activations take so many bytes for each row.
@@ -63,7 +65,7 @@ pub(crate) fn rows_per_pass(parameters: u64, row_bytes: u64) -> usize {
 
 impl Scheduler {
     pub(crate) fn new(decoder: Decoder, tokenizer: Arc<Tokenizer>, steps: Arc<AtomicU64>, limits: Limits) -> Scheduler {
-        let cache = KvCache::new(decoder.description(), limits.cache_bytes);
+        let cache = KvCache::new(limits.shape, limits.cache_bytes);
         Scheduler { decoder, cache, tokenizer, steps, limits, waiting: Queue::default(), sequences: Vec::new() }
     }
 

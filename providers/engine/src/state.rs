@@ -1,19 +1,19 @@
 //! Keys and values in a file, so that another process goes on with what this one computed.
 //!
 //! The file: a line with [`MAGIC`] and the version, a line of JSON that says what the numbers are of ([`Header`]), the
-//! tokens (`u32`), each token's keys and values `[layer][key, value][kv head][dimension]` (`f16`), and the SHA-256 of all
-//! before it. Numbers are little endian. How pages lie in memory is no part of it, and nothing but what was computed of
+//! tokens (`u32`), each token's keys and values `[layer][key, value][kv head]` (of each head the dimensions as `f16`; with
+//! `q8_0` a scale, `f16`, for each 32 of them, then the dimensions as `i8`), and the SHA-256 of all before it. Numbers are
+//! little endian. How pages lie in memory is no part of it, and nothing but what was computed of
 //! the tokens is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use half::f16;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::decoder::{PageShape, Snapshot};
+use crate::decoder::{CacheType, PageShape, Snapshot};
 
 const MAGIC: &str = "perilune state ";
 const VERSION: &str = "1";
@@ -44,7 +44,7 @@ struct Header {
     kv_heads: usize,
     head_size: usize,
     /// How keys and values are kept.
-    cache_type: String,
+    cache_type: CacheType,
     tokens: usize,
 }
 
@@ -68,14 +68,14 @@ impl Owner {
             layers: self.shape.layers,
             kv_heads: self.shape.kv_heads,
             head_size: self.shape.head_size,
-            cache_type: "f16".to_owned(),
+            cache_type: self.shape.cache_type,
             tokens,
         }
     }
 
     /// Bytes of the keys and values of so many tokens.
     fn bytes(&self, tokens: usize) -> u64 {
-        tokens as u64 * self.shape.per_position() as u64 * size_of::<f16>() as u64
+        tokens as u64 * self.shape.bytes_per_position() as u64
     }
 
     /// Whether a file's header is of this model, and of no more than it has room for.
@@ -88,6 +88,10 @@ impl Owner {
                 self.name,
                 short(&self.fingerprint)
             ));
+        }
+        if header.cache_type != self.shape.cache_type {
+            let (had, have) = (header.cache_type.as_str(), self.shape.cache_type.as_str());
+            return Err(format!("its keys and values are `{had}`, and this model keeps `{have}`; set `kv_cache_type`"));
         }
         if *header != self.header(header.tokens) {
             return Err("its header contradicts the model's; it is damaged".to_owned());
@@ -143,13 +147,9 @@ fn fill(file: &File, owner: &Owner, snapshot: &Snapshot) -> io::Result<u64> {
     for token in tokens {
         out.write_all(&token.to_le_bytes())?;
     }
-    let mut numbers = Vec::with_capacity(owner.shape.per_position());
-    let mut bytes = vec![0; owner.shape.per_position() * size_of::<f16>()];
+    let mut bytes = Vec::with_capacity(owner.shape.bytes_per_position());
     for position in 0..tokens.len() {
-        snapshot.read(position, &mut numbers);
-        for (bytes, number) in bytes.chunks_exact_mut(size_of::<f16>()).zip(&numbers) {
-            bytes.copy_from_slice(&number.to_le_bytes());
-        }
+        snapshot.read(position, &mut bytes);
         out.write_all(&bytes)?;
     }
     let digest = out.digest.finalize();
@@ -212,14 +212,10 @@ fn numbers(input: &mut Summed<BufReader<File>>, owner: &Owner, tokens: usize) ->
     let (tokens_read, _) = bytes.as_chunks();
     let mut snapshot =
         Snapshot::blank(owner.shape, tokens_read.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect());
-    let mut bytes = vec![0; owner.shape.per_position() * size_of::<f16>()];
-    let mut numbers = vec![f16::ZERO; owner.shape.per_position()];
+    let mut bytes = vec![0; owner.shape.bytes_per_position()];
     for position in 0..tokens {
         input.read_exact(&mut bytes)?;
-        for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
-            *number = f16::from_le_bytes(*bytes);
-        }
-        snapshot.write(position, &numbers);
+        snapshot.write(position, &bytes);
     }
     Ok(snapshot)
 }

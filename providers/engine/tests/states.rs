@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use perilune_engine::{
-    Engine, EngineOptions, Error, Event, GenerateOptions, Prompt, Request, Sampling, Source, StateInfo, Usage, moonlet,
+    CacheType, Engine, EngineOptions, Error, Event, GenerateOptions, Prompt, Request, Sampling, Source, StateInfo,
+    Usage, moonlet,
 };
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,12 @@ fn body(bytes: &[u8]) -> usize {
 
 #[test]
 fn another_engine_goes_on_with_the_same_bits() {
+    for cache_type in [CacheType::F16, CacheType::Q8_0] {
+        goes_on(|| load(EngineOptions { cache_type, ..EngineOptions::default() }));
+    }
+}
+
+fn goes_on(fresh: impl Fn() -> Engine) {
     let (folder, engine) = (Folder::new(), fresh());
     let path = folder.file("x.state");
     let cold = ask(&engine, "", prompt(" and five")).expect("an answer");
@@ -256,7 +263,8 @@ fn hostile_files_cost_nothing_but_an_error() {
     assert!(told(with_tokens("0")).contains("it is damaged"));
     assert!(told(with_tokens("500")).contains("and 500 tokens take"));
     assert!(told(with(text.replace("\"layers\":", "\"layers\":9"))).contains("contradicts the model's"));
-    assert!(told(with(text.replace("\"f16\"", "\"q4_0\""))).contains("contradicts the model's"));
+    assert!(told(with(text.replace("\"f16\"", "\"q4_0\""))).contains("its header is damaged"));
+    assert!(told(with(text.replace("\"f16\"", "\"q8_0\""))).contains("this model keeps `f16`; set `kv_cache_type`"));
     assert!(told(with(text.replace("state 1", "state 2"))).contains("it is version `2`; expected version 1"));
     assert!(told(with("perilune state 1\n".to_owned() + &"[".repeat(1 << 20))).contains("its header is damaged"));
     let mut strange = sound[..sound.len() - 32].to_vec();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use perilune_engine::CacheType;
 use serde::Serialize;
 
 use super::error::ConfigError;
@@ -17,6 +18,7 @@ const KEYS: &[&str] = &[
     "enabled",
     "keep_alive_seconds",
     "kv_cache_mib",
+    "kv_cache_type",
     "max_concurrent",
     "memory_budget_mib",
     "model_directory",
@@ -53,6 +55,8 @@ pub struct CandleConfig {
     /// MiB of keys and values that a model keeps in memory for requests which begin as others of their session did; those
     /// of requests under way count, but are never refused. `None`: what a full context needs, at most 1024.
     pub kv_cache_mib: Option<usize>,
+    /// In which form keys and values are kept.
+    pub kv_cache_type: CacheType,
     /// MiB that loaded models may take together, as reckoned before each is loaded. `None`: three quarters of the memory
     /// that this process may use.
     pub memory_budget_mib: Option<usize>,
@@ -87,10 +91,22 @@ impl CandleConfig {
                 .count("max_concurrent", 1..=MOST_CONCURRENT)?
                 .unwrap_or(perilune_engine::EngineOptions::default().max_concurrent),
             kv_cache_mib: table.count("kv_cache_mib", 0..=MOST_CACHE_MIB)?,
+            kv_cache_type: cache_type(table)?,
             memory_budget_mib: table.count("memory_budget_mib", 1..=MOST_BUDGET_MIB)?,
             keep_alive_seconds: table.count("keep_alive_seconds", 0..=LONGEST_KEPT)?,
         };
         table.finish(KEYS)?;
         Ok(config)
     }
+}
+
+fn cache_type(table: &mut Table) -> Result<CacheType, ConfigError> {
+    let Some((word, origin)) = table.located_string("kv_cache_type")? else {
+        return Ok(CacheType::default());
+    };
+    let known = [CacheType::F16, CacheType::Q8_0];
+    known.into_iter().find(|known| known.as_str() == word).ok_or_else(|| {
+        let problem = "must be `f16`, which is the default, or `q8_0`, which takes about half the memory".to_owned();
+        table.refuse("kv_cache_type", origin, problem)
+    })
 }

@@ -6,9 +6,10 @@ use std::cell::RefCell;
 
 use super::Row;
 use super::arithmetic::exp;
-use super::cache::{KvCache, PAGE_POSITIONS, Part};
+use super::cache::KvCache;
+use super::page::{Head, PAGE_POSITIONS, Part};
 use crate::description::Description;
-use crate::kernels::{Heads, InstructionSet, scores, vectorized, weighted_sums, widen};
+use crate::kernels::{Heads, InstructionSet, scores, vectorized, weighted_sums};
 use crate::threads::Threads;
 
 /// Multiply-adds that are worth handing to another thread at a time.
@@ -121,35 +122,33 @@ fn attend_together(cache: &KvCache, rows: &[Row], place: Place, room: &mut Room)
     room.output.clear();
     room.output.resize(heads.count * head_size, 0.0);
     room.page.resize(PAGE_POSITIONS * head_size, 0.0);
-    let pages =
-        |part| (0..).step_by(PAGE_POSITIONS).zip(cache.pages(rows[0].sequence, layer, part, kv_head, positions));
 
-    for (begin, keys) in pages(Part::Key) {
-        widen(set, keys, &mut room.page);
-        scores(set, heads, &room.queries, &room.page, &mut room.weights[begin..]);
-    }
+    let keys = Head { layer, part: Part::Key, kv_head };
+    cache.each_page(rows[0].sequence, keys, positions, &mut room.page, |begin, keys| {
+        scores(set, heads, &room.queries, keys, &mut room.weights[begin..]);
+    });
     let scale = 1.0 / (head_size as f32).sqrt();
     room.sums.clear();
     for (head, weights) in room.weights.chunks_exact_mut(stride).enumerate() {
         room.sums.push(exponentials(&mut weights[..first + head / group + 1], scale));
     }
 
-    for (begin, values) in pages(Part::Value) {
-        widen(set, values, &mut room.page);
+    let values = Head { part: Part::Value, ..keys };
+    cache.each_page(rows[0].sequence, values, positions, &mut room.page, |begin, values| {
         let seen_by = |row: usize| (first + row + 1).saturating_sub(begin).min(PAGE_POSITIONS);
         let by_all = seen_by(0);
         if by_all > 0 {
-            weighted_sums(set, heads, &room.weights[begin..], &room.page[..by_all * head_size], &mut room.output);
+            weighted_sums(set, heads, &room.weights[begin..], &values[..by_all * head_size], &mut room.output);
         }
         let row_heads = Heads { count: group, ..heads };
         for (row, output) in room.output.chunks_exact_mut(group * head_size).enumerate() {
             if seen_by(row) > by_all {
-                let values = &room.page[by_all * head_size..seen_by(row) * head_size];
+                let values = &values[by_all * head_size..seen_by(row) * head_size];
                 let weights = &room.weights[row * group * stride + begin + by_all..];
                 weighted_sums(set, row_heads, weights, values, output);
             }
         }
-    }
+    });
     for (output, sum) in room.output.chunks_exact_mut(head_size).zip(&room.sums) {
         let inverse = 1.0 / sum;
         output.iter_mut().for_each(|output| *output *= inverse);
@@ -190,6 +189,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
+    use crate::decoder::page::{CacheType, PageShape};
     use crate::description::{Rope, RopePairing};
 
     /// Rows at the end that are attended at once: more than are looked at together.
@@ -233,7 +233,7 @@ mod tests {
                 rounded(numbers(positions * width)),
                 numbers(last * heads * head_size),
             );
-            let mut cache = KvCache::new(&description, 0);
+            let mut cache = KvCache::new(PageShape::of(&description, CacheType::F16), 0);
             cache.open("", &[]);
             let (sequence, _) = cache.open("", &[]);
             for (position, (key, value)) in keys.chunks(width).zip(values.chunks(width)).enumerate() {

@@ -1,18 +1,12 @@
-//! Keys and values of every sequence, in half precision as llama.cpp keeps them, in pages of a fixed number of positions
-//! that are handed out as sequences grow. Pages of ended sequences are kept for others that begin with the same tokens,
-//! within a budget; a page that several use is copied before one of them changes it.
+//! Keys and values of every sequence, in pages of a fixed number of positions that are handed out as sequences grow. Pages
+//! of ended sequences are kept for others that begin with the same tokens, within a budget; a page that several use is
+//! copied before one of them changes it.
 
 use std::sync::Arc;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
+use super::page::{Head, PAGE_POSITIONS, Page, PageShape, Part};
 use super::prefixes::Prefixes;
-use crate::description::Description;
-use crate::kernels::KEY_BLOCK;
-
-/// Positions in one page.
-pub(super) const PAGE_POSITIONS: usize = KEY_BLOCK;
+use crate::kernels::InstructionSet;
 
 /// Names a sequence in the cache, from [`KvCache::open`] to [`KvCache::close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,8 +16,6 @@ pub(crate) struct SequenceId(usize);
 pub(crate) struct KvCache {
     shape: PageShape,
     sequences: Vec<Option<Vec<Page>>>,
-    /// Room for a key on its way to its page.
-    halves: Vec<f16>,
     prefixes: Prefixes,
     /// Pages whose content means nothing, to be used again.
     spare: Vec<Page>,
@@ -33,18 +25,6 @@ pub(crate) struct KvCache {
     budget: usize,
 }
 
-/// `[layer][key, value][kv head]`, then `[dimension][position]` for keys, so that a register holds one dimension of
-/// several keys, and `[position][dimension]` for values.
-pub(super) type Page = Arc<Vec<f16>>;
-
-/// What a model's pages are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PageShape {
-    pub(crate) layers: usize,
-    pub(crate) kv_heads: usize,
-    pub(crate) head_size: usize,
-}
-
 /// What was computed of tokens, in pages of one shape.
 pub(crate) struct Snapshot {
     shape: PageShape,
@@ -52,31 +32,17 @@ pub(crate) struct Snapshot {
     pages: Vec<Page>,
 }
 
-/// What a position holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    Key,
-    Value,
-}
-
 impl KvCache {
     /// An empty cache. Sequences get the pages they need; beyond that it keeps as many as fit `budget` bytes.
-    pub(crate) fn new(description: &Description, budget: u64) -> KvCache {
+    pub(crate) fn new(shape: PageShape, budget: u64) -> KvCache {
         KvCache {
-            shape: PageShape::of(description),
+            shape,
             sequences: Vec::new(),
-            halves: Vec::new(),
             prefixes: Prefixes::default(),
             spare: Vec::new(),
             pages: 0,
-            budget: usize::try_from(budget / KvCache::bytes(description, PAGE_POSITIONS).max(1)).unwrap_or(usize::MAX),
+            budget: usize::try_from(budget / shape.bytes(PAGE_POSITIONS).max(1)).unwrap_or(usize::MAX),
         }
-    }
-
-    /// Bytes the pages of one sequence take.
-    pub(crate) fn bytes(description: &Description, positions: usize) -> u64 {
-        let per_position = description.layers as u64 * 2 * description.kv_width() as u64 * size_of::<f16>() as u64;
-        positions.next_multiple_of(PAGE_POSITIONS) as u64 * per_position
     }
 
     /// Begins a sequence with what its session knows of `tokens`; says how many of them need not be computed.
@@ -191,7 +157,7 @@ impl KvCache {
         };
         let mut own = self.fresh();
         if let (Some(own), Some(shared)) = (Arc::get_mut(&mut own), &shared) {
-            own.copy_from_slice(shared);
+            own.copy_from(shared);
         }
         if let Some(pages) = &mut self.sequences[sequence.0] {
             pages.truncate(index);
@@ -201,74 +167,32 @@ impl KvCache {
 
     /// Keeps the keys and values of all heads, each `[kv heads, head size]`, of one position.
     pub(super) fn store(&mut self, sequence: SequenceId, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
-        let PageShape { head_size, .. } = self.shape;
-        let within = position % PAGE_POSITIONS;
-        let heads = keys.chunks_exact(head_size).zip(values.chunks_exact(head_size)).enumerate();
-        for (head, (keys, values)) in heads {
-            let key = self.shape.key(layer, head, within);
-            let value = self.shape.value(layer, head, within);
-            let Some(pages) = &mut self.sequences[sequence.0] else { return };
-            // It is the sequence's own since `reserve`, so nothing is copied here.
-            let page = Arc::make_mut(&mut pages[position / PAGE_POSITIONS]);
-            self.halves.resize(head_size, f16::ZERO);
-            self.halves.convert_from_f32_slice(keys);
-            for (place, key) in page[key..].iter_mut().step_by(PAGE_POSITIONS).zip(&self.halves) {
-                *place = *key;
+        let Some(pages) = &mut self.sequences[sequence.0] else { return };
+        // It is the sequence's own since `reserve`, so nothing is copied here.
+        let page = Arc::make_mut(&mut pages[position / PAGE_POSITIONS]);
+        for (part, floats) in [(Part::Key, keys), (Part::Value, values)] {
+            for (kv_head, floats) in floats.chunks_exact(self.shape.head_size).enumerate() {
+                page.store(&self.shape, Head { layer, part, kv_head }, position % PAGE_POSITIONS, floats);
             }
-            page[value..value + head_size].convert_from_f32_slice(values);
         }
     }
 
-    /// One head's keys or values of the pages that hold positions `0..count`: whole pages, as [`Page`] says.
-    pub(super) fn pages(
+    /// One head's keys or values of the pages that hold positions `0..count`, page by page; `floats` has room for a whole
+    /// page, which is `[dimension][position]` for keys and `[position][dimension]` for values.
+    pub(super) fn each_page(
         &self,
         sequence: SequenceId,
-        layer: usize,
-        part: Part,
-        head: usize,
+        head: Head,
         count: usize,
-    ) -> impl Iterator<Item = &[f16]> {
-        let (start, head_size) = (self.shape.start(layer, part, head), self.shape.head_size);
+        floats: &mut [f32],
+        mut see: impl FnMut(usize, &[f32]),
+    ) {
+        let set = InstructionSet::current();
         let pages = self.sequences[sequence.0].as_deref().unwrap_or_default();
-        pages
-            .iter()
-            .take(count.div_ceil(PAGE_POSITIONS))
-            .map(move |page| &page[start..start + PAGE_POSITIONS * head_size])
-    }
-}
-
-impl PageShape {
-    pub(crate) fn of(description: &Description) -> PageShape {
-        let Description { layers, kv_heads, head_size, .. } = *description;
-        PageShape { layers, kv_heads, head_size }
-    }
-
-    /// Numbers that one position has, keys and values of all layers.
-    pub(crate) fn per_position(&self) -> usize {
-        self.layers * 2 * self.kv_heads * self.head_size
-    }
-
-    fn blank(&self) -> Page {
-        Arc::new(vec![f16::ZERO; PAGE_POSITIONS * self.per_position()])
-    }
-
-    /// Where the keys or values of a head begin.
-    fn start(&self, layer: usize, part: Part, head: usize) -> usize {
-        let part = match part {
-            Part::Key => 0,
-            Part::Value => 1,
-        };
-        ((layer * 2 + part) * self.kv_heads + head) * PAGE_POSITIONS * self.head_size
-    }
-
-    /// Where a position's key begins; its dimensions are [`PAGE_POSITIONS`] apart.
-    fn key(&self, layer: usize, head: usize, within: usize) -> usize {
-        self.start(layer, Part::Key, head) + within
-    }
-
-    /// Where a position's value begins.
-    fn value(&self, layer: usize, head: usize, within: usize) -> usize {
-        self.start(layer, Part::Value, head) + within * self.head_size
+        for (begin, page) in (0..count).step_by(PAGE_POSITIONS).zip(pages) {
+            page.widen(set, &self.shape, head, floats);
+            see(begin, floats);
+        }
     }
 }
 
@@ -283,39 +207,21 @@ impl Snapshot {
         &self.tokens
     }
 
-    /// The keys and values of one position, `[layer][key, value][kv head][dimension]`.
-    pub(crate) fn read(&self, position: usize, numbers: &mut Vec<f16>) {
-        let PageShape { layers, kv_heads, head_size } = self.shape;
-        let (page, within) = (&self.pages[position / PAGE_POSITIONS], position % PAGE_POSITIONS);
-        numbers.clear();
-        for layer in 0..layers {
-            for head in 0..kv_heads {
-                let key = self.shape.key(layer, head, within);
-                numbers.extend(page[key..].iter().step_by(PAGE_POSITIONS).take(head_size));
-            }
-            for head in 0..kv_heads {
-                numbers.extend_from_slice(&page[self.shape.value(layer, head, within)..][..head_size]);
-            }
+    /// The bytes of one position's keys and values, `[layer][key, value][kv head]`.
+    pub(crate) fn read(&self, position: usize, bytes: &mut Vec<u8>) {
+        let page = &self.pages[position / PAGE_POSITIONS];
+        bytes.clear();
+        for head in self.shape.all_heads() {
+            page.read(&self.shape, head, position % PAGE_POSITIONS, bytes);
         }
     }
 
     /// Takes what [`Snapshot::read`] gave of one position.
-    pub(crate) fn write(&mut self, position: usize, numbers: &[f16]) {
-        let PageShape { layers, kv_heads, head_size } = self.shape;
-        let within = position % PAGE_POSITIONS;
+    pub(crate) fn write(&mut self, position: usize, mut bytes: &[u8]) {
         // Nobody else has a page of a snapshot that is being filled, so nothing is copied here.
         let page = Arc::make_mut(&mut self.pages[position / PAGE_POSITIONS]);
-        let mut heads = numbers.chunks_exact(head_size);
-        for layer in 0..layers {
-            for (head, keys) in (0..kv_heads).zip(&mut heads) {
-                let key = self.shape.key(layer, head, within);
-                for (place, key) in page[key..].iter_mut().step_by(PAGE_POSITIONS).zip(keys) {
-                    *place = *key;
-                }
-            }
-            for (head, values) in (0..kv_heads).zip(&mut heads) {
-                page[self.shape.value(layer, head, within)..][..head_size].copy_from_slice(values);
-            }
+        for head in self.shape.all_heads() {
+            page.write(&self.shape, head, position % PAGE_POSITIONS, &mut bytes);
         }
     }
 }

@@ -9,7 +9,7 @@ use half::f16;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Decoder, KvCache, Row};
+use super::{CacheType, Decoder, KvCache, PageShape, Row};
 use crate::description::Description;
 use crate::gguf::writer::{self, Tensor, Value};
 use crate::gguf::{Gguf, ModelBytes};
@@ -352,7 +352,7 @@ fn logits_are_those_of_llama_cpp_for_every_kind_of_model() {
         assert_eq!((family.name, &digest), (recorded_model.name.as_str(), &recorded_model.sha256), "record again");
         let gguf = Gguf::parse(Arc::new(ModelBytes::owned(family.name, file))).expect("the file is sound");
         let description = Description::from_gguf(&gguf).expect("it runs");
-        let mut cache = KvCache::new(&description, 0);
+        let mut cache = KvCache::new(PageShape::of(&description, CacheType::F16), 0);
         let mut decoder = Decoder::new(&gguf, description, Threads::new(1)).expect("its weights are whole");
         let (sequence, _) = cache.open("", &[]);
         let rows: Vec<Row> = recorded

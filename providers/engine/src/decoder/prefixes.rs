@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::cache::{PAGE_POSITIONS, Page};
+use super::page::{PAGE_POSITIONS, Page};
 
 /// The trees of all sessions.
 #[derive(Default)]
@@ -138,15 +138,23 @@ impl Prefixes {
 mod tests {
     use half::f16;
 
+    use super::super::page::Numbers;
     use super::*;
 
     /// A page that can be told from others.
     fn page(mark: f32) -> Page {
-        Arc::new(vec![f16::from_f32(mark)])
+        Arc::new(Numbers::F16(vec![f16::from_f32(mark)]))
+    }
+
+    fn mark(page: &Page) -> f32 {
+        match &**page {
+            Numbers::F16(numbers) => numbers[0].to_f32(),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn marks(pages: &[Page]) -> Vec<f32> {
-        pages.iter().map(|page| page[0].to_f32()).collect()
+        pages.iter().map(mark).collect()
     }
 
     fn tokens(length: u32) -> Vec<u32> {
@@ -197,10 +205,10 @@ mod tests {
         prefixes.insert("b", &tokens(64), &mut [page(3.0), page(4.0)]);
         let (in_use, known) = prefixes.find("a", &tokens(32));
         assert_eq!(known, 32);
-        let mut evicted = || prefixes.evict().map(|page| page[0].to_f32());
+        let mut evicted = || prefixes.evict().as_ref().map(mark);
         assert_eq!([evicted(), evicted(), evicted(), evicted()], [Some(2.0), Some(4.0), Some(3.0), None]);
         drop(in_use);
-        assert_eq!(prefixes.evict().map(|page| page[0].to_f32()), Some(1.0));
+        assert_eq!(prefixes.evict().as_ref().map(mark), Some(1.0));
         assert!(prefixes.sessions.is_empty() && prefixes.nodes.is_empty() && prefixes.by_use.is_empty());
     }
 }

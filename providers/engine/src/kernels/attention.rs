@@ -2,8 +2,9 @@
 //! values. Each result is summed in the order of dimensions, or of positions, so it is the same on every instruction set.
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
-use super::instruction_set::InstructionSet;
+use super::instruction_set::{InstructionSet, vectorized};
 use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
 
 /// Query heads that look at the same keys and values.
@@ -17,12 +18,51 @@ pub(crate) struct Heads {
 
 /// Positions whose keys lie beside each other.
 pub(crate) const KEY_BLOCK: usize = 32;
+/// Dimensions of a key or value that share a scale where numbers of eight bits are kept.
+pub(crate) const SCALED_TOGETHER: usize = 32;
 
 /// Halves as the numbers they are.
 pub(crate) fn widen(set: InstructionSet, halves: &[f16], floats: &mut [f32]) {
     assert_eq!(halves.len(), floats.len(), "halves and the room for them");
     // SAFETY: the set is what this processor has, and the assertion holds the sizes together.
     unsafe { widen_kernel(set)(halves, floats) }
+}
+
+vectorized! {
+    /// Keys `[dimension][32]` times their scales, `[block of dimensions][32]`.
+    pub(crate) fn widen_scaled_keys(numbers: &[i8], scales: &[f16], floats: &mut [f32]) {
+        const BLOCK: usize = SCALED_TOGETHER * KEY_BLOCK;
+        let blocks = numbers.chunks(BLOCK).zip(scales.as_chunks().0).zip(floats.chunks_mut(BLOCK));
+        for ((numbers, scales), floats) in blocks {
+            let scales = single(scales);
+            for (numbers, floats) in numbers.as_chunks::<KEY_BLOCK>().0.iter().zip(floats.as_chunks_mut::<KEY_BLOCK>().0) {
+                for position in 0..KEY_BLOCK {
+                    floats[position] = f32::from(numbers[position]) * scales[position];
+                }
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// Values `[32][dimension]` times their scales, `[block of dimensions][32]`.
+    pub(crate) fn widen_scaled_values(numbers: &[i8], scales: &[f16], size: usize, floats: &mut [f32]) {
+        for (block, scales) in (0..size).step_by(SCALED_TOGETHER).zip(scales.as_chunks().0) {
+            let dimensions = block..size.min(block + SCALED_TOGETHER);
+            let positions = numbers.chunks_exact(size).zip(floats.chunks_exact_mut(size)).zip(single(scales));
+            for ((numbers, floats), scale) in positions {
+                for (float, number) in floats[dimensions.clone()].iter_mut().zip(&numbers[dimensions.clone()]) {
+                    *float = f32::from(*number) * scale;
+                }
+            }
+        }
+    }
+}
+
+fn single(halves: &[f16; KEY_BLOCK]) -> [f32; KEY_BLOCK] {
+    let mut floats = [0.0; KEY_BLOCK];
+    halves.convert_to_f32_slice(&mut floats);
+    floats
 }
 
 /// `scores[head][position]` = query times key for a block of positions; `keys` is `[dimension][32]`, `queries`
