@@ -1,5 +1,5 @@
 //! The `candle` provider: GGUF models run in this process by the engine. It knows which models
-//! there are (the bundled one and those in a folder), and which of them are in memory.
+//! there are (the bundled one, those in the store and those in a folder), and which of them are in memory.
 
 mod memory;
 mod residency;

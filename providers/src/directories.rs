@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct Directories {
     /// Holds `config.toml`.
     pub config: Option<PathBuf>,
-    /// Holds `models/`.
+    /// Holds `models/`, which is the user's, and `store/`, which is ours.
     pub data: Option<PathBuf>,
     /// Holds what is remembered between runs, such as `history.sqlite3`.
     pub state: Option<PathBuf>,
@@ -56,6 +56,11 @@ impl Directories {
         self.data.as_ref().map(|folder| folder.join("models"))
     }
 
+    /// Where models lie that were pulled: a [`ModelStore`](crate::ModelStore)'s folder.
+    pub fn store(&self) -> Option<PathBuf> {
+        self.data.as_ref().map(|folder| folder.join("store"))
+    }
+
     /// The cells that every kernel of this user ran.
     pub fn history(&self) -> Option<PathBuf> {
         self.state.as_ref().map(|folder| folder.join("history.sqlite3"))
@@ -88,6 +93,7 @@ mod tests {
         let directories = with(&[("HOME", "/home/a"), ("PERILUNE_HOME", "/srv/p"), ("XDG_CONFIG_HOME", "/x")]);
         assert_eq!(directories.config_file(), Some("/srv/p/config.toml".into()));
         assert_eq!(directories.models(), Some("/srv/p/models".into()));
+        assert_eq!(directories.store(), Some("/srv/p/store".into()));
         assert_eq!(directories.history(), Some("/srv/p/history.sqlite3".into()));
     }
 

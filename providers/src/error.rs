@@ -14,6 +14,7 @@ use crate::config::ConfigError;
 use crate::nearest::{listed, quoted, suggestion};
 use crate::provider::ProviderType;
 use crate::specifier::SpecifierError;
+use crate::store::StoreError;
 
 /// An error of this crate.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum Error {
     /// A configuration that does not hold together.
     #[error(transparent)]
     Config(Box<ConfigError>),
+    /// The model store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A name that no configured instance has.
     #[error("unknown {role} `{}`; configured: {}{}", quoted(name), listed(configured), suggestion(near))]
     ProviderNotFound {
@@ -236,6 +240,7 @@ impl Error {
         match self {
             Error::Config(_) | Error::ModelDirectory { .. } | Error::NoKernels { .. } => ErrorKind::InvalidConfig,
             Error::Elsewhere { kind, .. } => *kind,
+            Error::Store(error) => error.kind(),
             Error::ProviderNotFound { .. } => ErrorKind::ProviderNotFound,
             Error::ModelNotFound { .. } => ErrorKind::ModelNotFound,
             Error::Specifier(_)

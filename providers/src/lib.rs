@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`ModelSpecifier`] is the name of a model as a user writes it; [`Config`] says
 //! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
-//! can do; [`CandleProvider`] runs models in this process through the engine; [`Registry`] holds
+//! can do; [`CandleProvider`] runs models in this process through the engine; [`ModelStore`] holds
+//! the model files that were fetched; [`Registry`] holds
 //! the instances and resolves a specifier to one of them; [`limited`] ends what takes too long;
 //! [`bench()`] measures a model; [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
 //! `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
@@ -18,6 +19,7 @@ mod nearest;
 mod provider;
 mod registry;
 mod specifier;
+mod store;
 
 pub use bench::{BenchSubject, bench, synthetic_models};
 pub use candle::CandleProvider;
@@ -40,3 +42,4 @@ pub use provider::{
 };
 pub use registry::{InstanceModels, InstanceStatus, OpenKernel, Registry, Resolved};
 pub use specifier::{ModelSpecifier, SpecifierError};
+pub use store::{ModelStore, NewModel, Removed, Sha256Digest, StoreError, StoreUsage, StoredModel, check_store_name};

@@ -1,5 +1,5 @@
-//! Which models an instance has: the bundled one, and every `*.gguf` under its folder by the name
-//! of its file. A name is looked up in that list, never joined to a path, so that no name reaches
+//! Which models an instance has: the bundled one, those of the store by the names they have there,
+//! and every `*.gguf` under its folder by the name of its file. A name is looked up in that list, never joined to a path, so that no name reaches
 //! a file outside the folder.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use crate::config::CandleConfig;
 use crate::error::Error;
 use crate::provider::Location;
 use crate::specifier::ModelSpecifier;
+use crate::store::{ModelStore, StoredModel};
 
 /// The name of the bundled model.
 const MOONLET: &str = "moonlet";
@@ -25,6 +26,7 @@ const ENTRIES: usize = 100_000;
 pub(super) struct Shelf {
     directory: Option<PathBuf>,
     must_exist: bool,
+    store: Option<ModelStore>,
 }
 
 /// A model on the shelf.
@@ -65,7 +67,11 @@ pub(super) fn check_name(model: &str) -> Result<(), Error> {
 
 impl Shelf {
     pub(super) fn new(config: &CandleConfig) -> Shelf {
-        Shelf { directory: config.model_directory.clone(), must_exist: config.model_directory_chosen }
+        Shelf {
+            directory: config.model_directory.clone(),
+            must_exist: config.model_directory_chosen,
+            store: config.store.as_ref().map(ModelStore::new),
+        }
     }
 
     /// The folder of models, or nothing where there is none.
@@ -84,8 +90,8 @@ impl Shelf {
         })
     }
 
-    /// Every model: the bundled one first, then files by name. Of several files with one name the
-    /// one nearest to the top has it, and the others say so.
+    /// Every model: the bundled one first, then the others by name. The store's have their names before
+    /// the folder's, of which the one nearest to the top has it; the others say so.
     pub(super) fn scan(&self) -> io::Result<Vec<Found>> {
         let mut files = Vec::new();
         if let Some(directory) = &self.directory {
@@ -100,6 +106,15 @@ impl Shelf {
         let mut found: Vec<Found> = self.bundled(MOONLET).into_iter().collect();
         let mut holders: BTreeMap<String, String> =
             found.iter().map(|bundled| (bundled.name.clone(), "the bundled model".to_owned())).collect();
+        for model in self.stored() {
+            let problem = match holders.get(&model.name) {
+                Some(holder) => Some(format!("{holder} has that name; remove it, and pull it by another")),
+                None => model.problem,
+            };
+            holders.entry(model.name.clone()).or_insert_with(|| "a model of the store".to_owned());
+            let (size_bytes, location) = (model.size_bytes, Location::File(model.path));
+            found.push(Found { name: model.name, size_bytes, location, problem });
+        }
         for file in files {
             let stem = file.path.file_stem().unwrap_or_default();
             let name = stem.to_string_lossy().into_owned();
@@ -116,6 +131,15 @@ impl Shelf {
         let bundled = |found: &Found| found.location != Location::Bundled;
         found.sort_by(|a, b| (bundled(a), &a.name).cmp(&(bundled(b), &b.name)));
         Ok(found)
+    }
+
+    /// What was pulled. A store that cannot be read keeps nobody from the other models.
+    fn stored(&self) -> Vec<StoredModel> {
+        let Some(store) = &self.store else { return Vec::new() };
+        store.list().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the models of the store are left out");
+            Vec::new()
+        })
     }
 }
 

@@ -45,6 +45,8 @@ pub struct CandleConfig {
     pub model_directory: Option<PathBuf>,
     /// Whether the user chose `model_directory`; the default one need not exist.
     pub model_directory_chosen: bool,
+    /// Where models lie that were pulled.
+    pub store: Option<PathBuf>,
     /// Threads that compute; `None`: the processors this process may use.
     pub cpu_threads: Option<usize>,
     /// The most tokens one request may hold, prompt and answer together; never more than the model
@@ -85,6 +87,7 @@ impl CandleConfig {
         let config = CandleConfig {
             model_directory_chosen: model_directory.is_some(),
             model_directory: model_directory.or_else(|| sources.directories.models()),
+            store: sources.directories.store(),
             cpu_threads: table.count("cpu_threads", 1..=MOST_THREADS)?,
             context_size: table.count("context_size", LEAST_CONTEXT..=MOST_CONTEXT)?,
             max_concurrent: table
