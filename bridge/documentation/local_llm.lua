@@ -121,6 +121,8 @@ function LocalLLM.unload(model) end
 ---@field max_tokens? integer the longest answer, in tokens; default: until the model ends it or the context is full
 ---@field seed? integer the same seed gives the same answer
 ---@field stop? string|string[] texts before which the answer ends
+---@field schema? table JSON schema of the answer, as a table; backends of the types `openai` and `ollama` keep to it, on others it is an error
+---@field extra_body? table more members for the body of a request to a backend of the type `openai`, as its documentation names them
 ---@field timeout_seconds? number the longest it may take, waiting and loading included; then an error of the kind `timeout`
 ---@field truncate? boolean cut a prompt that is longer than the context, instead of raising an error
 
@@ -168,7 +170,7 @@ function LocalLLM.unload(model) end
 --- How likely a token was, as the model gave it: before biases, penalties, temperature and filters.
 ---@class LocalLLM.TokenLogprob
 ---@field token string its text; part of a character is U+FFFD
----@field id integer its number in the vocabulary
+---@field id? integer its number in the vocabulary, where the backend tells it
 ---@field logprob number natural logarithm of its probability; -9999 for none
 
 --- How likely a token of an answer was, and which were the likeliest in its place.

@@ -3,6 +3,7 @@
 
 use mlua::{Lua, Table, Value};
 use perilune_providers::{Biased, ChatMessage, GenerateOptions, LogitBias, ModelSpecifier, Role, Tool, ToolCall};
+use serde_json::{Map, Value as Json};
 
 use crate::convert::{self, described};
 use crate::documentation::documentation;
@@ -124,6 +125,8 @@ impl One<'_> {
             "stop" => generate.stop = self.texts()?,
             "timeout_seconds" => generate.timeout_seconds = Some(self.seconds()?),
             "truncate" => generate.truncate = self.truth()?,
+            "schema" => generate.schema = Some(Box::new(self.object(lua)?.into())),
+            "extra_body" => generate.extra_body = Some(Box::new(self.object(lua)?)),
             "tools" => options.tools = self.tools(lua)?,
             "state" => options.state = Some(self.truth()?),
             "raw" => options.raw = self.truth()?,
@@ -218,6 +221,14 @@ impl One<'_> {
         }
         biases.sort_by_key(|bias| format!("{:?}", bias.token));
         Ok(biases)
+    }
+
+    /// A table that is a JSON object.
+    fn object(&self, lua: &Lua) -> Result<Map<String, Json>, ScriptError> {
+        match convert::to_json(lua, self.value, self.name)? {
+            Json::Object(object) => Ok(object),
+            _ => Err(self.wrong("a table with names, which is a JSON object")),
+        }
     }
 
     fn tools(&self, lua: &Lua) -> Result<Vec<Tool>, ScriptError> {

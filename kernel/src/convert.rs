@@ -221,6 +221,8 @@ pub(crate) fn options(options: wire::GenerateOptions) -> providers::GenerateOpti
         max_tokens: options.max_tokens,
         stop: options.stop,
         ignore_end: false,
+        schema: options.schema,
+        extra_body: options.extra_body,
         truncate: options.truncate,
         timeout_seconds: options.timeout_seconds,
     }

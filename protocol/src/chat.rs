@@ -1,7 +1,7 @@
 //! Words of a conversation with a model as they stand on the wire: messages, tools, options, usage.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::lenient::{is_off, null_default};
 
@@ -106,6 +106,12 @@ pub struct GenerateOptions {
     /// Stop before any of these texts.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
     pub stop: Vec<String>,
+    /// The JSON schema that the answer keeps to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Box<Value>>,
+    /// Members for the body of the request that a backend makes of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_body: Option<Box<Map<String, Value>>>,
     /// Cut a prompt that is longer than the context, rather than refuse it.
     #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
     pub truncate: bool,
@@ -150,9 +156,9 @@ pub struct TokenLogprob {
     /// Its text.
     #[serde(default, deserialize_with = "null_default")]
     pub token: String,
-    /// Its number in the vocabulary.
-    #[serde(default, deserialize_with = "null_default")]
-    pub id: u32,
+    /// Its number in the vocabulary, where the backend tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
     /// Natural logarithm of its probability, before anything that sampling does.
     pub logprob: f32,
 }

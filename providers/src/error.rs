@@ -223,6 +223,45 @@ pub enum Error {
         /// Where it is and what happened, or its own words.
         problem: String,
     },
+    /// A server has too much to do, or had too many requests of this user; later ones pass.
+    #[error("`{instance}`: {problem}{}", again(*retry_after))]
+    Busy {
+        /// The instance.
+        instance: String,
+        /// `RateLimited` or `Overloaded`.
+        kind: ErrorKind,
+        /// Where it is and its own words.
+        problem: String,
+        /// How long it wants to be left alone, where it says so.
+        retry_after: Option<Duration>,
+    },
+    /// The prompt does not fit the context of a model elsewhere.
+    #[error(
+        "`{instance}`: model `{model}`: the prompt has {prompt_tokens} tokens{} and the context holds {context_size}; shorten it",
+        of_which_answer(*answer_tokens)
+    )]
+    ContextOverflowElsewhere {
+        /// The instance.
+        instance: String,
+        /// The model.
+        model: String,
+        /// Tokens of the prompt; where `answer_tokens` is none, what the server counts with it too.
+        prompt_tokens: usize,
+        /// Tokens that were asked for as an answer, where the server says so.
+        answer_tokens: Option<usize>,
+        /// Tokens the context holds.
+        context_size: usize,
+    },
+    /// An instance that has no embeddings.
+    #[error(
+        "`{instance}` ({provider_type}) makes no embeddings; providers of the types `candle`, `kernel`, `ollama` and `openai` do"
+    )]
+    NoEmbeddings {
+        /// The instance.
+        instance: String,
+        /// What kind of provider it is.
+        provider_type: ProviderType,
+    },
     /// The load of a model ended without a result.
     #[error("loading model `{model}` failed: {problem}")]
     LoadFailed {
@@ -239,7 +278,7 @@ impl Error {
         use perilune_engine::Error as Engine;
         match self {
             Error::Config(_) | Error::ModelDirectory { .. } | Error::NoKernels { .. } => ErrorKind::InvalidConfig,
-            Error::Elsewhere { kind, .. } => *kind,
+            Error::Elsewhere { kind, .. } | Error::Busy { kind, .. } => *kind,
             Error::Store(error) => error.kind(),
             Error::ProviderNotFound { .. } => ErrorKind::ProviderNotFound,
             Error::ModelNotFound { .. } => ErrorKind::ModelNotFound,
@@ -247,10 +286,11 @@ impl Error {
             | Error::BackendOfProvider { .. }
             | Error::NotLocal { .. }
             | Error::NoState { .. }
+            | Error::NoEmbeddings { .. }
             | Error::InvalidModelName { .. }
             | Error::UnknownSynthetic { .. }
             | Error::ModelNotLoaded { .. } => ErrorKind::InvalidRequest,
-            Error::ContextOverflow { .. } => ErrorKind::ContextOverflow,
+            Error::ContextOverflow { .. } | Error::ContextOverflowElsewhere { .. } => ErrorKind::ContextOverflow,
             Error::MemoryBudget { .. } => ErrorKind::Budget,
             Error::Deadline { .. } | Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
             Error::ModelInUse { .. } => ErrorKind::Overloaded,
@@ -273,6 +313,14 @@ impl Error {
         }
     }
 
+    /// How long a server wants to be left alone before it is asked again, where it says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// An engine error, with the model it is about.
     pub(crate) fn engine(model: &str, source: perilune_engine::Error) -> Error {
         match source {
@@ -288,6 +336,16 @@ impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Error {
         Error::Config(Box::new(error))
     }
+}
+
+/// `; ask again in 20 s` or nothing.
+fn again(retry_after: Option<Duration>) -> String {
+    retry_after.map(|time| format!("; ask again in {} s", time.as_secs_f64())).unwrap_or_default()
+}
+
+/// `, is to be answered with 100` or nothing.
+fn of_which_answer(answer_tokens: Option<usize>) -> String {
+    answer_tokens.map(|tokens| format!(", is to be answered with {tokens}")).unwrap_or_default()
 }
 
 /// The instances that hold models in memory, or how to mean one of them.

@@ -14,6 +14,8 @@ mod config;
 mod deadline;
 mod directories;
 mod error;
+#[allow(dead_code, unused_imports, reason = "the providers that speak HTTP use it; the first follows")]
+mod http;
 mod ledger;
 mod nearest;
 mod provider;
@@ -37,8 +39,8 @@ pub use perilune_engine::{
     ToolCall, Usage,
 };
 pub use provider::{
-    EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,
-    ModelEntry, Provider, ProviderType, StateRequest,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel,
+    LocalProvider, Location, ModelEntry, Provider, ProviderType, StateRequest,
 };
 pub use registry::{InstanceModels, InstanceStatus, OpenKernel, Registry, Resolved};
 pub use specifier::{ModelSpecifier, SpecifierError};

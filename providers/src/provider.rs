@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 
-/// The events of one generation. A stream that does not fail ends with `Usage`, then `Done`, also
-/// when it was cancelled; an error is its last item. Dropping it cancels the generation.
+/// The events of one generation. A stream that does not fail ends with `Usage`, unless a server elsewhere did not tell it, then
+/// `Done`, also when it was cancelled; an error is its last item. Dropping it cancels the generation.
 pub type EventStream = BoxStream<'static, Result<Event, Error>>;
 
 /// One configured provider. Its futures need a tokio runtime with timers.
@@ -44,6 +44,12 @@ pub trait Provider: Send + Sync {
     /// Lets a session know what [`Provider::save_state`] wrote, so that a prompt which begins alike is not computed again.
     fn restore_state(&self, _session: &str, _model: &str, _path: &Path) -> BoxFuture<'_, Result<StateInfo, Error>> {
         Box::pin(future::ready(Err(no_state(self.name(), self.provider_type()))))
+    }
+
+    /// Turns texts into vectors. Dropping the future takes it back. Fails with [`Error::NoEmbeddings`] where there are none.
+    fn embed(&self, _: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>> {
+        let (instance, provider_type) = (self.name().to_owned(), self.provider_type());
+        Box::pin(future::ready(Err(Error::NoEmbeddings { instance, provider_type })))
     }
 
     /// The instance as one that holds models in memory, if it does.
@@ -106,6 +112,30 @@ pub struct GenerateRequest {
     /// How to continue it.
     #[serde(default)]
     pub options: GenerateOptions,
+}
+
+/// Texts to be turned into vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmbedRequest {
+    /// Who asks, as in [`GenerateRequest`].
+    #[serde(default)]
+    pub session: String,
+    /// The model's name on that provider, without provider and backend.
+    pub model: String,
+    /// The texts, as they are.
+    pub texts: Vec<String>,
+    /// The longest it may take, in seconds, waiting and loading included.
+    #[serde(default)]
+    pub timeout_seconds: Option<f64>,
+}
+
+/// Texts as vectors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Embeddings {
+    /// One for each text, in their order, all of one length.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens of all texts together, where the backend tells them.
+    pub prompt_tokens: Option<u32>,
 }
 
 /// Keys and values to be computed and written to a file.

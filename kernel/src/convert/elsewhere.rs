@@ -54,6 +54,8 @@ fn options(options: providers::GenerateOptions) -> wire::GenerateOptions {
         seed: options.sampling.seed,
         max_tokens: options.max_tokens,
         stop: options.stop,
+        schema: options.schema,
+        extra_body: options.extra_body,
         truncate: options.truncate,
         timeout_seconds: options.timeout_seconds,
     }

@@ -14,7 +14,7 @@ use crate::convert::elsewhere;
 
 /// The stream. Nothing is asked before it is polled; cancelling ends it at once, and the generation there a message later.
 pub(super) fn stream(link: Link, request: ModelRequest, cancel: CancellationToken) -> EventStream {
-    let answer = Answer { stage: Stage::Planned(request), told: Told::default(), link, cancel };
+    let answer = Answer { stage: Stage::Planned(Box::new(request)), told: Told::default(), link, cancel };
     stream::unfold(answer, |mut answer| async move { Some((answer.next().await?, answer)) }).boxed()
 }
 
@@ -26,7 +26,7 @@ struct Answer {
 }
 
 enum Stage {
-    Planned(ModelRequest),
+    Planned(Box<ModelRequest>),
     Running(Asked),
     /// Events that are only to be handed over.
     Rest(VecDeque<Event>),
@@ -52,7 +52,7 @@ impl Answer {
 
     async fn advance(&mut self) -> Result<Option<Event>, Error> {
         if let Stage::Planned(request) = &self.stage {
-            self.stage = Stage::Running(self.link.start(request.clone())?);
+            self.stage = Stage::Running(self.link.start((**request).clone())?);
         }
         if let Stage::Running(asked) = &mut self.stage {
             let finished = tokio::select! {

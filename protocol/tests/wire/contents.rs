@@ -117,7 +117,7 @@ fn model_requests_are_tagged_on_their_command() {
 }
 
 fn likely(token: &str, top: Vec<TokenLogprob>) -> TokenLogprobs {
-    TokenLogprobs { chosen: TokenLogprob { token: token.to_owned(), id: 7, logprob: -0.5 }, top }
+    TokenLogprobs { chosen: TokenLogprob { token: token.to_owned(), id: Some(7), logprob: -0.5 }, top }
 }
 
 #[test]

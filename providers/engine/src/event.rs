@@ -11,7 +11,7 @@ use crate::chat::ToolCall;
 use crate::error::Error;
 
 /// One piece of an answer, or how far it is from one. A stream that does not fail ends with
-/// `Usage`, then `Done`.
+/// `Usage`, which a server elsewhere may leave out, then `Done`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -78,8 +78,9 @@ pub struct TokenLogprobs {
 pub struct TokenLogprob {
     /// Its text; part of a character is U+FFFD.
     pub token: String,
-    /// Its number in the vocabulary.
-    pub id: u32,
+    /// Its number in the vocabulary, where the backend tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
     /// Natural logarithm of its probability as the model gave it, before biases, penalties, temperature and filters; -9999 is none.
     pub logprob: f32,
 }

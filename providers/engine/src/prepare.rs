@@ -111,6 +111,8 @@ impl PromptMaker {
     }
 
     fn prepare(&self, prompt: Prompt, options: GenerateOptions) -> Result<Recipe, Error> {
+        only_elsewhere("schema", options.schema.is_some())?;
+        only_elsewhere("extra_body", options.extra_body.is_some())?;
         let sampler = Sampler::new(&options.sampling, self.bias(&options.logit_bias)?)?;
         let logprobs = options.logprobs.map(Logprobs::new).transpose()?;
         let stop = StopTexts::new(options.stop)?;
@@ -186,4 +188,14 @@ impl PromptMaker {
         tokens.drain(start..start + excess);
         Ok((tokens, excess))
     }
+}
+
+/// Refuses an option that this engine has no way to honour.
+fn only_elsewhere(name: &'static str, is_set: bool) -> Result<(), Error> {
+    if !is_set {
+        return Ok(());
+    }
+    let expected =
+        "nothing: models that run in this process cannot honour it; backends of the types `openai` and `ollama` can";
+    Err(Error::InvalidOption { name, value: "set".to_owned(), expected: expected.to_owned() })
 }

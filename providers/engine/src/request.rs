@@ -1,6 +1,7 @@
 //! What is asked of the engine: a prompt, how to sample and when to stop.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::chat::{ChatMessage, Tool};
@@ -52,6 +53,12 @@ pub struct GenerateOptions {
     pub logit_bias: Vec<LogitBias>,
     /// Tell how likely every token of the answer was, and so many of the likeliest beside it; at most 20.
     pub logprobs: Option<u32>,
+    /// The JSON schema that the answer keeps to. This engine refuses it; backends that speak to other engines pass it on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Box<Value>>,
+    /// Members for the body of the request that a backend makes, in its dialect's words. This engine makes none and refuses them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_body: Option<Box<Map<String, Value>>>,
     /// Drop the oldest tokens of a prompt that does not fit, instead of failing.
     pub truncate: bool,
     /// The longest it may take, in seconds, waiting and loading included; providers see to it, the engine itself does not.

@@ -354,7 +354,7 @@ fn a_bias_forbids_tokens_by_number_and_by_text() {
     let options = GenerateOptions { logprobs: Some(0), ..greedy() };
     let answer = ask(engine(), chat("What is the capital of France?"), options.clone()).expect("it answers");
     let first = answer.logprobs[0].chosen.clone();
-    for token in [Biased::Id(first.id), Biased::Text(first.token.clone())] {
+    for token in [Biased::Id(first.id.expect("the engine knows it")), Biased::Text(first.token.clone())] {
         let options = GenerateOptions { logit_bias: vec![LogitBias { token, bias: -100.0 }], ..options.clone() };
         let other = ask(engine(), chat("What is the capital of France?"), options).expect("it answers");
         assert_ne!(other.logprobs[0].chosen.id, first.id);

@@ -40,7 +40,7 @@ impl Logprobs {
         let sum: f64 = numbers.map(|logit| f64::from(apart(*logit).exp())).sum();
         let told = |token: u32, logit: f32| TokenLogprob {
             token: String::from_utf8_lossy(tokenizer.shown(token)).into_owned(),
-            id: token,
+            id: Some(token),
             logprob: (f64::from(apart(logit)) - sum.ln()).max(IMPOSSIBLE.into()) as f32,
         };
         let likeliest = self.candidates.list.iter().take(self.count);

@@ -1,0 +1,35 @@
+//! Bodies that are read whole, up to a bound.
+
+use reqwest::Response;
+use serde::de::DeserializeOwned;
+
+use super::server::Server;
+use crate::error::{Error, ErrorKind};
+
+/// The body of an answer; more than `most` bytes are an error, found before they are held.
+pub(crate) async fn body(server: &Server, response: &mut Response, most: usize) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| server.transport(&error))? {
+        if body.len() + chunk.len() > most {
+            let problem = format!("{} answered with more than {most} bytes", server.address());
+            return Err(server.error(ErrorKind::Network, problem));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The body of an answer as text; what is no UTF-8 becomes U+FFFD.
+pub(crate) async fn text(server: &Server, response: &mut Response, most: usize) -> Result<String, Error> {
+    Ok(String::from_utf8_lossy(&body(server, response, most).await?).into_owned())
+}
+
+/// The body of an answer as JSON of a known shape.
+pub(crate) async fn json<T: DeserializeOwned>(
+    server: &Server,
+    response: &mut Response,
+    most: usize,
+) -> Result<T, Error> {
+    let body = body(server, response, most).await?;
+    serde_json::from_slice(&body).map_err(|error| server.not_json(response.headers(), &error.to_string()))
+}
