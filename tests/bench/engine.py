@@ -13,7 +13,7 @@ these. Figures are tokens/s:
 
 prefill N     a prompt of N tokens
 decode        64 tokens after a prompt of 128
-streams N     32 tokens of each of N sequences after prompts of 128, all at once; the sum
+streams N     32 tokens of each of N sequences after prompts of 128, while all of them generate; the sum
 """
 
 from __future__ import annotations

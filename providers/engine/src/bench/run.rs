@@ -1,5 +1,6 @@
 //! Generations to time: what is asked, and when the first piece and the end of the answer came.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -9,8 +10,11 @@ use crate::error::Error;
 use crate::event::{Event, Generation, Usage};
 use crate::request::{GenerateOptions, Prompt, Request, Sampling};
 
-/// Tokens each of several streams generates.
-const STREAM_TOKENS: u32 = 32;
+/// Tokens of each of several streams that are timed.
+const STREAM_TOKENS: u64 = 32;
+
+/// Tokens that each of them may generate: the first ones begin while the prompts of others are still computed.
+const ROOM_TOKENS: u32 = 160;
 
 /// When a generation's first token and its end came.
 pub(super) struct Run {
@@ -42,19 +46,78 @@ impl Run {
     }
 }
 
-/// Generated tokens/s of `count` sequences together, while all of them generate.
+/// Generated tokens/s of `count` sequences together, from when the last of them has its first token until each has [`STREAM_TOKENS`]
+/// more, or one ends for want of room.
 pub(super) fn together(engine: &Engine, count: usize, prompt_tokens: usize) -> Result<f64, Error> {
+    let room = engine.info().context_size.saturating_sub(prompt_tokens).min(ROOM_TOKENS as usize) as u32;
     let requests: Vec<Request> = (0..count)
-        .map(|stream| request(engine, "", prompt_tokens, stream + 1000, STREAM_TOKENS))
+        .map(|stream| request(engine, "", prompt_tokens, stream + 1000, room))
         .collect::<Result<_, Error>>()?;
-    let runs: Vec<Result<Run, Error>> = std::thread::scope(|scope| {
-        let readers: Vec<_> =
-            requests.into_iter().map(|request| scope.spawn(move || Run::of(engine, request))).collect();
-        readers.into_iter().map(|reader| reader.join().unwrap_or(Err(Error::Stopped))).collect()
-    });
-    let runs: Vec<Run> = runs.into_iter().collect::<Result<_, Error>>()?;
-    let per_second = |run: &Run| f64::from(run.usage.completion_tokens - 1) / (run.whole - run.first).as_secs_f64();
-    Ok(runs.iter().map(per_second).sum())
+    let cancels: Vec<CancellationToken> = requests.iter().map(|request| request.cancel.clone()).collect();
+    let (told, news) = channel();
+    std::thread::scope(|scope| {
+        for request in requests {
+            let told = told.clone();
+            scope.spawn(move || read(engine.generate(request), &told));
+        }
+        let rate = rate(engine, count, &news);
+        cancels.iter().for_each(CancellationToken::cancel);
+        rate
+    })
+}
+
+/// What a reader of a stream tells.
+enum News {
+    First,
+    Piece,
+    Ended,
+    Failed(Error),
+}
+
+fn read(mut generation: Generation, told: &Sender<News>) {
+    let mut first = true;
+    // Nobody listens any more once the rate is known.
+    let tell = |news| drop(told.send(news));
+    while let Some(event) = generation.blocking_next() {
+        match event {
+            Ok(Event::Text(_) | Event::Thinking(_)) if first => {
+                first = false;
+                tell(News::First);
+            }
+            Ok(Event::Text(_) | Event::Thinking(_)) => tell(News::Piece),
+            Ok(_) => {}
+            Err(error) => tell(News::Failed(error)),
+        }
+    }
+    tell(News::Ended);
+}
+
+/// Every pass of the model gives every sequence a token, while all of them generate.
+fn rate(engine: &Engine, count: usize, news: &Receiver<News>) -> Result<f64, Error> {
+    let mut waited_for = count;
+    let mut began = None;
+    loop {
+        let ended = match news.recv().map_err(|_| Error::Stopped)? {
+            News::Failed(error) => return Err(error),
+            News::First => {
+                waited_for -= 1;
+                if waited_for == 0 {
+                    began = Some((Instant::now(), engine.steps()));
+                }
+                continue;
+            }
+            News::Piece => false,
+            News::Ended => true,
+        };
+        let steps = began.map_or(0, |(_, first)| engine.steps() - first);
+        match began {
+            Some((began, _)) if steps >= STREAM_TOKENS || (ended && steps > 0) => {
+                return Ok((steps * count as u64) as f64 / began.elapsed().as_secs_f64());
+            }
+            _ if ended => return Err(Error::Stopped),
+            _ => {}
+        }
+    }
 }
 
 /// Asks for exactly `generated` tokens after a prompt of about `tokens`, a different one for each `variant`.
