@@ -1,8 +1,9 @@
 //! The iopub channel: one queue that every request publishes into, and the one task that owns the socket.
 //!
-//! Text of one request and one stream is merged while it waits, and leaves at most 20 times a second or at 64 KiB; anything
-//! else leaves at once, after what was published before it. The queue is bounded in bytes: whoever prints faster than the
-//! socket takes waits, and the wait ends when its request is cancelled.
+//! Text of one request and one stream is merged while it waits, and leaves at most 20 times a second or at 64 KiB. Anything
+//! else leaves within some two milliseconds, after what was published before it, and with `idle` at once: what a short cell publishes
+//! travels together, and its client is woken once. The queue is bounded in bytes: whoever prints faster than the socket takes
+//! waits, and the wait ends when its request is cancelled.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -23,6 +24,8 @@ use crate::kernel::Context;
 
 /// Merged text leaves at most this often.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
+/// What is no text waits at most about this long for company (timers tick once a millisecond).
+const GATHER_INTERVAL: Duration = Duration::from_millis(1);
 /// One message carries at most about this much merged text, in bytes, and as much pending text leaves at once.
 const FLUSH_BYTES: usize = 64 * 1024;
 /// Text waiting for the socket, in bytes, beyond which a printing request waits.
@@ -55,16 +58,16 @@ struct Queue {
     /// Items queued since the start, and items sent since then.
     queued: u64,
     sent: u64,
-    /// Something waits that shall leave at once.
-    urgent: bool,
+    /// When what waits shall leave at the latest, if it is not text alone.
+    due: Option<Instant>,
     closed: bool,
 }
 
 enum Item {
     /// Text that grows while it waits.
     Text { parent: Option<Arc<Header>>, kind: TextKind, text: String },
-    /// Anything else.
-    Frames(Frames),
+    /// Anything else, and whether it is the last of its request.
+    Frames { frames: Frames, last: bool },
 }
 
 /// Text of one kind and one request goes out together.
@@ -121,7 +124,7 @@ impl Iopub {
         cancel: &CancellationToken,
     ) -> Result<(), Closed> {
         let frames = self.encode(Some(parent.clone()), publication, attached);
-        self.write_item(frames.map(Item::Frames), cancel)
+        self.write_item(frames.map(|frames| Item::Frames { frames, last: false }), cancel)
     }
 
     fn write_item(&self, item: Option<Item>, cancel: &CancellationToken) -> Result<(), Closed> {
@@ -157,7 +160,7 @@ impl Iopub {
     pub(crate) async fn flush(&self) {
         let published = {
             let mut queue = self.lock();
-            queue.urgent = !queue.items.is_empty();
+            queue.due = (!queue.items.is_empty()).then(Instant::now);
             queue.queued
         };
         self.filled.notify_one();
@@ -189,7 +192,10 @@ impl Iopub {
             Publication::ModelEvent(ModelEvent::Text { text }) => {
                 Some(Item::Text { parent, kind: TextKind::Model, text })
             }
-            publication => self.encode(parent, publication, Attached::default()).map(Item::Frames),
+            publication => {
+                let last = matches!(publication, Publication::Status(Status { execution_state: ExecutionState::Idle }));
+                self.encode(parent, publication, Attached::default()).map(|frames| Item::Frames { frames, last })
+            }
         }
     }
 
@@ -198,12 +204,13 @@ impl Iopub {
             return;
         }
         queue.bytes += item.bytes();
+        let mut sooner = false;
         if let Some(item) = merge(queue.items.back_mut(), item) {
-            queue.urgent |= matches!(item, Item::Frames(_));
+            sooner = queue.hasten(&item);
             queue.items.push_back(item);
             queue.queued += 1;
-            self.filled.notify_one();
-        } else if queue.bytes >= FLUSH_BYTES {
+        }
+        if sooner || queue.bytes >= FLUSH_BYTES {
             self.filled.notify_one();
         }
     }
@@ -213,10 +220,9 @@ impl Iopub {
         let mut flushed = Instant::now() - FLUSH_INTERVAL;
         loop {
             let filled = self.filled.notified();
-            let due = flushed + FLUSH_INTERVAL;
-            match self.pending(due) {
+            match self.pending(flushed + FLUSH_INTERVAL) {
                 Pending::Nothing => filled.await,
-                Pending::Later => tokio::select! {
+                Pending::Later(due) => tokio::select! {
                     () = sleep_until(due) => {}
                     () = filled => {}
                 },
@@ -234,23 +240,25 @@ impl Iopub {
         }
     }
 
-    fn pending(&self, due: Instant) -> Pending {
+    fn pending(&self, text_due: Instant) -> Pending {
         let mut queue = self.lock();
         if queue.items.is_empty() {
             return if queue.closed { Pending::Closed } else { Pending::Nothing };
         }
-        if queue.urgent || queue.closed || queue.bytes >= FLUSH_BYTES || Instant::now() >= due {
-            queue.urgent = false;
+        let text = queue.items.iter().any(|item| matches!(item, Item::Text { .. })).then_some(text_due);
+        let due = [text, queue.due].into_iter().flatten().min().unwrap_or(text_due);
+        if queue.closed || queue.bytes >= FLUSH_BYTES || Instant::now() >= due {
+            queue.due = None;
             return Pending::Now(mem::take(&mut queue.items));
         }
-        Pending::Later
+        Pending::Later(due)
     }
 
     async fn send_item(&self, item: Item) {
         let bytes = item.bytes();
         let frames = match item {
             Item::Text { parent, kind, text } => self.encode(parent, kind.publication(text), Attached::default()),
-            Item::Frames(frames) => Some(frames),
+            Item::Frames { frames, .. } => Some(frames),
         };
         if let Some(frames) = frames
             && self.publisher.publish(frames).await.is_err()
@@ -303,12 +311,28 @@ impl Iopub {
     }
 }
 
+impl Queue {
+    /// Lets what waits leave in time for a new item; says whether the task that sends has to be woken for that.
+    fn hasten(&mut self, item: &Item) -> bool {
+        let due = match item {
+            Item::Text { .. } => return self.items.is_empty(),
+            Item::Frames { last: true, .. } => Instant::now(),
+            Item::Frames { last: false, .. } => Instant::now() + GATHER_INTERVAL,
+        };
+        let sooner = self.due.is_none_or(|earlier| due < earlier);
+        if sooner {
+            self.due = Some(due);
+        }
+        sooner
+    }
+}
+
 impl Item {
     /// By which it counts against the queue's bound.
     fn bytes(&self) -> usize {
         match self {
             Item::Text { text, .. } => text.len(),
-            Item::Frames(frames) => frames.iter().map(Bytes::len).sum(),
+            Item::Frames { frames, .. } => frames.iter().map(Bytes::len).sum(),
         }
     }
 }
@@ -333,7 +357,7 @@ pub(crate) async fn welcome(context: Arc<Context>, mut subscriptions: Subscripti
 
 enum Pending {
     Nothing,
-    Later,
+    Later(Instant),
     Now(VecDeque<Item>),
     Closed,
 }
