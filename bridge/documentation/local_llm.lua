@@ -73,6 +73,28 @@ function LocalLLM.status(backend) end
 ---@example return LocalLLM.info("local/moonlet@candle").parameters
 function LocalLLM.info(model) end
 
+--- Tells what model files take on disk, folder by folder, and how much room there is.
+---@param backend? Backend only this one's; without it, those of every backend that answers
+---@return LocalLLM.StoragePlace[] places one table for each folder
+---@error provider_not_found no backend has that name
+---@example for _, place in ipairs(LocalLLM.storage()) do print(place.collection, place.bytes, place.disk.free_bytes) end
+function LocalLLM.storage(backend) end
+
+--- Deletes a model that was pulled. Files of other programs, and a model that is in memory, are left alone.
+---@param model ModelSpecifier which one
+---@return LocalLLM.RemovedModel removed what that did
+---@error model_not_found no backend has that model
+---@error invalid_request the model is in memory, or was not pulled
+function LocalLLM.remove(model) end
+
+--- Gives a model that was pulled another name; both mean one file, which goes with the last of its names.
+---@param model ModelSpecifier which one
+---@param name string the other name
+---@return ModelSpecifier copied how to ask for it by that name
+---@error model_not_found no backend has that model
+---@error invalid_request another model has that name, or the model was not pulled
+function LocalLLM.copy(model, name) end
+
 --- Loads a model into memory, or waits for the load that is under way.
 --- Where the backend's memory budget does not allow it, idle models go first, those used longest ago before others.
 ---@param model? ModelSpecifier which one; without it the default model
@@ -193,7 +215,39 @@ function LocalLLM.unload(model) end
 ---@field size_bytes integer bytes of its file
 ---@field loaded boolean whether it is in memory
 ---@field location string where it lies
+---@field collection? "folder"|"store"|"path"|"hugging_face"|"ollama"|"lm_studio" whose files it is among
+---@field facts? LocalLLM.Facts what its header tells, where that was read
 ---@field problem? string why it cannot be asked for
+
+--- What the model files of one folder take on disk.
+---@class LocalLLM.StoragePlace
+---@field backend Backend the backend
+---@field collection "folder"|"store"|"path"|"hugging_face"|"ollama"|"lm_studio" whose files they are
+---@field path string the folder
+---@field models integer how many models are there
+---@field bytes integer bytes of their files, each counted once
+---@field part_bytes integer bytes of what is on its way or was left unfinished
+---@field ours boolean whether `LocalLLM.remove` deletes them
+---@field disk? LocalLLM.DiskSpace the room on its disk
+
+--- The room on a disk.
+---@class LocalLLM.DiskSpace
+---@field free_bytes integer what may still be written
+---@field total_bytes integer what there is altogether
+
+--- What a removal did.
+---@class LocalLLM.RemovedModel
+---@field name string the name that is gone
+---@field freed_bytes integer bytes of disk that are free now; none while another name means the same file
+---@field kept_as string[] the other names of the same file
+
+--- What the header of a model file tells at a glance.
+---@class LocalLLM.Facts
+---@field architecture string the family its layers are of
+---@field parameters integer how many weights it has
+---@field quantization string the type that holds most of them
+---@field context_length? integer tokens it was trained on at a time
+---@field problem? string why it does not run here
 
 --- How a backend is.
 ---@class LocalLLM.BackendStatus

@@ -169,6 +169,61 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
             }))
         })?,
     )?;
+    models.set(
+        "storage",
+        asking(lua, host, "LocalLLM.storage", optional_name, |registry, backend| async move {
+            let mut instances = Vec::new();
+            for storage in registry.storage(backend.as_deref()).await? {
+                match storage.places {
+                    Ok(places) => instances.push((storage.instance, places)),
+                    Err(error) if backend.is_some() => return Err(error.into()),
+                    Err(error) => {
+                        tracing::warn!(backend = storage.instance, %error, "a backend cannot say what it stores")
+                    }
+                }
+            }
+            Ok(Answered(move |lua: &Lua| {
+                let list = lua.create_table()?;
+                for (instance, places) in &instances {
+                    for place in places {
+                        let entry = serde(lua, place)?;
+                        if let Value::Table(entry) = &entry {
+                            entry.raw_set("backend", instance.as_str())?;
+                        }
+                        list.raw_push(entry)?;
+                    }
+                }
+                Ok(Value::Table(list))
+            }))
+        })?,
+    )?;
+    models.set(
+        "remove",
+        asking(lua, host, "LocalLLM.remove", named_model, |registry, model| async move {
+            let resolved = registry.resolve(&model).await?;
+            let removed = resolved.local()?.remove(&resolved.model).await?;
+            Ok(Answered(move |lua: &Lua| serde(lua, &removed)))
+        })?,
+    )?;
+    let shared = Rc::clone(host);
+    models.set(
+        "copy",
+        waiting(lua, host, move |_, (model, name): (Value, Value)| {
+            let model = named_model(&shared, &model, "LocalLLM.copy")?;
+            let Value::String(name) = &name else {
+                let problem =
+                    format!("the new name of LocalLLM.copy is {}; expected a name like \"mine\"", described(&name));
+                return Err(ScriptError::argument(problem));
+            };
+            let (registry, name) = (Arc::clone(&shared.options.registry), name.to_string_lossy());
+            Ok(async move {
+                let resolved = registry.resolve(&model).await?;
+                resolved.local()?.copy(&resolved.model, &name).await?;
+                let copied = ModelSpecifier::local(&name, resolved.provider.name());
+                Ok(copied.map_err(perilune_providers::Error::from)?.to_string())
+            })
+        })?,
+    )?;
     let shared = Rc::clone(host);
     models.set(
         "load",
@@ -296,6 +351,15 @@ fn model_name(host: &Host, value: &Value, function: &str) -> Result<Option<Model
             described(other)
         ))),
     }
+}
+
+/// A model that must be named: deleting is not for defaults.
+fn named_model(host: &Host, value: &Value, function: &str) -> Result<ModelSpecifier, ScriptError> {
+    let named = if value.is_nil() { None } else { model_name(host, value, function)? };
+    named.ok_or_else(|| {
+        let problem = format!("{function} needs the model's name, like \"local/tinyllama@candle\"");
+        ScriptError::argument(problem)
+    })
 }
 
 fn internal(error: mlua::Error) -> ScriptError {

@@ -36,7 +36,12 @@ pub(crate) fn weight(request: &ModelRequest) -> Weight {
         ModelRequest::Load(_) | ModelRequest::Info(_) | ModelRequest::Chat(_) | ModelRequest::Complete(_) => {
             Weight::Long
         }
-        ModelRequest::List(_) | ModelRequest::Status(_) | ModelRequest::Unload(_) => Weight::Quick,
+        ModelRequest::List(_)
+        | ModelRequest::Status(_)
+        | ModelRequest::Unload(_)
+        | ModelRequest::Storage(_)
+        | ModelRequest::Remove(_)
+        | ModelRequest::Copy(_) => Weight::Quick,
         ModelRequest::Cancel(_) => Weight::None,
     }
 }
@@ -117,6 +122,20 @@ impl Asked<'_> {
                 let resolved = self.resolve(Some(named.model)).await?;
                 resolved.local()?.unload(&resolved.model).await?;
                 ModelReply::Unload(NamedModel { model: resolved.specifier.to_string() })
+            }
+            ModelRequest::Storage(which) => {
+                ModelReply::Storage(convert::storage_reply(registry.storage(which.backend.as_deref()).await?))
+            }
+            ModelRequest::Remove(named) => {
+                let resolved = self.resolve(Some(named.model)).await?;
+                let removed = resolved.local()?.remove(&resolved.model).await?;
+                ModelReply::Remove(convert::removed_model(&resolved.specifier, removed))
+            }
+            ModelRequest::Copy(copy) => {
+                let resolved = self.resolve(Some(copy.model)).await?;
+                resolved.local()?.copy(&resolved.model, &copy.name).await?;
+                let copied = ModelSpecifier::local(&copy.name, resolved.provider.name())?;
+                ModelReply::Copy(NamedModel { model: copied.to_string() })
             }
             ModelRequest::Chat(chat) => {
                 let prompt = convert::conversation(chat.messages, chat.tools);

@@ -10,9 +10,11 @@
 
 mod bench;
 mod candle;
+mod collections;
 mod config;
 mod deadline;
 mod directories;
+mod disk;
 mod error;
 #[allow(dead_code, unused_imports, reason = "the providers that speak HTTP use it; the first follows")]
 mod http;
@@ -24,24 +26,25 @@ mod specifier;
 mod store;
 
 pub use bench::{BenchSubject, bench, synthetic_models};
-pub use candle::CandleProvider;
+pub use candle::{CandleProvider, available_memory};
 pub use config::{
     CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, KernelAddress, KernelConfig, Origin, Overrides,
-    ProviderConfig, ProviderOptions,
+    ProviderConfig, ProviderOptions, SCHEMA, Setting,
 };
 pub use deadline::{Limit, limited};
 pub use directories::Directories;
+pub use disk::{DiskSpace, disk_space};
 pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
 pub use perilune_engine::{
-    Bench, BenchOptions, Biased, CacheType, ChatMessage, DroppedModel, Event, FinishReason, GenerateOptions, LogitBias,
-    ModelInfo, NoPlace, Places, Prefill, Prompt, Role, Sampling, StateInfo, TokenLogprob, TokenLogprobs, Tool,
-    ToolCall, Usage,
+    Bench, BenchOptions, Biased, CacheType, ChatMessage, DroppedModel, Event, Facts, FinishReason, GenerateOptions,
+    LogitBias, ModelInfo, NoPlace, Places, Prefill, Prompt, Role, Sampling, StateInfo, TokenLogprob, TokenLogprobs,
+    Tool, ToolCall, Usage,
 };
 pub use provider::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel,
-    LocalProvider, Location, ModelEntry, Provider, ProviderType, StateRequest,
+    Collection, EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep,
+    LoadedModel, LocalProvider, Location, ModelEntry, PlaceUsage, Provider, ProviderType, RemovedModel, StateRequest,
 };
-pub use registry::{InstanceModels, InstanceStatus, OpenKernel, Registry, Resolved};
+pub use registry::{InstanceModels, InstanceStatus, InstanceStorage, OpenKernel, Registry, Resolved};
 pub use specifier::{ModelSpecifier, SpecifierError};
 pub use store::{ModelStore, NewModel, Removed, Sha256Digest, StoreError, StoreUsage, StoredModel, check_store_name};

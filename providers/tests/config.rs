@@ -250,7 +250,7 @@ fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
             "[providers.candle]\nenabled = false\nxyzzy = 1",
             "`c.toml` line 3: unknown key `xyzzy` in [providers.candle]; known: `context_size`, `cpu_threads`, \
              `default_model`, `device`, `enabled`, `keep_alive_seconds`, `kv_cache_mib`, `kv_cache_type`, `max_concurrent`, `memory_budget_mib`, \
-             `model_directory`, `timeout_seconds`, `type`",
+             `model_directory`, `model_paths`, `shared_models`, `timeout_seconds`, `type`",
         ),
     ] {
         assert_eq!(error(text), expected);

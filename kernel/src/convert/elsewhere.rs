@@ -2,7 +2,9 @@
 
 use perilune_protocol as wire;
 use perilune_providers as providers;
-use perilune_providers::{Error, ErrorKind, Event, GenerateRequest, Health, HealthStatus, Location, Prefill, Prompt};
+use perilune_providers::{
+    Collection, Error, ErrorKind, Event, Facts, GenerateRequest, Health, HealthStatus, Location, Prefill, Prompt,
+};
 
 // What is asked
 
@@ -132,7 +134,21 @@ pub(crate) fn model_entry(name: String, model: &wire::ListedModel) -> providers:
         loaded: model.loaded,
         location: Location::Elsewhere(format!("{place} ({} there)", model.backend)),
         problem: None,
+        collection: model.collection.as_deref().and_then(Collection::of),
+        facts: facts(model),
     }
+}
+
+/// What a header tells there; nothing where it was not read.
+fn facts(model: &wire::ListedModel) -> Option<Facts> {
+    let facts = Facts {
+        architecture: model.architecture.clone().unwrap_or_default(),
+        parameters: model.parameters.unwrap_or_default(),
+        quantization: model.quantization.clone().unwrap_or_default(),
+        context_length: model.context_length,
+        problem: model.problem.clone(),
+    };
+    (facts != Facts::default()).then_some(facts)
 }
 
 /// What a backend there could not list.
@@ -143,6 +159,8 @@ pub(crate) fn problem(error: &wire::BackendError) -> providers::ModelEntry {
         loaded: false,
         location: Location::Elsewhere(String::new()),
         problem: Some(error.message.clone()),
+        collection: None,
+        facts: None,
     }
 }
 

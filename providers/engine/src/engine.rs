@@ -14,6 +14,7 @@ use crate::decoder::{CacheType, Decoder, PageShape};
 use crate::description::Description;
 use crate::error::Error;
 use crate::event::Generation;
+use crate::facts;
 use crate::gguf::{Gguf, ModelBytes, TensorType};
 use crate::info::ModelInfo;
 use crate::kernels::{self, InstructionSet};
@@ -259,7 +260,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-fn open(source: &Source) -> Result<Gguf, Error> {
+pub(crate) fn open(source: &Source) -> Result<Gguf, Error> {
     let bytes = match source {
         Source::File(path) => ModelBytes::map(path)?,
         Source::Bundled(bytes) => ModelBytes::bundled(bytes),
@@ -323,18 +324,11 @@ fn info(
 ) -> Result<ModelInfo, Error> {
     let shape = PageShape::of(description, options.cache_type);
     let weight_bytes: u64 = gguf.tensors().map(|tensor| tensor.bytes).sum();
-    let mut by_type: Vec<(u64, &str)> = Vec::new();
-    for tensor in gguf.tensors() {
-        match by_type.iter_mut().find(|(_, name)| *name == tensor.kind.name()) {
-            Some((elements, _)) => *elements += tensor.elements,
-            None => by_type.push((tensor.elements, tensor.kind.name())),
-        }
-    }
-    by_type.sort_unstable();
+    let (parameters, quantization) = facts::weights(gguf);
     Ok(ModelInfo {
         name: gguf.text("general.name")?.unwrap_or_default(),
         architecture: description.architecture.clone(),
-        parameters: by_type.iter().map(|(elements, _)| elements).sum(),
+        parameters,
         layers: description.layers,
         hidden: description.hidden,
         heads: description.heads,
@@ -342,7 +336,7 @@ fn info(
         context_length: description.context_length,
         context_size,
         vocabulary: description.vocabulary,
-        quantization: by_type.last().map_or_else(String::new, |(_, name)| (*name).to_owned()),
+        quantization,
         file_bytes: gguf.bytes().as_slice().len() as u64,
         memory_bytes: weight_bytes + cache_bytes(options, shape, context_size),
         kv_cache_type: shape.cache_type.as_str().to_owned(),

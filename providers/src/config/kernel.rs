@@ -35,7 +35,7 @@ pub enum KernelAddress {
 impl KernelConfig {
     pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<KernelConfig, ConfigError> {
         table.without(
-            &["context_size", "cpu_threads", "device", "keep_alive_seconds", "kv_cache_mib", "kv_cache_type", "max_concurrent", "memory_budget_mib", "model_directory"],
+            &["context_size", "cpu_threads", "device", "keep_alive_seconds", "kv_cache_mib", "kv_cache_type", "max_concurrent", "memory_budget_mib", "model_directory", "model_paths", "shared_models"],
             "does not apply to a `kernel` provider, whose models run in another kernel; write it into the configuration there",
         )?;
         table.without(
