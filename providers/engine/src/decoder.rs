@@ -19,6 +19,7 @@ pub(crate) use page::PageShape;
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::Gguf;
+use crate::kernels::Lines;
 use crate::threads::Threads;
 use arithmetic::{add, rms_norm, rotate, rotation, swiglu};
 use attention::attend;
@@ -49,15 +50,15 @@ pub(crate) struct Decoder {
 /// Activations of one batch, kept from one to the next; each `[rows, width]`.
 #[derive(Default)]
 struct Room {
-    residual: Vec<f32>,
-    normed: Vec<f32>,
-    queries: Vec<f32>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    attended: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
-    logits: Vec<f32>,
+    residual: Lines,
+    normed: Lines,
+    queries: Lines,
+    keys: Lines,
+    values: Lines,
+    attended: Lines,
+    gate: Lines,
+    up: Lines,
+    logits: Lines,
     angles: Vec<(f32, f32)>,
     heads: Vec<f32>,
     workspace: Workspace,
@@ -113,7 +114,7 @@ impl Room {
             (&mut self.gate, description.feed_forward),
             (&mut self.up, description.feed_forward),
         ] {
-            values.resize(rows * width, 0.0);
+            values.resize(rows * width);
         }
         self.angles.clear();
     }
@@ -215,7 +216,7 @@ fn head(
         }
     }
     let output = weights.output();
-    room.logits.resize(wanted * output.outputs(), 0.0);
+    room.logits.resize(wanted * output.outputs());
     if wanted > 0 {
         output.multiply(&room.normed[..wanted * hidden], &mut room.logits, &mut room.workspace, threads)?;
     }
