@@ -54,10 +54,9 @@ pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
 pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};
 pub use message::{Content, Frames, Message};
 pub use model::{
-    BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, CopyRequest, DroppedModel, GenerateReply,
-    ListReply, ListedModel, LoadRequest, LoadedModel, ModelChatRequest, ModelCompleteRequest, ModelEvent,
-    ModelInfoReply, ModelReply, ModelRequest, NamedModel, RemovedModel, StatusReply, StoragePlace, StorageReply,
-    WhichBackend,
+    BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, DroppedModel, EmbedReply, GenerateReply,
+    ListReply, ListedModel, LoadRequest, LoadedModel, ModelChatRequest, ModelCompleteRequest, ModelEmbedRequest,
+    ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel, StatusReply, WhichBackend,
 };
 pub use output::{
     ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, ExecutionState, IopubWelcome, MimeBundle,
