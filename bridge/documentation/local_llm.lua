@@ -52,24 +52,6 @@ function LocalLLM.chat(messages, options) end
 ---@example end
 function LocalLLM.stream(messages, options) end
 
---- Turns texts into vectors, by which their meanings can be compared: texts that say alike lie in like directions.
----
---- A model that runs in this process gives the mean of its hidden states after the final norm over the text's tokens, divided
---- by its length, as llama.cpp's mean pooling does; other backends give what their servers do. Vectors of different models
---- cannot be compared.
----@param texts string|string[] one text, or a list of them
----@param options? LocalLLM.EmbedOptions which model, and how long it may take
----@return number[]|number[][] vectors the vector of one text, or a list of one for each
----@return LocalLLM.EmbedUsage usage the tokens it took
----@error model_not_found no backend has that model
----@error context_overflow a text is longer than the model's context
----@error invalid_request the backend makes no embeddings, or an option is wrong
----@example local moon, sun = table.unpack((LocalLLM.embed({ "the moon", "the sun" })))
----@example local likeness = 0
----@example for i = 1, #moon do likeness = likeness + moon[i] * sun[i] end
----@example print(likeness)
-function LocalLLM.embed(texts, options) end
-
 --- Lists the models that the backends could serve.
 ---@param backend? Backend only this one's; without it, those of every backend that answers
 ---@return LocalLLM.ModelEntry[] models one table for each model
@@ -90,6 +72,28 @@ function LocalLLM.status(backend) end
 ---@error model_not_found no backend has that model
 ---@example return LocalLLM.info("local/moonlet@candle").parameters
 function LocalLLM.info(model) end
+
+--- Tells what model files take on disk, folder by folder, and how much room there is.
+---@param backend? Backend only this one's; without it, those of every backend that answers
+---@return LocalLLM.StoragePlace[] places one table for each folder
+---@error provider_not_found no backend has that name
+---@example for _, place in ipairs(LocalLLM.storage()) do print(place.collection, place.bytes, place.disk.free_bytes) end
+function LocalLLM.storage(backend) end
+
+--- Deletes a model that was pulled. Files of other programs, and a model that is in memory, are left alone.
+---@param model ModelSpecifier which one
+---@return LocalLLM.RemovedModel removed what that did
+---@error model_not_found no backend has that model
+---@error invalid_request the model is in memory, or was not pulled
+function LocalLLM.remove(model) end
+
+--- Gives a model that was pulled another name; both mean one file, which goes with the last of its names.
+---@param model ModelSpecifier which one
+---@param name string the other name
+---@return ModelSpecifier copied how to ask for it by that name
+---@error model_not_found no backend has that model
+---@error invalid_request another model has that name, or the model was not pulled
+function LocalLLM.copy(model, name) end
 
 --- Loads a model into memory, or waits for the load that is under way.
 --- Where the backend's memory budget does not allow it, idle models go first, those used longest ago before others.
@@ -117,15 +121,6 @@ function LocalLLM.ps(backend) end
 ---@example LocalLLM.load("local/moonlet@candle")
 ---@example LocalLLM.unload("local/moonlet@candle")
 function LocalLLM.unload(model) end
-
---- The options of `LocalLLM.embed`.
----@class LocalLLM.EmbedOptions
----@field model? ModelSpecifier the model
----@field timeout_seconds? number the longest it may take, waiting and loading included; then an error of the kind `timeout`
-
---- What embeddings took.
----@class LocalLLM.EmbedUsage
----@field prompt_tokens? integer tokens of all texts together, where the backend tells them
 
 --- The options of `LocalLLM.load`. What is left out stays as it was.
 ---@class LocalLLM.LoadOptions
@@ -220,7 +215,39 @@ function LocalLLM.unload(model) end
 ---@field size_bytes integer bytes of its file
 ---@field loaded boolean whether it is in memory
 ---@field location string where it lies
+---@field collection? "folder"|"store"|"path"|"hugging_face"|"ollama"|"lm_studio" whose files it is among
+---@field facts? LocalLLM.Facts what its header tells, where that was read
 ---@field problem? string why it cannot be asked for
+
+--- What the model files of one folder take on disk.
+---@class LocalLLM.StoragePlace
+---@field backend Backend the backend
+---@field collection "folder"|"store"|"path"|"hugging_face"|"ollama"|"lm_studio" whose files they are
+---@field path string the folder
+---@field models integer how many models are there
+---@field bytes integer bytes of their files, each counted once
+---@field part_bytes integer bytes of what is on its way or was left unfinished
+---@field ours boolean whether `LocalLLM.remove` deletes them
+---@field disk? LocalLLM.DiskSpace the room on its disk
+
+--- The room on a disk.
+---@class LocalLLM.DiskSpace
+---@field free_bytes integer what may still be written
+---@field total_bytes integer what there is altogether
+
+--- What a removal did.
+---@class LocalLLM.RemovedModel
+---@field name string the name that is gone
+---@field freed_bytes integer bytes of disk that are free now; none while another name means the same file
+---@field kept_as string[] the other names of the same file
+
+--- What the header of a model file tells at a glance.
+---@class LocalLLM.Facts
+---@field architecture string the family its layers are of
+---@field parameters integer how many weights it has
+---@field quantization string the type that holds most of them
+---@field context_length? integer tokens it was trained on at a time
+---@field problem? string why it does not run here
 
 --- How a backend is.
 ---@class LocalLLM.BackendStatus

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::{Lua, Table, UserDataRef, Value};
-use perilune_providers::{EmbedRequest, Event, Keep, ModelSpecifier, Prompt, Registry};
+use perilune_providers::{Event, Keep, ModelSpecifier, Prompt, Registry};
 
 use crate::convert::described;
 use crate::generation::{self, Reading, serde};
@@ -18,7 +18,6 @@ use crate::script_error::ScriptError;
 
 const GENERATE: Accepted = Accepted { function: "LocalLLM.generate" };
 const CHAT: Accepted = Accepted { function: "LocalLLM.chat" };
-const EMBED: Accepted = Accepted { function: "LocalLLM.embed" };
 const STREAM: Accepted = Accepted { function: "LocalLLM.stream" };
 
 /// Adds the global.
@@ -46,7 +45,6 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let models = lua.create_table()?;
     register_answers(lua, host, &models)?;
     register_registry(lua, host, &models)?;
-    register_embeddings(lua, host, &models)?;
     models.set("stream", prelude::function(lua, "stream")?)?;
     lua.globals().set("LocalLLM", models)
 }
@@ -71,44 +69,6 @@ fn register_answers(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<
             let options = CHAT.read(lua, &options, Options::default())?;
             let prompt = prompt_of(lua, &messages, &options, &CHAT)?;
             Ok(generation::plan(&shared, prompt, options).answer())
-        })?,
-    )
-}
-
-fn register_embeddings(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<()> {
-    let shared = Rc::clone(host);
-    models.set(
-        "embed",
-        waiting(lua, host, move |lua, (texts, options): (Value, Value)| {
-            let options = EMBED.read(lua, &options, Options::default())?;
-            let is_one = matches!(texts, Value::String(_));
-            let texts = options::texts(&texts, EMBED.function)?;
-            let model = options.model.or_else(|| shared.options.model.get());
-            let (registry, session) = (Arc::clone(&shared.options.registry), shared.options.session.clone());
-            let mut live = Live::new(&shared);
-            Ok(async move {
-                let resolved = live.during(registry.resolve_or_default(model.as_ref())).await?;
-                live.model(&resolved.model);
-                let timeout_seconds = options.generate.timeout_seconds;
-                let request = EmbedRequest { session, model: resolved.model, texts, timeout_seconds };
-                let embedded = live.during(resolved.provider.embed(request)).await;
-                let embedded = embedded.inspect_err(|_| live.failed())?;
-                live.ended();
-                let usage = Answered(move |lua: &Lua| {
-                    let usage = lua.create_table()?;
-                    usage.raw_set("prompt_tokens", embedded.prompt_tokens)?;
-                    Ok(Value::Table(usage))
-                });
-                let vectors = Answered(move |lua: &Lua| {
-                    let vector = |vector: &Vec<f32>| lua.create_sequence_from(vector.iter().copied());
-                    if let (true, Some(only)) = (is_one, embedded.vectors.first()) {
-                        return Ok(Value::Table(vector(only)?));
-                    }
-                    let vectors = embedded.vectors.iter().map(vector).collect::<mlua::Result<Vec<Table>>>()?;
-                    Ok(Value::Table(lua.create_sequence_from(vectors)?))
-                });
-                Ok((vectors, usage))
-            })
         })?,
     )
 }
@@ -207,6 +167,61 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
                 }
                 Ok(Value::Table(list))
             }))
+        })?,
+    )?;
+    models.set(
+        "storage",
+        asking(lua, host, "LocalLLM.storage", optional_name, |registry, backend| async move {
+            let mut instances = Vec::new();
+            for storage in registry.storage(backend.as_deref()).await? {
+                match storage.places {
+                    Ok(places) => instances.push((storage.instance, places)),
+                    Err(error) if backend.is_some() => return Err(error.into()),
+                    Err(error) => {
+                        tracing::warn!(backend = storage.instance, %error, "a backend cannot say what it stores")
+                    }
+                }
+            }
+            Ok(Answered(move |lua: &Lua| {
+                let list = lua.create_table()?;
+                for (instance, places) in &instances {
+                    for place in places {
+                        let entry = serde(lua, place)?;
+                        if let Value::Table(entry) = &entry {
+                            entry.raw_set("backend", instance.as_str())?;
+                        }
+                        list.raw_push(entry)?;
+                    }
+                }
+                Ok(Value::Table(list))
+            }))
+        })?,
+    )?;
+    models.set(
+        "remove",
+        asking(lua, host, "LocalLLM.remove", named_model, |registry, model| async move {
+            let resolved = registry.resolve(&model).await?;
+            let removed = resolved.local()?.remove(&resolved.model).await?;
+            Ok(Answered(move |lua: &Lua| serde(lua, &removed)))
+        })?,
+    )?;
+    let shared = Rc::clone(host);
+    models.set(
+        "copy",
+        waiting(lua, host, move |_, (model, name): (Value, Value)| {
+            let model = named_model(&shared, &model, "LocalLLM.copy")?;
+            let Value::String(name) = &name else {
+                let problem =
+                    format!("the new name of LocalLLM.copy is {}; expected a name like \"mine\"", described(&name));
+                return Err(ScriptError::argument(problem));
+            };
+            let (registry, name) = (Arc::clone(&shared.options.registry), name.to_string_lossy());
+            Ok(async move {
+                let resolved = registry.resolve(&model).await?;
+                resolved.local()?.copy(&resolved.model, &name).await?;
+                let copied = ModelSpecifier::local(&name, resolved.provider.name());
+                Ok(copied.map_err(perilune_providers::Error::from)?.to_string())
+            })
         })?,
     )?;
     let shared = Rc::clone(host);
@@ -336,6 +351,15 @@ fn model_name(host: &Host, value: &Value, function: &str) -> Result<Option<Model
             described(other)
         ))),
     }
+}
+
+/// A model that must be named: deleting is not for defaults.
+fn named_model(host: &Host, value: &Value, function: &str) -> Result<ModelSpecifier, ScriptError> {
+    let named = if value.is_nil() { None } else { model_name(host, value, function)? };
+    named.ok_or_else(|| {
+        let problem = format!("{function} needs the model's name, like \"local/tinyllama@candle\"");
+        ScriptError::argument(problem)
+    })
 }
 
 fn internal(error: mlua::Error) -> ScriptError {

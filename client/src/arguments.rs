@@ -64,6 +64,14 @@ pub enum Command {
     /// Ask about models, or load and unload them in the resident kernel
     #[command(subcommand)]
     Model(Model),
+    /// Tell which providers are configured, and whether they answer
+    #[command(subcommand)]
+    Provider(Provider),
+    /// Tell the configuration and where it comes from
+    #[command(subcommand)]
+    Config(Config),
+    /// Look for what stands in the way of running models here, and say what would help
+    Doctor,
     /// Start, stop or install a kernel
     #[command(subcommand)]
     Kernel(Kernel),
@@ -179,15 +187,39 @@ pub struct Generation {
 /// `perilune model ...`
 #[derive(Debug, Subcommand)]
 pub enum Model {
-    /// List the models that the configured backends can serve
+    /// List the models that the configured backends can serve; with `--verbose`, their facts and where they lie
     List {
         /// Only this backend
+        #[arg(long, value_name = "NAME")]
         backend: Option<String>,
     },
     /// Tell the facts of one model, which need not be loaded
     Info {
         /// A model specifier, e.g. `local/moonlet@candle`
         model: String,
+    },
+    /// Tell what model files take on disk, and how much room there is
+    Storage {
+        /// Only this backend
+        #[arg(long, value_name = "NAME")]
+        backend: Option<String>,
+    },
+    /// Delete a model that was pulled; files of other programs are never touched
+    ///
+    /// A model that the kernel has in memory is refused. Another kernel that has it in memory keeps it until it is unloaded there.
+    Remove {
+        /// A model specifier, e.g. `local/tinyllama@candle`
+        model: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give a model that was pulled another name; both mean one file
+    Copy {
+        /// A model specifier, e.g. `local/tinyllama@candle`
+        model: String,
+        /// The other name
+        name: String,
     },
     /// Say which backends work
     Status {
@@ -212,6 +244,34 @@ pub enum Model {
     },
     /// List the models that the resident kernel has in memory
     Ps,
+}
+
+/// `perilune provider ...`
+#[derive(Debug, Subcommand)]
+pub enum Provider {
+    /// List the configured providers; nothing is contacted
+    List,
+    /// Reach a provider, or all, and ask which models it has; costs no tokens
+    Test {
+        /// Only this provider
+        name: Option<String>,
+    },
+}
+
+/// `perilune config ...`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print every setting that holds and the layer that it comes from; secrets are not shown
+    Show,
+    /// Print where your configuration file is, or would be
+    Path,
+    /// Say whether the configuration holds together
+    Check {
+        /// Check this file alone, as if it were yours
+        file: Option<PathBuf>,
+    },
+    /// Print a JSON schema of configuration files, for editors
+    Schema,
 }
 
 /// `perilune bench`

@@ -1,14 +1,16 @@
 //! The `perilune` command: reads the command line, opens a kernel or connects to one, and shows what it answers.
 //!
 //! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
-//! [`repl`] and [`chat`] with [`editor`] and [`pager`]; [`model`]; [`serve`], [`exposure`], [`detach`], [`resident`] and [`kernelspec`],
+//! [`repl`] and [`chat`] with [`editor`] and [`pager`]; [`model`] and [`provider`]; [`config`] and [`doctor`]; [`serve`], [`exposure`], [`detach`], [`resident`] and [`kernelspec`],
 //! the commands about kernels; [`tunnel`] for `--ssh`; [`output`] with [`screen`], [`input`], [`interrupts`], [`table`] and [`failure`] at
 //! the terminal; [`mod@reference`] for shells and `man`, [`manual`] for Lua. It knows messages, not Lua, models or sockets.
 
 mod arguments;
 mod bench;
 mod chat;
+mod config;
 mod detach;
+mod doctor;
 mod editor;
 mod exposure;
 mod failure;
@@ -20,6 +22,7 @@ mod model;
 mod modules;
 mod output;
 mod pager;
+mod provider;
 mod reference;
 mod repl;
 mod resident;
@@ -95,9 +98,18 @@ async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, F
         Command::Repl(repl) => repl::run(repl, &global).await,
         Command::Chat(chat) => chat::run(chat, &global).await,
         Command::Model(command) => {
-            model::run(command, global.connect.as_deref(), global.output, &listen()?).await?;
+            model::run(command, &global, &listen()?).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Provider(command) => {
+            let works = provider::run(command, &global, &listen()?).await?;
+            Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Doctor => {
+            let well = doctor::run(&global, &listen()?).await?;
+            Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Config(command) => config::run(command, &global).map(|()| ExitCode::SUCCESS),
         Command::Kernel(command) => {
             kernel(command, global).await?;
             Ok(ExitCode::SUCCESS)

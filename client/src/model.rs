@@ -1,15 +1,17 @@
 //! `perilune model ...`: asks a kernel about its models, and shows the answer as a table or as JSON.
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use perilune_kernel::resident;
 use perilune_protocol::{
-    BackendError, BackendStatus, DroppedModel, ListReply, LoadRequest, LoadedModel, ModelInfoReply, ModelReply,
-    ModelRequest, NamedModel, Reply, Request, StatusReply, WhichBackend,
+    BackendError, BackendStatus, CopyRequest, DroppedModel, ListReply, ListedModel, LoadRequest, LoadedModel,
+    ModelInfoReply, ModelReply, ModelRequest, NamedModel, RemovedModel, Reply, Request, StatusReply, StoragePlace,
+    StorageReply, WhichBackend,
 };
 
-use crate::arguments::{Format, Model};
+use crate::arguments::{Format, Global, Model};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::output::{print, print_json};
@@ -18,17 +20,19 @@ use crate::session::{Session, Via};
 use crate::table::{Table, count, size};
 
 /// Asks what `command` says and shows the answer.
-pub async fn run(
-    command: Model,
-    connect: Option<&Path>,
-    format: Format,
-    interrupts: &Interrupts,
-) -> Result<(), Failure> {
-    let mut session = open(&command, connect, interrupts).await?;
+pub async fn run(command: Model, global: &Global, interrupts: &Interrupts) -> Result<(), Failure> {
+    let (format, verbose) = (global.output, global.verbose > 0);
+    if let Model::Remove { model, yes: false } = &command {
+        confirm(&format!("delete the model `{model}`?"))?;
+    }
+    let mut session = open(&command, global.connect.as_deref(), interrupts).await?;
     let shows_memory_only = matches!(command, Model::Ps);
     let request = match command {
         Model::List { backend } => ModelRequest::List(WhichBackend { backend }),
         Model::Info { model } => ModelRequest::Info(NamedModel { model }),
+        Model::Storage { backend } => ModelRequest::Storage(WhichBackend { backend }),
+        Model::Remove { model, .. } => ModelRequest::Remove(NamedModel { model }),
+        Model::Copy { model, name } => ModelRequest::Copy(CopyRequest { model, name }),
         Model::Status { backend } => ModelRequest::Status(WhichBackend { backend }),
         Model::Load { model, pin, keep_alive } => {
             ModelRequest::Load(LoadRequest { model, pin, keep_alive_seconds: keep_alive })
@@ -49,24 +53,22 @@ pub async fn run(
         (Format::Json, ModelReply::Status(status)) if shows_memory_only => print_json(&in_memory(status)),
         (Format::Json, reply) => print_json(&reply),
         (Format::Text, ModelReply::Status(status)) if shows_memory_only => print(&memory(status)),
+        (Format::Text, ModelReply::List(reply)) if verbose => print(&list_with_facts(&reply)),
         (Format::Text, reply) => print(&text(&reply)?),
     }
 }
 
 /// Loading into this process, which ends right after, would be a lie: those commands need a kernel that stays.
 async fn open(command: &Model, connect: Option<&Path>, interrupts: &Interrupts) -> Result<Session, Failure> {
-    match (command, connect) {
-        (Model::List { .. } | Model::Info { .. } | Model::Status { .. }, _) | (_, Some(_)) => {
-            Session::open(connect, interrupts).await
-        }
-        (Model::Load { .. } | Model::Unload { .. } | Model::Ps, None) => {
-            let path = resident_file()?;
-            Session::open(Some(&path), interrupts).await.map_err(|failure| match failure {
-                Failure::Connection(error) => Failure::Connection(error.context(NEEDS_RESIDENT)),
-                failure => failure,
-            })
-        }
+    let needs_resident = matches!(command, Model::Load { .. } | Model::Unload { .. } | Model::Ps);
+    if connect.is_some() || !needs_resident {
+        return Session::open(connect, interrupts).await;
     }
+    let path = resident_file()?;
+    Session::open(Some(&path), interrupts).await.map_err(|failure| match failure {
+        Failure::Connection(error) => Failure::Connection(error.context(NEEDS_RESIDENT)),
+        failure => failure,
+    })
 }
 
 const NEEDS_RESIDENT: &str =
@@ -83,27 +85,121 @@ fn text(reply: &ModelReply) -> Result<String, Failure> {
         ModelReply::Info(reply) => info(reply),
         ModelReply::Status(reply) => status(reply),
         ModelReply::Load(loaded) => loaded_now(loaded),
+        ModelReply::Storage(reply) => storage(reply),
+        ModelReply::Remove(removed) => gone(removed),
+        ModelReply::Copy(named) => format!("`{}` means the same file\n", named.model),
         ModelReply::Unload(named) => format!("`{}` is no longer in memory\n", named.model),
         other => return Err(unexpected(&Reply::Model(other.clone()))),
     })
 }
 
 fn list(reply: &ListReply) -> String {
-    let mut table = Table::new(["model", "backend", "size", "memory", "location"]);
+    let mut table = Table::new(["model", "backend", "size", "weights", "memory", "location"]);
     for model in &reply.models {
         table.row([
             model.name.clone(),
             model.backend.clone(),
             model.size_bytes.map_or_else(String::new, size),
-            if model.loaded { "loaded".to_owned() } else { String::new() },
-            model.location.clone().unwrap_or_default(),
+            model.quantization.clone().unwrap_or_default(),
+            memory_of(model),
+            match &model.problem {
+                Some(_) => "does not run here; `--verbose` says why".to_owned(),
+                None => model.collection.clone().or_else(|| model.location.clone()).unwrap_or_default(),
+            },
         ]);
     }
-    let mut text = if table.is_empty() { "no models\n".to_owned() } else { table.to_string() };
-    for BackendError { backend, message, .. } in &reply.errors {
-        text.push_str(&format!("left out: {backend}: {message}\n"));
+    or_none(&table) + &left_out(&reply.errors)
+}
+
+/// The same with what the headers tell and where each model lies, and why one does not run.
+fn list_with_facts(reply: &ListReply) -> String {
+    let mut table = Table::new([
+        "model",
+        "backend",
+        "size",
+        "architecture",
+        "parameters",
+        "weights",
+        "context",
+        "memory",
+        "location",
+    ]);
+    let mut problems = String::new();
+    for model in &reply.models {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        table.row([
+            model.name.clone(),
+            model.backend.clone(),
+            model.size_bytes.map_or_else(String::new, size),
+            text(&model.architecture),
+            model.parameters.map_or_else(String::new, count),
+            text(&model.quantization),
+            model.context_length.map_or_else(String::new, |tokens| tokens.to_string()),
+            memory_of(model),
+            text(&model.location),
+        ]);
+        if let Some(problem) = &model.problem {
+            problems.push_str(&format!("does not run here: `{}`: {problem}\n", model.name));
+        }
     }
-    text
+    or_none(&table) + &problems + &left_out(&reply.errors)
+}
+
+fn storage(reply: &StorageReply) -> String {
+    let mut table = Table::new(["files of", "backend", "models", "size", "free", "folder"]);
+    for place in &reply.places {
+        table.row([
+            if place.ours { format!("{} (ours)", place.collection) } else { place.collection.clone() },
+            place.backend.clone(),
+            place.models.to_string(),
+            size(place.bytes),
+            place.free_bytes.map_or_else(String::new, size),
+            place.path.clone(),
+        ]);
+    }
+    let mut text =
+        if table.is_empty() { "no backend keeps models on this machine\n".to_owned() } else { table.to_string() };
+    let unfinished = reply.places.iter().filter(|place| place.part_bytes > 0);
+    for StoragePlace { path, part_bytes, .. } in unfinished {
+        text.push_str(&format!("unfinished downloads in {path}: {}\n", size(*part_bytes)));
+    }
+    text + &left_out(&reply.errors)
+}
+
+fn gone(removed: &RemovedModel) -> String {
+    let RemovedModel { model, freed_bytes, kept_as } = removed;
+    match kept_as.as_slice() {
+        [] => format!("`{model}` is deleted: {} free\n", size(*freed_bytes)),
+        names => format!("`{model}` is gone; its file stays as `{}`\n", names.join("`, `")),
+    }
+}
+
+/// Asks on the terminal; without one only `--yes` says yes.
+fn confirm(question: &str) -> Result<(), Failure> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Err(Failure::Usage(anyhow!("nobody is there to be asked: {question} say so with `--yes`")));
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("cannot read the answer").map_err(Failure::Usage)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::Refused(anyhow!("nothing was done"))),
+    }
+}
+
+fn or_none(table: &Table) -> String {
+    if table.is_empty() { "no models\n".to_owned() } else { table.to_string() }
+}
+
+fn memory_of(model: &ListedModel) -> String {
+    if model.loaded { "loaded".to_owned() } else { String::new() }
+}
+
+/// What could not be listed, and why.
+fn left_out(errors: &[BackendError]) -> String {
+    let line = |error: &BackendError| format!("left out: {}: {}\n", error.backend, error.message);
+    errors.iter().map(line).collect()
 }
 
 fn status(reply: &StatusReply) -> String {

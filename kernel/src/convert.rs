@@ -257,11 +257,6 @@ pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
     }
 }
 
-pub(crate) fn embed_reply(specifier: &ModelSpecifier, embeddings: providers::Embeddings) -> wire::EmbedReply {
-    let providers::Embeddings { vectors, prompt_tokens } = embeddings;
-    wire::EmbedReply { embeddings: vectors, prompt_tokens, model: specifier.to_string() }
-}
-
 pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
     match event {
         providers::Event::Loading => wire::ModelEvent::Progress { task: LOADING.to_owned(), completed: 0, total: None },
@@ -330,6 +325,8 @@ pub(crate) fn list_reply(instances: Vec<providers::InstanceModels>) -> wire::Lis
 
 fn list_model(reply: &mut wire::ListReply, instance: &providers::InstanceModels, model: &providers::ModelEntry) {
     let backend = instance.instance.clone();
+    let facts = model.facts.as_ref();
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     match &model.problem {
         None => reply.models.push(wire::ListedModel {
             backend,
@@ -338,6 +335,12 @@ fn list_model(reply: &mut wire::ListReply, instance: &providers::InstanceModels,
             size_bytes: Some(model.size_bytes),
             loaded: model.loaded,
             location: Some(model.location.to_string()),
+            collection: model.collection.map(|collection| collection.to_string()),
+            architecture: facts.and_then(|facts| text(&facts.architecture)),
+            parameters: facts.map(|facts| facts.parameters).filter(|parameters| *parameters > 0),
+            quantization: facts.and_then(|facts| text(&facts.quantization)),
+            context_length: facts.and_then(|facts| facts.context_length),
+            problem: facts.and_then(|facts| facts.problem.clone()),
         }),
         Some(problem) => reply.errors.push(wire::BackendError {
             backend,
@@ -345,6 +348,37 @@ fn list_model(reply: &mut wire::ListReply, instance: &providers::InstanceModels,
             message: format!("`{}`: {problem}", model.name),
         }),
     }
+}
+
+/// A backend that cannot say what it takes is among the errors.
+pub(crate) fn storage_reply(instances: Vec<providers::InstanceStorage>) -> wire::StorageReply {
+    let mut reply = wire::StorageReply::default();
+    for providers::InstanceStorage { instance: backend, places } in instances {
+        match places {
+            Ok(places) => reply.places.extend(places.into_iter().map(|place| wire::StoragePlace {
+                backend: backend.clone(),
+                collection: place.collection.to_string(),
+                path: place.path.display().to_string(),
+                models: place.models,
+                bytes: place.bytes,
+                part_bytes: place.part_bytes,
+                ours: place.ours,
+                free_bytes: place.disk.map(|disk| disk.free_bytes),
+                total_bytes: place.disk.map(|disk| disk.total_bytes),
+            })),
+            Err(error) => reply.errors.push(wire::BackendError {
+                kind: error.kind().as_str().to_owned(),
+                message: error.to_string(),
+                backend,
+            }),
+        }
+    }
+    reply
+}
+
+pub(crate) fn removed_model(specifier: &ModelSpecifier, removed: providers::RemovedModel) -> wire::RemovedModel {
+    let providers::RemovedModel { freed_bytes, kept_as, .. } = removed;
+    wire::RemovedModel { model: specifier.to_string(), freed_bytes, kept_as }
 }
 
 pub(crate) fn model_info(specifier: &ModelSpecifier, info: providers::ModelInfo) -> wire::ModelInfoReply {

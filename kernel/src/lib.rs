@@ -7,7 +7,7 @@
 //! questions beside the running cell; `history` keeps the cells, `usage` measures; `models` answers `model_request`,
 //! `remote` asks it of another kernel, `borrowers` are those that ask it of this one; `iopub` and `stdin` own the two
 //! channels that go the other way; `convert` holds every translation between crates; [`mod@bench`] measures a model;
-//! [`kernelspec`] and [`resident`] know where things lie on disk.
+//! [`settings`] tells the configuration; [`kernelspec`] and [`resident`] know where things lie on disk.
 //!
 //! It knows nothing of Lua's insides, of HTTP or of GGUF, and prints nothing to a terminal.
 
@@ -30,6 +30,7 @@ mod remote;
 pub mod resident;
 mod running;
 mod script;
+pub mod settings;
 mod shell;
 mod shells;
 mod stdin;

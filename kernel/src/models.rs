@@ -8,7 +8,7 @@ use perilune_protocol::{
     CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
 };
 use perilune_providers::{
-    EmbedRequest, Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, Prompt, Registry, Resolved,
+    Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, Prompt, Registry, Resolved,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,12 +33,15 @@ pub(crate) enum Weight {
 
 pub(crate) fn weight(request: &ModelRequest) -> Weight {
     match request {
-        ModelRequest::Load(_)
-        | ModelRequest::Info(_)
-        | ModelRequest::Chat(_)
-        | ModelRequest::Complete(_)
-        | ModelRequest::Embed(_) => Weight::Long,
-        ModelRequest::List(_) | ModelRequest::Status(_) | ModelRequest::Unload(_) => Weight::Quick,
+        ModelRequest::Load(_) | ModelRequest::Info(_) | ModelRequest::Chat(_) | ModelRequest::Complete(_) => {
+            Weight::Long
+        }
+        ModelRequest::List(_)
+        | ModelRequest::Status(_)
+        | ModelRequest::Unload(_)
+        | ModelRequest::Storage(_)
+        | ModelRequest::Remove(_)
+        | ModelRequest::Copy(_) => Weight::Quick,
         ModelRequest::Cancel(_) => Weight::None,
     }
 }
@@ -120,6 +123,20 @@ impl Asked<'_> {
                 resolved.local()?.unload(&resolved.model).await?;
                 ModelReply::Unload(NamedModel { model: resolved.specifier.to_string() })
             }
+            ModelRequest::Storage(which) => {
+                ModelReply::Storage(convert::storage_reply(registry.storage(which.backend.as_deref()).await?))
+            }
+            ModelRequest::Remove(named) => {
+                let resolved = self.resolve(Some(named.model)).await?;
+                let removed = resolved.local()?.remove(&resolved.model).await?;
+                ModelReply::Remove(convert::removed_model(&resolved.specifier, removed))
+            }
+            ModelRequest::Copy(copy) => {
+                let resolved = self.resolve(Some(copy.model)).await?;
+                resolved.local()?.copy(&resolved.model, &copy.name).await?;
+                let copied = ModelSpecifier::local(&copy.name, resolved.provider.name())?;
+                ModelReply::Copy(NamedModel { model: copied.to_string() })
+            }
             ModelRequest::Chat(chat) => {
                 let prompt = convert::conversation(chat.messages, chat.tools);
                 ModelReply::Chat(self.generate(chat.model, prompt, convert::options(chat.options)).await?)
@@ -127,18 +144,6 @@ impl Asked<'_> {
             ModelRequest::Complete(complete) => {
                 let prompt = convert::completion(complete.prompt, complete.raw);
                 ModelReply::Complete(self.generate(complete.model, prompt, convert::options(complete.options)).await?)
-            }
-            ModelRequest::Embed(embed) => {
-                let resolved = self.resolve(embed.model).await?;
-                let session = self.asker.header.session.clone();
-                let request = EmbedRequest {
-                    session,
-                    model: resolved.model,
-                    texts: embed.texts,
-                    timeout_seconds: embed.timeout_seconds,
-                };
-                let embeddings = resolved.provider.embed(request).await?;
-                ModelReply::Embed(convert::embed_reply(&resolved.specifier, embeddings))
             }
             ModelRequest::Cancel(cancel) => {
                 ModelReply::Cancel(CancelReply { cancelled: self.context.running.cancel(&cancel.request) })

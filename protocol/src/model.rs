@@ -20,12 +20,16 @@ pub enum ModelRequest {
     Load(LoadRequest),
     /// Drop a model from memory.
     Unload(NamedModel),
+    /// What model files take on disk.
+    Storage(WhichBackend),
+    /// Delete a model that was pulled.
+    Remove(NamedModel),
+    /// Give a model that was pulled another name.
+    Copy(CopyRequest),
     /// Continue a conversation.
     Chat(ModelChatRequest),
     /// Continue a text.
     Complete(ModelCompleteRequest),
-    /// Turn texts into vectors.
-    Embed(ModelEmbedRequest),
     /// Stop another request.
     Cancel(CancelRequest),
 }
@@ -56,6 +60,15 @@ pub struct LoadRequest {
     /// Seconds without a request after which it leaves memory; none leaves that as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive_seconds: Option<u64>,
+}
+
+/// Give a model another name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyRequest {
+    /// The specifier.
+    pub model: String,
+    /// The name that it is to have beside its own.
+    pub name: String,
 }
 
 /// Continue a conversation.
@@ -90,19 +103,6 @@ pub struct ModelCompleteRequest {
     pub options: GenerateOptions,
 }
 
-/// Turn texts into vectors.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModelEmbedRequest {
-    /// The specifier; none is the kernel's default model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// The texts.
-    pub texts: Vec<String>,
-    /// The longest it may take, in seconds, waiting and loading included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_seconds: Option<f64>,
-}
-
 /// Stop another request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
@@ -124,14 +124,70 @@ pub enum ModelReply {
     Load(LoadedModel),
     /// What was dropped.
     Unload(NamedModel),
+    /// The places.
+    Storage(StorageReply),
+    /// What was deleted.
+    Remove(RemovedModel),
+    /// The specifier by which the model can be asked for, too.
+    Copy(NamedModel),
     /// The model's answer.
     Chat(GenerateReply),
     /// The text's continuation.
     Complete(GenerateReply),
-    /// The texts' vectors.
-    Embed(EmbedReply),
     /// Whether something was cancelled.
     Cancel(CancelReply),
+}
+
+/// What model files take on disk, and the errors of backends that could not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageReply {
+    /// Folder by folder.
+    pub places: Vec<StoragePlace>,
+    /// One per backend that could not say.
+    #[serde(default, deserialize_with = "null_default")]
+    pub errors: Vec<BackendError>,
+}
+
+/// What the model files of one folder take on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoragePlace {
+    /// The provider instance's name.
+    pub backend: String,
+    /// Whose files they are, as in [`ListedModel`].
+    pub collection: String,
+    /// The folder.
+    pub path: String,
+    /// How many models are there.
+    #[serde(default, deserialize_with = "null_default")]
+    pub models: u64,
+    /// Bytes of their files, each counted once.
+    #[serde(default, deserialize_with = "null_default")]
+    pub bytes: u64,
+    /// Bytes of what is on its way or was left unfinished.
+    #[serde(default, deserialize_with = "null_default")]
+    pub part_bytes: u64,
+    /// Whether `remove` deletes them; others' are read in place.
+    #[serde(default, deserialize_with = "null_default")]
+    pub ours: bool,
+    /// Bytes that are free on its disk, where that is known.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
+    /// Bytes that its disk has, where that is known.
+    #[serde(default)]
+    pub total_bytes: Option<u64>,
+}
+
+/// A model that was deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedModel {
+    /// The specifier that means nothing any more.
+    pub model: String,
+    /// Bytes of disk that are free now; none while another name means the same file.
+    #[serde(default, deserialize_with = "null_default")]
+    pub freed_bytes: u64,
+    /// The other names of the same file.
+    #[serde(default, deserialize_with = "null_default")]
+    pub kept_as: Vec<String>,
 }
 
 /// The models of the backends that answered, and the errors of those that did not.
@@ -163,6 +219,24 @@ pub struct ListedModel {
     /// Where it lies: a path, an address, or that it is part of the program.
     #[serde(default)]
     pub location: Option<String>,
+    /// Whose files it is among: `folder`, `store`, `path`, `hugging_face`, `ollama`, `lm_studio`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<String>,
+    /// E.g. `llama`, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// Number of weights, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// E.g. `Q8_0`, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<String>,
+    /// Tokens of context that it was trained for, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u64>,
+    /// Why it does not run there, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Why a backend could not answer.
@@ -375,18 +449,6 @@ pub struct GenerateReply {
     /// What the request took, in milliseconds.
     #[serde(default, deserialize_with = "null_default")]
     pub duration_ms: f64,
-}
-
-/// Texts as vectors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EmbedReply {
-    /// One for each text, in their order.
-    pub embeddings: Vec<Vec<f32>>,
-    /// Tokens of all texts together, where the backend tells them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt_tokens: Option<u32>,
-    /// The canonical specifier of the model that answered.
-    pub model: String,
 }
 
 /// What a cancel did.

@@ -1,5 +1,5 @@
 //! The `candle` provider: GGUF models run in this process by the engine. It knows which models
-//! there are (the bundled one, those in the store and those in a folder), and which of them are in memory.
+//! there are (the bundled one, those in the store and in folders, and those of other programs), and which are in memory.
 
 mod memory;
 mod residency;
@@ -11,30 +11,30 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures::future::{self, BoxFuture};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use futures::{FutureExt, TryFutureExt};
 use perilune_engine::{
-    DroppedModel, Embedding, Engine, EngineOptions, Error as EngineError, Event, FinishReason, ModelInfo, Request,
-    StateInfo, Usage,
+    DroppedModel, Engine, EngineOptions, Error as EngineError, Event, FinishReason, ModelInfo, Request, StateInfo,
+    Usage,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CandleConfig, ProviderConfig};
-use crate::deadline::{Limit, limited, within};
+use crate::deadline::{Limit, limited};
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::provider::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel,
-    LocalProvider, Location, ModelEntry, Provider, ProviderType, StateRequest,
+    EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,
+    ModelEntry, PlaceUsage, Provider, ProviderType, RemovedModel, StateRequest,
 };
+use crate::store::{ModelStore, check_store_name};
+pub use memory::available_memory;
 use residency::{Lease, Residency, Unload};
-use shelf::{Found, Shelf};
+use shelf::{Found, Headers, Shelf};
 
 /// How long an unload waits for the requests under way. It bounds what a caller waits for that holds
 /// the model itself, by a stream it has not finished.
 const UNLOAD_WAIT: Duration = Duration::from_secs(10);
-/// Texts whose embeddings are computed together.
-const EMBEDDED_AT_ONCE: usize = 8;
 const MIB: u64 = 1024 * 1024;
 
 /// Models that run in this process. Clones share what is loaded.
@@ -51,6 +51,7 @@ struct Shared {
     name: String,
     timeout: Option<Duration>,
     shelf: Shelf,
+    headers: Headers,
     residency: Arc<Residency>,
 }
 
@@ -69,6 +70,7 @@ impl CandleProvider {
                 name: name.to_owned(),
                 timeout: common.timeout,
                 shelf: Shelf::new(options),
+                headers: Headers::new(options.headers_file.clone()),
                 residency: Residency::new(
                     name,
                     engine_options,
@@ -178,6 +180,20 @@ impl Shared {
         }
     }
 
+    /// The store, if the model is one of its own.
+    fn stored(&self, model: &str) -> Result<&ModelStore, Error> {
+        shelf::check_name(model)?;
+        // A record whose file is gone, or whose name is another's too, may still be removed.
+        if let Some(store) = self.shelf.store()
+            && check_store_name(model).is_ok()
+            && store.get(model)?.is_some()
+        {
+            return Ok(store);
+        }
+        let place = self.find(model)?.location.to_string();
+        Err(Error::NotOurs { model: model.to_owned(), instance: self.name.clone(), place })
+    }
+
     fn scan(&self) -> Result<Vec<Found>, Error> {
         self.shelf.scan().map_err(|error| self.unreadable(error))
     }
@@ -222,13 +238,21 @@ impl Provider for CandleProvider {
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, Error>> {
         async move {
-            let found = self.beside(Shared::scan).await?;
-            let entries = found.into_iter().map(|found| ModelEntry {
+            let (found, facts) = self
+                .beside(|shared| {
+                    let found = shared.scan()?;
+                    let facts = shared.headers.facts(&found);
+                    Ok((found, facts))
+                })
+                .await?;
+            let entries = found.into_iter().zip(facts).map(|(found, facts)| ModelEntry {
                 loaded: found.problem.is_none() && self.shared.residency.is_loaded(&found.name),
                 name: found.name,
                 size_bytes: found.size_bytes,
                 location: found.location,
                 problem: found.problem,
+                collection: found.collection,
+                facts,
             });
             Ok(entries.collect())
         }
@@ -237,8 +261,16 @@ impl Provider for CandleProvider {
 
     fn health(&self) -> BoxFuture<'_, Health> {
         async move {
-            match self.beside(Shared::scan).await {
-                Ok(_) => Health { status: HealthStatus::Ready, detail: "runs in this process on cpu".to_owned() },
+            let looked = |shared: &Shared| {
+                shared.scan()?;
+                Ok(shared.shelf.missing().map(Path::to_owned))
+            };
+            match self.beside(looked).await {
+                Ok(Some(missing)) => Health {
+                    status: HealthStatus::Degraded,
+                    detail: format!("`{}` in `model_paths` is not a folder that is there", missing.display()),
+                },
+                Ok(None) => Health { status: HealthStatus::Ready, detail: "runs in this process on cpu".to_owned() },
                 Err(error) => Health { status: HealthStatus::Degraded, detail: error.to_string() },
             }
         }
@@ -258,26 +290,6 @@ impl Provider for CandleProvider {
     fn restore_state(&self, session: &str, model: &str, path: &Path) -> BoxFuture<'_, Result<StateInfo, Error>> {
         let (session, model, path) = (session.to_owned(), model.to_owned(), path.to_owned());
         async move { self.with_engine(&model, move |engine| engine.restore_state(&session, &path)).await }.boxed()
-    }
-
-    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>> {
-        let EmbedRequest { session, model, texts, timeout_seconds } = request;
-        let limit = Limit::of_time(&model, timeout_seconds, self.name(), self.shared.timeout);
-        within(limit, async move {
-            let lease = self.lease(&model).await?;
-            let embed = |text: String| {
-                let (engine, session) = (lease.engine(), &session);
-                async move { engine.embed(session, &text).await }
-            };
-            // Few at a time: a session that fills the engine's places would be refused.
-            let embedded = stream::iter(texts).map(embed).buffered(EMBEDDED_AT_ONCE);
-            let embedded: Vec<Embedding> =
-                embedded.try_collect().await.map_err(|error| Error::engine(&model, error))?;
-            let tokens = embedded.iter().map(|embedding| embedding.tokens).sum();
-            let vectors = embedded.into_iter().map(|embedding| embedding.vector).collect();
-            Ok(Embeddings { vectors, prompt_tokens: Some(tokens) })
-        })
-        .boxed()
     }
 
     fn local(&self) -> Option<&dyn LocalProvider> {
@@ -327,6 +339,40 @@ impl LocalProvider for CandleProvider {
 
     fn loaded(&self) -> BoxFuture<'_, Result<Vec<LoadedModel>, Error>> {
         future::ready(Ok(self.shared.residency.loaded())).boxed()
+    }
+
+    fn storage(&self) -> BoxFuture<'_, Result<Vec<PlaceUsage>, Error>> {
+        self.beside(|shared| shared.shelf.usage().map_err(|error| shared.unreadable(error))).boxed()
+    }
+
+    fn remove(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
+        let model = model.to_owned();
+        async move {
+            if self.shared.residency.is_loaded(&model) {
+                return Err(Error::RemoveLoaded { model, instance: self.shared.name.clone() });
+            }
+            self.beside(move |shared| {
+                let removed = shared.stored(&model)?.remove(&model)?;
+                let (freed_bytes, kept_as) = (removed.freed_bytes, removed.kept_as);
+                Ok(RemovedModel { name: model, freed_bytes, kept_as })
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn copy(&self, model: &str, name: &str) -> BoxFuture<'_, Result<(), Error>> {
+        let (model, name) = (model.to_owned(), name.to_owned());
+        self.beside(move |shared| {
+            let store = shared.stored(&model)?;
+            if let Some(other) = shared.scan()?.into_iter().find(|other| other.name == name) {
+                let place = other.location.to_string();
+                return Err(Error::NameTaken { name, instance: shared.name.clone(), place });
+            }
+            store.copy(&model, &name)?;
+            Ok(())
+        })
+        .boxed()
     }
 
     fn holds(&self, model: &str) -> BoxFuture<'_, Result<Holding, Error>> {

@@ -5,14 +5,15 @@
 //! are merged key by key. Without any file there is one instance, `candle`.
 
 mod candle;
+mod effective;
 mod error;
 mod kernel;
 mod layer;
-mod openai;
 mod sources;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -23,9 +24,9 @@ use crate::specifier::ModelSpecifier;
 use layer::{Layer, Located, Table};
 
 pub use candle::CandleConfig;
+pub use effective::{SCHEMA, Setting};
 pub use error::{ConfigError, ConfigWarning, Origin};
 pub use kernel::{KernelAddress, KernelConfig};
-pub use openai::{OpenAiConfig, Preset, Secret, Words};
 pub use sources::{ConfigSources, Overrides};
 
 /// Everything the user decided, checked.
@@ -43,6 +44,8 @@ pub use sources::{ConfigSources, Overrides};
 /// default_model = "moonlet"               # meant when this is the default backend and no model is named
 /// timeout_seconds = 600                   # no limit; for one request, loading included
 /// model_directory = "~/models"            # `models` in the data folder; relative to this file
+/// model_paths = ["/srv/models"]           # more folders of GGUF files; none
+/// shared_models = true                    # also what the Hugging Face cache, Ollama and LM Studio have here
 /// device = "cpu"
 /// cpu_threads = 2                         # the processors this process may use
 /// context_size = 2048                     # tokens; what the model was trained on, which is the most
@@ -56,22 +59,12 @@ pub use sources::{ConfigSources, Overrides};
 /// type = "kernel"                         # another kernel, whose models are borrowed
 /// connection_file = "~/gpu-box.json"      # its connection file, or `resident`: this user's resident kernel
 /// timeout_seconds = 600                   # and `enabled`, `default_model`: as above
-///
-/// [providers.openrouter]
-/// type = "openai"                         # a server that speaks OpenAI's dialect of HTTP
-/// preset = "openrouter"                   # none; what is known of a kind of server, its address among it
-/// base_url = "https://openrouter.ai/api/v1" # the preset's; scheme, host, port and path
-/// api_key_env = "OPENROUTER_API_KEY"      # the preset's; the variable that holds the key
-/// api_key = "..."                         # none; the key itself
-/// ca_file = "~/company.pem"               # `CURL_CA_BUNDLE`, else the system's certificates; those that sign the server's
-/// idle_timeout_seconds = 300              # the longest time without a byte
-/// timeout_seconds = 600                   # and `enabled`, `default_model`: as above
 /// ```
 ///
 /// The user's file is `config.toml` in `PERILUNE_HOME`, or in `perilune/` of the XDG configuration
 /// folder. The project's is the nearest `perilune.toml` at or above the working directory, up to
 /// the root of its repository or the home; until the user trusts its folder it may not choose
-/// `base_url`, `preset`, `api_key`, `api_key_env`, `ca_file`, `connection_file` and `model_directory`. `PERILUNE_MODEL` and `PERILUNE_BACKEND` replace
+/// `base_url`, `api_key_env`, `connection_file`, `model_directory` and `model_paths`. `PERILUNE_MODEL` and `PERILUNE_BACKEND` replace
 /// the two defaults for one process.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -111,9 +104,6 @@ pub enum ProviderOptions {
     Candle(CandleConfig),
     /// Models of another kernel.
     Kernel(KernelConfig),
-    /// Models of a server that speaks OpenAI's dialect.
-    #[serde(rename = "openai")]
-    OpenAi(OpenAiConfig),
 }
 
 impl ProviderOptions {
@@ -122,7 +112,6 @@ impl ProviderOptions {
         match self {
             ProviderOptions::Candle(_) => ProviderType::Candle,
             ProviderOptions::Kernel(_) => ProviderType::Kernel,
-            ProviderOptions::OpenAi(_) => ProviderType::OpenAi,
         }
     }
 }
@@ -138,33 +127,17 @@ impl Config {
     /// Reads every layer. Missing files are normal; a file that cannot be read or does not hold
     /// together is an error that names it, the line and what would have worked.
     pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
-        let mut layers = Vec::new();
-        let mut files = Vec::new();
-        let mut warnings = Vec::new();
-        let mut trusted = Vec::new();
-        let user_file = sources.directories.config_file();
-        if let Some(path) = &user_file
-            && let Some(text) = sources::read(path)?
-        {
-            let mut layer = Layer::parse(&text, path)?;
-            trusted = layer.take_trusted_folders(&sources.directories)?;
-            files.push(path.clone());
-            layers.push(layer);
-        }
-        if let Some(path) = sources.project_file()
-            && !files.contains(&path)
-            && let Some(text) = sources::read(&path)?
-        {
-            let mut layer = Layer::parse(&text, &path)?;
-            warnings = layer.confine_to_project(&path, &trusted, user_file.as_deref());
-            files.push(path);
-            layers.push(layer);
-        }
-        layers.push(sources.environment.layer());
-        let mut config = Config::from_layers(layers, sources)?;
-        config.files = files;
-        config.warnings = warnings;
-        Ok(config)
+        let read = read_layers(sources)?;
+        let config = Config::from_layers(read.layers, sources)?;
+        Ok(Config { files: read.files, warnings: read.warnings, ..config })
+    }
+
+    /// Reads one file, which must be there, as if it were the user's, over the defaults and without any other layer.
+    pub fn load_file(path: &Path) -> Result<Config, ConfigError> {
+        let missing =
+            || ConfigError::Read { path: path.to_owned(), source: Arc::new(std::io::ErrorKind::NotFound.into()) };
+        let config = Config::from_toml(&sources::read(path)?.ok_or_else(missing)?, path)?;
+        Ok(Config { files: vec![path.to_owned()], ..config })
     }
 
     /// Reads one text as if it were the user's file `origin`, over the defaults and without any
@@ -205,6 +178,41 @@ impl Config {
     }
 }
 
+/// What the files and the environment say, before anything of it is checked.
+struct Layers {
+    layers: Vec<Layer>,
+    files: Vec<PathBuf>,
+    warnings: Vec<ConfigWarning>,
+    /// As the user's file has them; they are not among the layers.
+    trusted_folders: Option<Located>,
+}
+
+fn read_layers(sources: &ConfigSources) -> Result<Layers, ConfigError> {
+    let mut read = Layers { layers: Vec::new(), files: Vec::new(), warnings: Vec::new(), trusted_folders: None };
+    let mut trusted = Vec::new();
+    let user_file = sources.directories.config_file();
+    if let Some(path) = &user_file
+        && let Some(text) = sources::read(path)?
+    {
+        let mut layer = Layer::parse(&text, path)?;
+        read.trusted_folders = layer.top.get("trusted_folders").cloned();
+        trusted = layer.take_trusted_folders(&sources.directories)?;
+        read.files.push(path.clone());
+        read.layers.push(layer);
+    }
+    if let Some(path) = sources.project_file()
+        && !read.files.contains(&path)
+        && let Some(text) = sources::read(&path)?
+    {
+        let mut layer = Layer::parse(&text, &path)?;
+        read.warnings = layer.confine_to_project(&path, &trusted, user_file.as_deref());
+        read.files.push(path);
+        read.layers.push(layer);
+    }
+    read.layers.push(sources.environment.layer());
+    Ok(read)
+}
+
 /// The default backend is an instance that is there and enabled.
 fn check_backend(name: &str, origin: &Origin, providers: &BTreeMap<String, ProviderConfig>) -> Result<(), ConfigError> {
     if providers.get(name).is_some_and(|provider| provider.enabled) {
@@ -235,7 +243,6 @@ impl ProviderConfig {
         let options = match provider_type {
             ProviderType::Candle => ProviderOptions::Candle(CandleConfig::from_table(&mut table, sources)?),
             ProviderType::Kernel => ProviderOptions::Kernel(KernelConfig::from_table(&mut table, sources)?),
-            ProviderType::OpenAi => ProviderOptions::OpenAi(OpenAiConfig::from_table(&mut table, sources)?),
         };
         Ok(ProviderConfig { enabled, default_model, timeout, options })
     }

@@ -66,6 +66,11 @@ impl Directories {
         self.state.as_ref().map(|folder| folder.join("history.sqlite3"))
     }
 
+    /// What the headers of model files tell, so that a list of models need not read them again.
+    pub fn headers(&self) -> Option<PathBuf> {
+        self.state.as_ref().map(|folder| folder.join("model-headers.json"))
+    }
+
     /// `path` as written in a file of `folder`: `~/` is the home, and a relative path starts at
     /// `folder`.
     pub(crate) fn expand(&self, path: &str, folder: &Path) -> PathBuf {

@@ -80,6 +80,50 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Model files were to be changed that are not this instance's to change.
+    #[error(
+        "`{instance}` ({provider_type}) does not let its model `{}` be removed or copied from here; only models that were pulled into this machine's store, on a provider of type `candle`, can be",
+        quoted(model)
+    )]
+    NotStored {
+        /// The instance.
+        instance: String,
+        /// What kind of provider it is.
+        provider_type: ProviderType,
+        /// The model.
+        model: String,
+    },
+    /// A model file that this program did not fetch was to be removed or copied.
+    #[error(
+        "model `{}` of `{instance}` is not in the store, so it is left alone: {place}; only models that were pulled are removed or copied",
+        quoted(model)
+    )]
+    NotOurs {
+        /// The model.
+        model: String,
+        /// The instance.
+        instance: String,
+        /// Where it lies.
+        place: String,
+    },
+    /// A name that another model has.
+    #[error("`{instance}` has another model `{}`: {place}; choose another name", quoted(name))]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The instance.
+        instance: String,
+        /// Where the one that has it lies.
+        place: String,
+    },
+    /// A model that is in memory was to be removed.
+    #[error("model `{model}` is in the memory of `{instance}`; unload it first, then remove it")]
+    RemoveLoaded {
+        /// The model.
+        model: String,
+        /// The instance.
+        instance: String,
+    },
     /// A model that is not there.
     #[error("no model `{}` on {}{}{}", quoted(model), listed(instances), suggestion(near), also(unreachable))]
     ModelNotFound {
@@ -200,7 +244,7 @@ pub enum Error {
         limit: Duration,
     },
     /// An instance did not say what it has in time.
-    #[error("`{instance}` gave no answer within {} s", limit.as_secs())]
+    #[error("`{instance}` gave no answer within {} s", limit.as_secs_f64())]
     NoAnswer {
         /// The instance.
         instance: String,
@@ -294,6 +338,9 @@ impl Error {
             Error::MemoryBudget { .. } => ErrorKind::Budget,
             Error::Deadline { .. } | Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
             Error::ModelInUse { .. } => ErrorKind::Overloaded,
+            Error::NotStored { .. } | Error::NotOurs { .. } | Error::NameTaken { .. } | Error::RemoveLoaded { .. } => {
+                ErrorKind::InvalidRequest
+            }
             Error::LoadFailed { .. } | Error::WriteModel { .. } => ErrorKind::Internal,
             Error::Engine { source, .. } => match source {
                 Engine::Open { .. } | Engine::InvalidFile { .. } | Engine::UnsupportedModel { .. } => {

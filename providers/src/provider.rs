@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
-use perilune_engine::{DroppedModel, Event, GenerateOptions, ModelInfo, Prompt, StateInfo};
+use perilune_engine::{DroppedModel, Event, Facts, GenerateOptions, ModelInfo, Prompt, StateInfo};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::disk::DiskSpace;
 use crate::error::Error;
 
 /// The events of one generation. A stream that does not fail ends with `Usage`, unless a server elsewhere did not tell it, then
@@ -94,6 +95,21 @@ pub trait LocalProvider: Provider {
         Vec::new()
     }
 
+    /// What its model files take on disk, place by place; nothing where it keeps none on this machine.
+    fn storage(&self) -> BoxFuture<'_, Result<Vec<PlaceUsage>, Error>> {
+        Box::pin(future::ready(Ok(Vec::new())))
+    }
+
+    /// Deletes a model that this program fetched. One that is in memory, and files of others, are left alone, with an error.
+    fn remove(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
+        Box::pin(future::ready(Err(not_stored(self.name(), self.provider_type(), model))))
+    }
+
+    /// Gives a model that this program fetched another name beside the one it has.
+    fn copy(&self, model: &str, _name: &str) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(future::ready(Err(not_stored(self.name(), self.provider_type(), model))))
+    }
+
     /// Whether it has a model, and how near at hand.
     fn holds(&self, model: &str) -> BoxFuture<'_, Result<Holding, Error>>;
 }
@@ -155,6 +171,10 @@ fn no_state(instance: &str, provider_type: ProviderType) -> Error {
     Error::NoState { instance: instance.to_owned(), provider_type }
 }
 
+fn not_stored(instance: &str, provider_type: ProviderType, model: &str) -> Error {
+    Error::NotStored { instance: instance.to_owned(), provider_type, model: model.to_owned() }
+}
+
 /// The kinds of provider this build has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,21 +184,17 @@ pub enum ProviderType {
     Candle,
     /// Models of another kernel.
     Kernel,
-    /// Models of a server that speaks OpenAI's dialect.
-    #[serde(rename = "openai")]
-    OpenAi,
 }
 
 impl ProviderType {
     /// Every type, in the order errors list them.
-    pub const ALL: [ProviderType; 3] = [ProviderType::Candle, ProviderType::Kernel, ProviderType::OpenAi];
+    pub const ALL: [ProviderType; 2] = [ProviderType::Candle, ProviderType::Kernel];
 
     /// The word the configuration uses.
     pub fn as_str(self) -> &'static str {
         match self {
             ProviderType::Candle => "candle",
             ProviderType::Kernel => "kernel",
-            ProviderType::OpenAi => "openai",
         }
     }
 }
@@ -203,6 +219,87 @@ pub struct ModelEntry {
     /// Why it cannot be asked for, and what would help; `None` for one that can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Whose files it is among; `None` where that is not known, and for the bundled model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<Collection>,
+    /// What its header tells, where that was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+}
+
+/// Whose files a model is among. Only the first two are Perilune's; the others are read in place and never written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Collection {
+    /// The `model_directory` of the instance.
+    Folder,
+    /// What was pulled.
+    Store,
+    /// A folder of `model_paths`.
+    Path,
+    /// The cache of Hugging Face's own programs.
+    HuggingFace,
+    /// Ollama's blobs.
+    Ollama,
+    /// LM Studio's folders.
+    LmStudio,
+}
+
+impl Collection {
+    /// The word that configuration, messages and commands use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Collection::Folder => "folder",
+            Collection::Store => "store",
+            Collection::Path => "path",
+            Collection::HuggingFace => "hugging_face",
+            Collection::Ollama => "ollama",
+            Collection::LmStudio => "lm_studio",
+        }
+    }
+
+    /// The collection of that word.
+    pub fn of(word: &str) -> Option<Collection> {
+        use Collection::{Folder, HuggingFace, LmStudio, Ollama, Path, Store};
+        [Folder, Store, Path, HuggingFace, Ollama, LmStudio].into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+impl fmt::Display for Collection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// What the model files of one place take on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceUsage {
+    /// Whose files they are.
+    pub collection: Collection,
+    /// The folder.
+    pub path: PathBuf,
+    /// How many models are there.
+    pub models: u64,
+    /// Bytes of their files, each counted once.
+    pub bytes: u64,
+    /// Bytes of what is on its way or was left unfinished.
+    pub part_bytes: u64,
+    /// Whether commands of ours delete them.
+    pub ours: bool,
+    /// The room on its disk, where the system tells.
+    pub disk: Option<DiskSpace>,
+}
+
+/// What a removal did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedModel {
+    /// The name that is gone.
+    pub name: String,
+    /// Bytes of disk that are free now; none while another name means the same file.
+    pub freed_bytes: u64,
+    /// The other names of the same file.
+    pub kept_as: Vec<String>,
 }
 
 /// Where a model lies.

@@ -10,8 +10,9 @@ use crate::candle::CandleProvider;
 use crate::config::{Config, ConfigError, KernelConfig, ProviderConfig, ProviderOptions};
 use crate::error::Error;
 use crate::nearest::nearest;
-use crate::openai::OpenAiProvider;
-use crate::provider::{Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, Provider, ProviderType};
+use crate::provider::{
+    Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, PlaceUsage, Provider, ProviderType,
+};
 use crate::specifier::{ModelSpecifier, SpecifierError};
 
 /// The provider word that means any local instance.
@@ -19,6 +20,8 @@ const LOCAL: &str = "local";
 
 /// How long one instance may take to say what it has before the others are answered without it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// The same for an instance out of this process when all are asked what they have: nobody waits long for those that are down.
+const LIST_LIMIT: Duration = Duration::from_millis(700);
 
 /// Every enabled instance, and the model that is meant when none is named.
 pub struct Registry {
@@ -55,6 +58,15 @@ pub struct InstanceModels {
     pub models: Result<Vec<ModelEntry>, Error>,
 }
 
+/// What one instance's model files take on disk, or why it cannot say.
+#[derive(Clone, Debug)]
+pub struct InstanceStorage {
+    /// The instance.
+    pub instance: String,
+    /// Its places; none where it keeps no files on this machine.
+    pub places: Result<Vec<PlaceUsage>, Error>,
+}
+
 /// How one instance is and what it has in memory.
 #[derive(Clone, Debug)]
 pub struct InstanceStatus {
@@ -87,9 +99,6 @@ impl Registry {
         let instances = enabled.map(|(name, provider)| match (&provider.options, kernels) {
             (ProviderOptions::Candle(options), _) => {
                 Ok(Arc::new(CandleProvider::new(name, provider, options)) as Arc<dyn Provider>)
-            }
-            (ProviderOptions::OpenAi(options), _) => {
-                Ok(Arc::new(OpenAiProvider::new(name, provider, options)) as Arc<dyn Provider>)
             }
             (ProviderOptions::Kernel(options), Some(open)) => Ok(open(name, provider, options)),
             (ProviderOptions::Kernel(_), None) => Err(Error::NoKernels { instance: name.clone() }),
@@ -204,10 +213,21 @@ impl Registry {
                 instance: provider.name().to_owned(),
                 provider_type: provider.provider_type(),
                 local: provider.local().is_some(),
-                models: answered(provider, provider.models()).await,
+                models: answered_within(list_limit(provider, backend), provider, provider.models()).await,
             }
         });
         Ok(join_all(listing).await)
+    }
+
+    /// What the model files of every local instance take on disk, or of the one named `backend`. An instance that fails or
+    /// does not answer in time is told with its error.
+    pub async fn storage(&self, backend: Option<&str>) -> Result<Vec<InstanceStorage>, Error> {
+        let asked = self.chosen(backend)?.into_iter().filter_map(|provider| Some((provider, provider.local()?)));
+        let storage = asked.map(|(provider, local)| async move {
+            let places = answered(provider, local.storage()).await;
+            InstanceStorage { instance: provider.name().to_owned(), places }
+        });
+        Ok(join_all(storage).await)
     }
 
     /// How every instance is, or the one named `backend`.
@@ -312,10 +332,23 @@ async fn holds(instance: &Arc<dyn Provider>, model: &str) -> Result<Holding, Err
 
 /// What an instance says, or that it did not in time.
 async fn answered<T>(instance: &Arc<dyn Provider>, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(ANSWER_LIMIT, answer).await {
+    answered_within(ANSWER_LIMIT, instance, answer).await
+}
+
+async fn answered_within<T>(
+    limit: Duration,
+    instance: &Arc<dyn Provider>,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, answer).await {
         Ok(answer) => answer,
-        Err(_) => Err(Error::NoAnswer { instance: instance.name().to_owned(), limit: ANSWER_LIMIT }),
+        Err(_) => Err(Error::NoAnswer { instance: instance.name().to_owned(), limit }),
     }
+}
+
+/// How long an instance may take to list its models. A disk may be slow, and who asks one instance alone waits for that one.
+fn list_limit(instance: &Arc<dyn Provider>, backend: Option<&str>) -> Duration {
+    if instance.provider_type() == ProviderType::Candle || backend.is_some() { ANSWER_LIMIT } else { LIST_LIMIT }
 }
 
 fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<ModelSpecifier, Error> {
@@ -323,13 +356,13 @@ fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<Mod
         return Ok(model.clone());
     }
     let candle = instances.iter().find(|i| i.name() == "candle");
-    let named = config.default_backend.as_ref().and_then(|name| instances.iter().find(|i| i.name() == name));
-    let backend = match named.or(candle).or(instances.first()) {
-        Some(instance) => instance,
-        None => return Err(ConfigError::NoProvider.into()),
+    let backend = match (&config.default_backend, candle.or(instances.first())) {
+        (Some(name), _) => name.as_str(),
+        (None, Some(instance)) => instance.name(),
+        (None, None) => return Err(ConfigError::NoProvider.into()),
     };
-    let model = config.providers.get(backend.name()).and_then(|provider| provider.default_model.as_deref());
-    Ok(specifier(backend.name(), backend.local().is_some(), model.unwrap_or("moonlet"))?)
+    let model = config.providers.get(backend).and_then(|provider| provider.default_model.as_deref());
+    Ok(ModelSpecifier::local(model.unwrap_or("moonlet"), backend)?)
 }
 
 /// The whole name of a model on an instance.

@@ -41,6 +41,9 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory, binary: Path) -> Iter
         for name in ("DATA", "CONFIG", "RUNTIME"):
             patch.setenv(f"JUPYTER_{name}_DIR", str(root / f"jupyter-{name.lower()}"))
         patch.setenv("IPYTHONDIR", str(root / "ipython"))
+        # Where other programs keep models.
+        patch.setenv("HF_HOME", str(root / "huggingface"))
+        patch.setenv("OLLAMA_MODELS", str(root / "ollama-models"))
         patch.chdir(root)
         (root / "home").mkdir()
         subprocess.run([binary, "kernel", "install", "--prefix", root / "prefix"], check=True, timeout=60)

@@ -54,7 +54,7 @@ async fn globals_locals_fields_and_methods_are_found() {
         ("trap.other.", vec![]),
         ("('x'):up", vec!["upper"]),
         ("'x':low", vec!["lower"]),
-        ("LocalLLM.st", vec!["status", "stream"]),
+        ("LocalLLM.st", vec!["status", "storage", "stream"]),
         ("json.", vec!["decode", "encode", "list", "null"]),
         ("whi", vec!["while"]),
         ("x = 'pri", vec![]),

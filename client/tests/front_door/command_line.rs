@@ -35,9 +35,30 @@ fn help_lists_what_is_built_and_nothing_else() {
     };
     assert_eq!(
         commands(&["--help"]),
-        ["run", "exec", "repl", "chat", "model", "kernel", "manual", "stubs", "bench", "completions", "man", "help"]
+        [
+            "run",
+            "exec",
+            "repl",
+            "chat",
+            "model",
+            "provider",
+            "config",
+            "doctor",
+            "kernel",
+            "manual",
+            "stubs",
+            "bench",
+            "completions",
+            "man",
+            "help"
+        ]
     );
-    assert_eq!(commands(&["model", "--help"]), ["list", "info", "status", "load", "unload", "ps", "help"]);
+    assert_eq!(
+        commands(&["model", "--help"]),
+        ["list", "info", "storage", "remove", "copy", "status", "load", "unload", "ps", "help"]
+    );
+    assert_eq!(commands(&["provider", "--help"]), ["list", "test", "help"]);
+    assert_eq!(commands(&["config", "--help"]), ["show", "path", "check", "schema", "help"]);
     assert_eq!(commands(&["kernel", "--help"]), ["start", "status", "stop", "install", "uninstall", "list", "help"]);
 }
 

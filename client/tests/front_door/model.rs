@@ -8,7 +8,8 @@ use crate::perilune::Home;
 fn asking_works_here_and_elsewhere() {
     let home = Home::new();
     let kernel = home.kernel("kernel.json");
-    for arguments in [&["model", "list"][..], &["model", "info", "local/moonlet@candle"], &["model", "list", "candle"]]
+    for arguments in
+        [&["model", "list"][..], &["model", "info", "local/moonlet@candle"], &["model", "list", "--backend", "candle"]]
     {
         let here = home.perilune(arguments);
         here.expect_ok();
@@ -29,7 +30,7 @@ fn what_is_unknown_is_named() {
     home.perilune(&["model", "info", "local/moonlt@candle"]).expect_error(1, &["`moonlt`", "`moonlet`"]);
     home.perilune(&["model", "info", "moonlet@olama"]).expect_error(1, &["`olama`", "`candle`"]);
     home.perilune(&["model", "info", "m@"]).expect_error(1, &["`m@`"]);
-    home.perilune(&["model", "list", "olama"]).expect_error(1, &["`olama`", "`candle`"]);
+    home.perilune(&["model", "list", "--backend", "olama"]).expect_error(1, &["`olama`", "`candle`"]);
 }
 
 #[test]

@@ -41,6 +41,8 @@ impl Home {
             }
         }
         command.env("PERILUNE_HOME", self.path()).env_remove("JPY_PARENT_PID").current_dir(self.path());
+        // Where other programs keep models.
+        command.env("HF_HOME", self.path().join("huggingface")).env("OLLAMA_MODELS", self.path().join("ollama"));
         command.args(arguments.iter().map(AsRef::as_ref));
         command
     }

@@ -3,7 +3,7 @@
 use perilune_protocol as wire;
 use perilune_providers as providers;
 use perilune_providers::{
-    EmbedRequest, Error, ErrorKind, Event, GenerateRequest, Health, HealthStatus, Location, Prefill, Prompt,
+    Collection, Error, ErrorKind, Event, Facts, GenerateRequest, Health, HealthStatus, Location, Prefill, Prompt,
 };
 
 // What is asked
@@ -24,11 +24,6 @@ pub(crate) fn generate(request: GenerateRequest) -> wire::ModelRequest {
             wire::ModelRequest::Complete(wire::ModelCompleteRequest { model, prompt, raw: true, options })
         }
     }
-}
-
-pub(crate) fn embed(request: EmbedRequest) -> wire::ModelRequest {
-    let EmbedRequest { model, texts, timeout_seconds, .. } = request;
-    wire::ModelRequest::Embed(wire::ModelEmbedRequest { model: Some(model), texts, timeout_seconds })
 }
 
 fn chat_message(message: providers::ChatMessage) -> wire::ChatMessage {
@@ -139,7 +134,21 @@ pub(crate) fn model_entry(name: String, model: &wire::ListedModel) -> providers:
         loaded: model.loaded,
         location: Location::Elsewhere(format!("{place} ({} there)", model.backend)),
         problem: None,
+        collection: model.collection.as_deref().and_then(Collection::of),
+        facts: facts(model),
     }
+}
+
+/// What a header tells there; nothing where it was not read.
+fn facts(model: &wire::ListedModel) -> Option<Facts> {
+    let facts = Facts {
+        architecture: model.architecture.clone().unwrap_or_default(),
+        parameters: model.parameters.unwrap_or_default(),
+        quantization: model.quantization.clone().unwrap_or_default(),
+        context_length: model.context_length,
+        problem: model.problem.clone(),
+    };
+    (facts != Facts::default()).then_some(facts)
 }
 
 /// What a backend there could not list.
@@ -150,6 +159,8 @@ pub(crate) fn problem(error: &wire::BackendError) -> providers::ModelEntry {
         loaded: false,
         location: Location::Elsewhere(String::new()),
         problem: Some(error.message.clone()),
+        collection: None,
+        facts: None,
     }
 }
 

@@ -12,8 +12,6 @@ mod page;
 mod prefixes;
 mod weights;
 
-use std::ops::Range;
-
 pub(crate) use cache::{KvCache, SequenceId, Snapshot};
 pub use page::CacheType;
 pub(crate) use page::PageShape;
@@ -21,6 +19,7 @@ pub(crate) use page::PageShape;
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::Gguf;
+use crate::kernels::Lines;
 use crate::threads::Threads;
 use arithmetic::{add, rms_norm, rotate, rotation, swiglu};
 use attention::attend;
@@ -51,15 +50,15 @@ pub(crate) struct Decoder {
 /// Activations of one batch, kept from one to the next; each `[rows, width]`.
 #[derive(Default)]
 struct Room {
-    residual: Vec<f32>,
-    normed: Vec<f32>,
-    queries: Vec<f32>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    attended: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
-    logits: Vec<f32>,
+    residual: Lines,
+    normed: Lines,
+    queries: Lines,
+    keys: Lines,
+    values: Lines,
+    attended: Lines,
+    gate: Lines,
+    up: Lines,
+    logits: Lines,
     angles: Vec<(f32, f32)>,
     heads: Vec<f32>,
     workspace: Workspace,
@@ -101,23 +100,6 @@ impl Decoder {
         head(description, weights, rows, threads, room)?;
         Ok(&room.logits)
     }
-
-    /// The logits of the last pass, as [`Decoder::forward`] gave them.
-    pub(crate) fn logits(&self) -> &[f32] {
-        &self.room.logits
-    }
-
-    /// Adds up the hidden states after the final norm of some rows of the last pass, by their places in it; `sum` is `[hidden]`, or
-    /// empty before the first.
-    pub(crate) fn add_hidden(&mut self, rows: Range<usize>, sum: &mut Vec<f64>) {
-        let Description { hidden, norm_epsilon, .. } = self.description;
-        sum.resize(hidden, 0.0);
-        let normed = &mut self.room.normed[..hidden];
-        for residual in self.room.residual[rows.start * hidden..rows.end * hidden].chunks_exact(hidden) {
-            rms_norm(residual, &self.weights.output_norm, norm_epsilon, normed);
-            sum.iter_mut().zip(normed.iter()).for_each(|(sum, value)| *sum += f64::from(*value));
-        }
-    }
 }
 
 impl Room {
@@ -132,7 +114,7 @@ impl Room {
             (&mut self.gate, description.feed_forward),
             (&mut self.up, description.feed_forward),
         ] {
-            values.resize(rows * width, 0.0);
+            values.resize(rows * width);
         }
         self.angles.clear();
     }
@@ -234,7 +216,7 @@ fn head(
         }
     }
     let output = weights.output();
-    room.logits.resize(wanted * output.outputs(), 0.0);
+    room.logits.resize(wanted * output.outputs());
     if wanted > 0 {
         output.multiply(&room.normed[..wanted * hidden], &mut room.logits, &mut room.workspace, threads)?;
     }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -14,12 +13,13 @@ use crate::chat::{ChatMessage, Tool};
 use crate::decoder::{CacheType, Decoder, PageShape};
 use crate::description::Description;
 use crate::error::Error;
-use crate::event::{Event, Generation, Usage};
+use crate::event::Generation;
+use crate::facts;
 use crate::gguf::{Gguf, ModelBytes, TensorType};
 use crate::info::ModelInfo;
 use crate::kernels::{self, InstructionSet};
 use crate::places::Places;
-use crate::prepare::{Adoption, PromptMaker, Submission, Wanted, Work};
+use crate::prepare::{Adoption, Computed, PromptMaker, Submission, Work};
 use crate::proportions;
 use crate::request::{GenerateOptions, Prompt, Request};
 use crate::scheduler::{Limits, Scheduler, rows_per_pass};
@@ -82,15 +82,6 @@ impl Default for EngineOptions {
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-}
-
-/// A text as a vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Embedding {
-    /// Its direction, of length 1.
-    pub vector: Vec<f32>,
-    /// Tokens of the text.
-    pub tokens: u32,
 }
 
 struct Shared {
@@ -190,7 +181,7 @@ impl Engine {
     ) -> Result<StateInfo, Error> {
         let (computed, snapshot) = oneshot::channel();
         let request = Request { session: session.to_owned(), prompt, options: GenerateOptions::default(), cancel };
-        let mut job = self.submit(request, Some(Wanted::State(computed)));
+        let mut job = self.submit(request, Some(computed));
         if let Ok((snapshot, taken)) = snapshot.blocking_recv() {
             let written = state::write(path, &self.shared.owner, &snapshot);
             // In this order: the pages are the engine's again once it is told.
@@ -221,29 +212,8 @@ impl Engine {
         Ok(info)
     }
 
-    /// A text as a vector: the mean over its tokens of the hidden states after the final norm, divided by its length, as llama.cpp's
-    /// mean pooling has it; `[hidden]`. Its tokens are computed afresh and not kept. Fails as a generation does.
-    pub async fn embed(&self, session: &str, text: &str) -> Result<Embedding, Error> {
-        let (pooled, vector) = oneshot::channel();
-        let request = Request {
-            session: session.to_owned(),
-            prompt: Prompt::Raw(text.to_owned()),
-            options: GenerateOptions::default(),
-            cancel: CancellationToken::new(),
-        };
-        let mut job = self.submit(request, Some(Wanted::Embedding(pooled)));
-        let mut usage = Usage::default();
-        while let Some(event) = job.next().await {
-            if let Event::Usage(told) = event? {
-                usage = told;
-            }
-        }
-        let vector = vector.await.map_err(|_| Error::Stopped)?;
-        Ok(Embedding { vector, tokens: usage.prompt_tokens })
-    }
-
-    /// `wanted`: by who wants something else than an answer.
-    fn submit(&self, request: Request, wanted: Option<Wanted>) -> Generation {
+    /// `computed`: who wants no answer, but what was computed of the prompt.
+    fn submit(&self, request: Request, computed: Option<Computed>) -> Generation {
         let Request { session, prompt, options, cancel } = request;
         let cancel = cancel.child_token();
         let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
@@ -251,7 +221,7 @@ impl Engine {
         let refused = match self.shared.places.take(&session) {
             Ok(place) => {
                 let events = events.clone();
-                let submission = Submission { session, prompt, options, cancel, events, wanted, place };
+                let submission = Submission { session, prompt, options, cancel, events, computed, place };
                 self.shared.submissions.try_send(submission).err().map(|_| Error::Stopped)
             }
             Err(refused) => Some(refused.into()),
@@ -290,7 +260,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-fn open(source: &Source) -> Result<Gguf, Error> {
+pub(crate) fn open(source: &Source) -> Result<Gguf, Error> {
     let bytes = match source {
         Source::File(path) => ModelBytes::map(path)?,
         Source::Bundled(bytes) => ModelBytes::bundled(bytes),
@@ -354,18 +324,11 @@ fn info(
 ) -> Result<ModelInfo, Error> {
     let shape = PageShape::of(description, options.cache_type);
     let weight_bytes: u64 = gguf.tensors().map(|tensor| tensor.bytes).sum();
-    let mut by_type: Vec<(u64, &str)> = Vec::new();
-    for tensor in gguf.tensors() {
-        match by_type.iter_mut().find(|(_, name)| *name == tensor.kind.name()) {
-            Some((elements, _)) => *elements += tensor.elements,
-            None => by_type.push((tensor.elements, tensor.kind.name())),
-        }
-    }
-    by_type.sort_unstable();
+    let (parameters, quantization) = facts::weights(gguf);
     Ok(ModelInfo {
         name: gguf.text("general.name")?.unwrap_or_default(),
         architecture: description.architecture.clone(),
-        parameters: by_type.iter().map(|(elements, _)| elements).sum(),
+        parameters,
         layers: description.layers,
         hidden: description.hidden,
         heads: description.heads,
@@ -373,7 +336,7 @@ fn info(
         context_length: description.context_length,
         context_size,
         vocabulary: description.vocabulary,
-        quantization: by_type.last().map_or_else(String::new, |(_, name)| (*name).to_owned()),
+        quantization,
         file_bytes: gguf.bytes().as_slice().len() as u64,
         memory_bytes: weight_bytes + cache_bytes(options, shape, context_size),
         kv_cache_type: shape.cache_type.as_str().to_owned(),

@@ -6,6 +6,7 @@
 //! - `format`: how each tensor type lies in memory, sixteen columns of weights beside each other
 //! - `product`: the products, written once for every instruction set
 //! - `lanes`: the registers of one instruction set
+//! - `lines`: memory for activations
 //! - `amx`: the same products for sixteen rows and more, in tiles
 //! - `packed`: a weight matrix in that form, and several products with one input shared out over threads
 //! - `dense`: the same for weights that are fractions in the file
@@ -26,6 +27,7 @@ mod dense;
 mod format;
 mod instruction_set;
 mod lanes;
+mod lines;
 mod packed;
 mod product;
 
@@ -37,6 +39,7 @@ pub(crate) use dense::{Dense, DenseProduct, multiply_dense};
 #[cfg(test)]
 pub(crate) use instruction_set::VARIABLE;
 pub(crate) use instruction_set::{InstructionSet, vectorized};
+pub(crate) use lines::Lines;
 pub(crate) use packed::{Packed, Product, multiply};
 
 /// Bytes in memory of a matrix that has so many in the file: its columns come to whole tiles.

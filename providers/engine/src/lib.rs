@@ -1,7 +1,7 @@
 //! GGUF files in, tokens out. In reading order:
 //!
 //! - `engine`: the handle callers hold; loads a model and starts its threads
-//! - `chat`, `request`, `event`, `info`, `error`: the words callers and engine share
+//! - `chat`, `request`, `event`, `info`, `facts`, `error`: the words callers and engine share
 //! - `gguf`: the model file, every length checked before it is believed
 //! - `tokenizer`, `template`: text and conversations to tokens and back, from the file's metadata alone
 //! - `prepare`: requests to jobs, on a thread of its own
@@ -24,6 +24,7 @@ mod description;
 mod engine;
 mod error;
 mod event;
+mod facts;
 mod gguf;
 mod info;
 mod kernels;
@@ -42,9 +43,10 @@ mod tokenizer;
 pub use bench::{Bench, BenchOptions};
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use decoder::CacheType;
-pub use engine::{Embedding, Engine, EngineOptions, Source};
+pub use engine::{Engine, EngineOptions, Source};
 pub use error::Error;
 pub use event::{DroppedModel, Event, FinishReason, Generation, Prefill, TokenLogprob, TokenLogprobs, Usage};
+pub use facts::Facts;
 pub use info::ModelInfo;
 pub use places::{NoPlace, Place, Places};
 pub use request::{Biased, GenerateOptions, LogitBias, Prompt, Request, Sampling};

@@ -69,6 +69,11 @@ impl Threads {
         Threads { shared, helpers }
     }
 
+    /// How many compute, the caller included.
+    pub(crate) fn count(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
     /// Calls `work` once with each number below `pieces`, on any thread, and returns when all calls have.
     pub(crate) fn run(&mut self, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
         if self.helpers.is_empty() || pieces < 2 {

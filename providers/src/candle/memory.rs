@@ -9,6 +9,12 @@ pub(super) fn usable() -> Option<u64> {
     Some(control_group().map_or(machine, |limit| limit.min(machine)))
 }
 
+/// Bytes of memory that programs may still take, on this machine or in its control group's limit, if that is less.
+pub fn available_memory() -> Option<u64> {
+    let available = kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")?;
+    Some(control_group().map_or(available, |limit| limit.min(available)))
+}
+
 /// The least limit of the control groups that this process is in (cgroups(7), version 2).
 fn control_group() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;

@@ -1,32 +1,39 @@
-//! Which models an instance has: the bundled one, those of the store by the names they have there,
-//! and every `*.gguf` under its folder by the name of its file. A name is looked up in that list, never joined to a path, so that no name reaches
-//! a file outside the folder.
+//! Which models an instance has: the bundled one, those of the store by the names they have there, every `*.gguf` under its
+//! folders by the name of its file, and what other programs keep, which is read in place and never written. A name is looked up in that list, never joined to a path, so
+//! that no name reaches a file outside these folders.
+
+mod folder;
+mod headers;
+mod hugging_face;
+mod lm_studio;
+mod ollama;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use perilune_engine::Source;
 
 use crate::config::CandleConfig;
+use crate::disk::disk_space;
 use crate::error::Error;
-use crate::provider::Location;
+use crate::provider::{Collection, Location, PlaceUsage};
 use crate::specifier::ModelSpecifier;
 use crate::store::{ModelStore, StoredModel};
+pub(super) use headers::Headers;
 
 /// The name of the bundled model.
 const MOONLET: &str = "moonlet";
-
-/// How far below the folder files are looked for, and how many entries are looked at: a folder
-/// with more is not one of models.
-const DEPTH: usize = 8;
-const ENTRIES: usize = 100_000;
+/// More than any manifest or reference of the collections.
+const LARGEST_RECORD: u64 = 1024 * 1024;
 
 /// The models of one instance.
 pub(super) struct Shelf {
     directory: Option<PathBuf>,
     must_exist: bool,
     store: Option<ModelStore>,
+    collections: Vec<(Collection, PathBuf)>,
 }
 
 /// A model on the shelf.
@@ -35,8 +42,30 @@ pub(super) struct Found {
     pub(super) name: String,
     pub(super) size_bytes: u64,
     pub(super) location: Location,
+    /// Whose file it is, and when that was changed; nothing for the bundled one.
+    pub(super) collection: Option<Collection>,
+    modified: Option<SystemTime>,
     /// Why it cannot be asked for by that name.
     pub(super) problem: Option<String>,
+}
+
+/// A file that may be a model.
+struct File {
+    /// What it may be called: the first of these that no other has.
+    names: Vec<String>,
+    path: PathBuf,
+    size_bytes: u64,
+    modified: SystemTime,
+    collection: Collection,
+}
+
+impl File {
+    /// A regular file without a name; a link to nothing, a pipe or a device is no model.
+    fn at(path: PathBuf, collection: Collection) -> Option<File> {
+        let metadata = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Some(File { names: Vec::new(), path, size_bytes: metadata.len(), modified, collection })
+    }
 }
 
 impl Found {
@@ -71,6 +100,7 @@ impl Shelf {
             directory: config.model_directory.clone(),
             must_exist: config.model_directory_chosen,
             store: config.store.as_ref().map(ModelStore::new),
+            collections: config.collections.clone(),
         }
     }
 
@@ -86,51 +116,96 @@ impl Shelf {
             name: MOONLET.to_owned(),
             size_bytes: bytes.len() as u64,
             location: Location::Bundled,
+            collection: None,
+            modified: None,
             problem: None,
         })
     }
 
-    /// Every model: the bundled one first, then the others by name. The store's have their names before
-    /// the folder's, of which the one nearest to the top has it; the others say so.
+    /// Every model: the bundled one first, then the others by name. The store's have their names before files; of several
+    /// files with one name the first has it, in the order of the collections and within one from the top; the others have a
+    /// longer one, or say why they have none.
     pub(super) fn scan(&self) -> io::Result<Vec<Found>> {
-        let mut files = Vec::new();
-        if let Some(directory) = &self.directory {
-            let mut entries = 0;
-            match walk(directory, 0, &mut entries, &mut files) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.must_exist => {}
-                result => result?,
-            }
-        }
-        files.sort_by(|a, b| (a.depth, &a.path).cmp(&(b.depth, &b.path)));
-
         let mut found: Vec<Found> = self.bundled(MOONLET).into_iter().collect();
         let mut holders: BTreeMap<String, String> =
             found.iter().map(|bundled| (bundled.name.clone(), "the bundled model".to_owned())).collect();
         for model in self.stored() {
             let problem = match holders.get(&model.name) {
-                Some(holder) => Some(format!("{holder} has that name; remove it, and pull it by another")),
+                Some(holder) => Some(format!("{holder} has that name; copy it to another, and remove it by this one")),
                 None => model.problem,
             };
             holders.entry(model.name.clone()).or_insert_with(|| "a model of the store".to_owned());
-            let (size_bytes, location) = (model.size_bytes, Location::File(model.path));
-            found.push(Found { name: model.name, size_bytes, location, problem });
+            let modified = std::fs::metadata(&model.path).and_then(|metadata| metadata.modified()).ok();
+            found.push(Found {
+                name: model.name,
+                size_bytes: model.size_bytes,
+                location: Location::File(model.path),
+                collection: Some(Collection::Store),
+                modified,
+                problem,
+            });
         }
-        for file in files {
-            let stem = file.path.file_stem().unwrap_or_default();
-            let name = stem.to_string_lossy().into_owned();
-            let problem = if stem.to_str().is_none() || !is_specifiable(&name) {
-                Some("its name cannot be written in a model specifier; rename the file".to_owned())
-            } else if let Some(holder) = holders.get(&name) {
-                Some(format!("{holder} has that name; rename the file"))
-            } else {
-                holders.insert(name.clone(), format!("`{}`", file.path.display()));
-                None
+        for file in self.files()? {
+            let shown = file.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let mut names = file.names.into_iter().filter(|name| is_specifiable(name)).peekable();
+            let first = names.peek().cloned();
+            let (name, problem) = match (names.find(|name| !holders.contains_key(name)), first) {
+                (Some(name), _) => {
+                    holders.insert(name.clone(), format!("`{}`", file.path.display()));
+                    (name, None)
+                }
+                (None, Some(taken)) => {
+                    let problem = format!("{} has that name; {}", holders[&taken], remedy(file.collection));
+                    (taken, Some(problem))
+                }
+                (None, None) => {
+                    let problem = "its name cannot be written in a model specifier";
+                    (shown, Some(format!("{problem}; {}", remedy(file.collection))))
+                }
             };
-            found.push(Found { name, size_bytes: file.size_bytes, location: Location::File(file.path), problem });
+            found.push(Found {
+                name,
+                size_bytes: file.size_bytes,
+                location: Location::File(file.path),
+                collection: Some(file.collection),
+                modified: Some(file.modified),
+                problem,
+            });
         }
         let bundled = |found: &Found| found.location != Location::Bundled;
         found.sort_by(|a, b| (bundled(a), &a.name).cmp(&(bundled(b), &b.name)));
         Ok(found)
+    }
+
+    /// A folder of `model_paths` that is not there.
+    pub(super) fn missing(&self) -> Option<&Path> {
+        let mut chosen = self.collections.iter().filter(|(collection, _)| *collection == Collection::Path);
+        chosen.find(|(_, path)| !path.is_dir()).map(|(_, path)| path.as_path())
+    }
+
+    /// The store of models that were pulled.
+    pub(super) fn store(&self) -> Option<&ModelStore> {
+        self.store.as_ref()
+    }
+
+    /// What each place takes on disk. Those of ours are told before there is anything in them, those of others where they are
+    /// there, and these count for the models that are listed of them.
+    pub(super) fn usage(&self) -> io::Result<Vec<PlaceUsage>> {
+        let files = self.files()?;
+        let stored = self.store.iter().map(|store| {
+            let taken = store.usage().map_err(io::Error::other)?;
+            let models = self.stored().len() as u64;
+            Ok(place(Collection::Store, store.root(), models, taken.models, taken.parts))
+        });
+        let folder = self.directory.iter().map(|path| (Collection::Folder, path.as_path()));
+        let others = self.collections.iter().map(|(collection, path)| (*collection, path.as_path()));
+        let others = folder.chain(others.filter(|(_, path)| path.exists())).map(|(collection, path)| {
+            let here = files.iter().filter(|file| file.collection == collection && file.path.starts_with(path));
+            // Several of Ollama's names may mean one file.
+            let sizes: BTreeMap<&Path, u64> = here.clone().map(|file| (file.path.as_path(), file.size_bytes)).collect();
+            Ok(place(collection, path, here.count() as u64, sizes.values().sum(), 0))
+        });
+        stored.chain(others).collect()
     }
 
     /// What was pulled. A store that cannot be read keeps nobody from the other models.
@@ -141,51 +216,70 @@ impl Shelf {
             Vec::new()
         })
     }
+
+    /// The files of every collection, in the order in which they get their names. The folder that the user chose must be
+    /// there; the others may be missing, and one that cannot be read is left out.
+    fn files(&self) -> io::Result<Vec<File>> {
+        let mut files = Vec::new();
+        if let Some(directory) = &self.directory {
+            match folder::files(directory, Collection::Folder, &|_, _| Vec::new()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.must_exist => {}
+                found => files.extend(found?),
+            }
+        }
+        for (collection, place) in &self.collections {
+            let found = match collection {
+                Collection::HuggingFace => hugging_face::files(place),
+                Collection::Ollama => ollama::files(place),
+                Collection::LmStudio => lm_studio::files(place),
+                Collection::Folder | Collection::Store | Collection::Path => {
+                    folder::files(place, *collection, &|_, _| Vec::new())
+                }
+            };
+            match found {
+                Ok(found) => files.extend(found),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && *collection != Collection::Path => {}
+                Err(error) => {
+                    tracing::warn!(folder = %place.display(), %collection, %error, "collection of models left out");
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn place(collection: Collection, path: &Path, models: u64, bytes: u64, part_bytes: u64) -> PlaceUsage {
+    let (ours, disk) = (collection == Collection::Store, disk_space(path).ok());
+    PlaceUsage { collection, path: path.to_owned(), models, bytes, part_bytes, ours, disk }
+}
+
+/// What gives a model a name that is free.
+fn remedy(collection: Collection) -> &'static str {
+    match collection {
+        Collection::Folder | Collection::Store | Collection::Path => "rename the file",
+        Collection::HuggingFace | Collection::Ollama | Collection::LmStudio => {
+            "put a link to it into `model_directory`, by another name"
+        }
+    }
+}
+
+/// What a folder holds, by name, without what is hidden.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    entries.retain(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")));
+    entries.sort();
+    Ok(entries)
+}
+
+/// The text of a small regular file; `None` where it is not one.
+fn read_small(path: &Path) -> Option<String> {
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let mut text = String::new();
+    std::fs::File::open(path).ok()?.take(LARGEST_RECORD).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn is_specifiable(name: &str) -> bool {
     check_name(name).is_ok() && ModelSpecifier::local(name, "backend").is_ok_and(|specifier| specifier.model() == name)
-}
-
-struct File {
-    path: PathBuf,
-    depth: usize,
-    size_bytes: u64,
-}
-
-/// Collects the GGUF files under a folder. Links to files are followed, links to folders are not:
-/// they can lead around in a circle.
-fn walk(folder: &Path, depth: usize, entries: &mut usize, files: &mut Vec<File>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        *entries += 1;
-        if *entries > ENTRIES {
-            let problem = format!("it holds more than {ENTRIES} entries; choose a folder of models");
-            return Err(io::Error::other(problem));
-        }
-        let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            if depth < DEPTH
-                && let Err(error) = walk(&path, depth + 1, entries, files)
-            {
-                if *entries > ENTRIES {
-                    return Err(error);
-                }
-                tracing::warn!(folder = %path.display(), %error, "folder of models skipped");
-            }
-            continue;
-        }
-        let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-        // A link to nothing, a pipe or a device is no model.
-        if is_gguf
-            && let Ok(metadata) = std::fs::metadata(&path)
-            && metadata.is_file()
-        {
-            files.push(File { path, depth, size_bytes: metadata.len() });
-        }
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::error::ConfigError;
 use super::layer::Table;
 use super::sources::ConfigSources;
+use crate::provider::Collection;
 
 /// Every key that means something for this type.
 const KEYS: &[&str] = &[
@@ -22,6 +23,8 @@ const KEYS: &[&str] = &[
     "max_concurrent",
     "memory_budget_mib",
     "model_directory",
+    "model_paths",
+    "shared_models",
     "timeout_seconds",
     "type",
 ];
@@ -47,6 +50,11 @@ pub struct CandleConfig {
     pub model_directory_chosen: bool,
     /// Where models lie that were pulled.
     pub store: Option<PathBuf>,
+    /// What else GGUF files are looked for in, and whose it is; read in place.
+    pub collections: Vec<(Collection, PathBuf)>,
+    /// Where it is kept what the headers of model files tell.
+    #[serde(skip)]
+    pub headers_file: Option<PathBuf>,
     /// Threads that compute; `None`: the processors this process may use.
     pub cpu_threads: Option<usize>,
     /// The most tokens one request may hold, prompt and answer together; never more than the model
@@ -69,7 +77,7 @@ pub struct CandleConfig {
 impl CandleConfig {
     pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<CandleConfig, ConfigError> {
         table.without(
-            &["api_key", "api_key_env", "base_url", "ca_file", "idle_timeout_seconds", "preset", "connection_file"],
+            &["api_key_env", "base_url", "connection_file"],
             "does not apply to a `candle` provider, which runs models in this process; leave it out",
         )?;
         if let Some((device, origin)) = table.located_string("device")?
@@ -84,7 +92,12 @@ impl CandleConfig {
             return Err(table.refuse("device", origin, problem));
         }
         let model_directory = table.path("model_directory", "a folder", &sources.directories)?.map(|(path, _)| path);
+        let own = table.paths("model_paths", &sources.directories)?.into_iter().map(|path| (Collection::Path, path));
+        let shared = table.boolean("shared_models")?.unwrap_or(true);
+        let others = sources.collections.iter().filter(|_| shared).cloned();
         let config = CandleConfig {
+            collections: own.chain(others).collect(),
+            headers_file: sources.directories.headers(),
             model_directory_chosen: model_directory.is_some(),
             model_directory: model_directory.or_else(|| sources.directories.models()),
             store: sources.directories.store(),

@@ -35,11 +35,11 @@ pub enum KernelAddress {
 impl KernelConfig {
     pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<KernelConfig, ConfigError> {
         table.without(
-            &["context_size", "cpu_threads", "device", "keep_alive_seconds", "kv_cache_mib", "kv_cache_type", "max_concurrent", "memory_budget_mib", "model_directory"],
+            &["context_size", "cpu_threads", "device", "keep_alive_seconds", "kv_cache_mib", "kv_cache_type", "max_concurrent", "memory_budget_mib", "model_directory", "model_paths", "shared_models"],
             "does not apply to a `kernel` provider, whose models run in another kernel; write it into the configuration there",
         )?;
         table.without(
-            &["api_key", "api_key_env", "base_url", "ca_file", "idle_timeout_seconds", "preset"],
+            &["api_key_env", "base_url"],
             "does not apply to a `kernel` provider, whose `connection_file` holds addresses and keys; leave it out",
         )?;
         let path = table.path("connection_file", "a connection file", &sources.directories)?;

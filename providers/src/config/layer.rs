@@ -17,8 +17,7 @@ use crate::specifier::ModelSpecifier;
 pub(super) const TOP_LEVEL: &[&str] = &["default_backend", "default_model", "providers", "trusted_folders"];
 
 /// What a project's file may not choose until the user trusts its folder.
-const USER_ONLY: &[&str] =
-    &["api_key", "api_key_env", "base_url", "ca_file", "connection_file", "model_directory", "preset"];
+const USER_ONLY: &[&str] = &["api_key_env", "base_url", "connection_file", "model_directory", "model_paths"];
 
 /// A value and where it was written.
 #[derive(Clone)]
@@ -325,6 +324,22 @@ impl Table {
             return Err(self.refuse(key, origin, format!("must be the path of {what}")));
         }
         Ok(Some((directories.expand(&text, origin.folder()), text)))
+    }
+
+    /// Folders; relative ones start at the folder of the file that says them. None where the key is not there.
+    pub(super) fn paths(&mut self, key: &str, directories: &Directories) -> Result<Vec<PathBuf>, ConfigError> {
+        let expected = "a list of folders, such as [\"~/models\"]";
+        let read = |value: &toml::Value| {
+            let texts = value.as_array()?.iter().map(|path| path.as_str().map(str::to_owned));
+            texts.collect::<Option<Vec<String>>>()
+        };
+        let Some((texts, origin)) = self.take(key, expected, read)? else {
+            return Ok(Vec::new());
+        };
+        if texts.iter().any(|text| text.is_empty() || text.contains('\0')) {
+            return Err(self.refuse(key, origin, format!("must be {expected}")));
+        }
+        Ok(texts.iter().map(|text| directories.expand(text, origin.folder())).collect())
     }
 
     /// Refuses the keys that are known but mean nothing for this type of provider.

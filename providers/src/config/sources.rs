@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::error::{ConfigError, Origin};
 use super::layer::{Layer, Located};
+use crate::collections;
 use crate::directories::Directories;
+use crate::provider::Collection;
 
 /// The name of a project's file.
 const PROJECT_FILE: &str = "perilune.toml";
@@ -26,6 +28,8 @@ pub struct ConfigSources {
     pub working_directory: Option<PathBuf>,
     /// What the environment overrides: `PERILUNE_MODEL`, `PERILUNE_BACKEND`.
     pub environment: Overrides,
+    /// Where other programs keep models.
+    pub collections: Vec<(Collection, PathBuf)>,
 }
 
 /// Settings for one process.
@@ -46,6 +50,7 @@ impl ConfigSources {
             directories: Directories::from_environment(),
             working_directory: std::env::current_dir().ok(),
             environment: Overrides { model: variable("PERILUNE_MODEL"), backend: variable("PERILUNE_BACKEND") },
+            collections: collections::from_environment(),
         }
     }
 

@@ -140,7 +140,7 @@ fn kind_of(status: StatusCode) -> ErrorKind {
 }
 
 /// When a server that has too much to do wants to be asked again: `Retry-After` in seconds or as a date, or OpenAI's `retry-after-ms`.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let seconds = |text: &str| text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let milliseconds = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok());

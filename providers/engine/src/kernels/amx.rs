@@ -130,21 +130,43 @@ pub(super) struct Piece<'a> {
     task: &'a Task<'a>,
     rows: Range<usize>,
     blocks: usize,
-    /// The first block of the first tile, and how far it is to that of the next.
-    weights: *const u8,
-    tile_stride: usize,
+    /// The first of its tiles.
+    tile: usize,
     sums: *mut [[MaybeUninit<f32>; TILE_COLUMNS]; ROWS_AT_ONCE],
 }
 
 impl Piece<'_> {
     unsafe fn tile<F: Format>(&self, tile: usize, block: usize) -> *const u8 {
+        let index = (self.tile + tile) * self.blocks + block;
         // SAFETY: the caller says that there is such a block.
-        unsafe { self.weights.add(tile * self.tile_stride + block * F::TILE_BYTES) }
+        unsafe { self.task.weights.as_ptr().add(index * F::TILE_BYTES) }
     }
 
-    unsafe fn sum(&self, tile: usize, row: usize) -> *mut f32 {
-        // SAFETY: the caller says that there are such a tile and row.
-        unsafe { (*self.sums.add(tile))[row - self.rows.start].as_mut_ptr().cast() }
+    /// The sums of a row's columns so far, none before the first block.
+    #[inline(always)]
+    unsafe fn sum(&self, tile: usize, row: usize, block: usize) -> __m512 {
+        // SAFETY: the caller says that there are such a tile and row, and that their sums up to this block were added.
+        unsafe {
+            match block {
+                0 => _mm512_setzero_ps(),
+                _ => _mm512_load_ps((*self.sums.add(tile))[row - self.rows.start].as_ptr().cast()),
+            }
+        }
+    }
+
+    /// Takes the sums up to a block, the last of which are the results.
+    #[inline(always)]
+    unsafe fn add(&self, tile: usize, row: usize, block: usize, sums: __m512) {
+        // SAFETY: the caller says that there are such a tile and row; what is beyond the last column is not written.
+        unsafe {
+            if block + 1 < self.blocks {
+                return _mm512_store_ps((*self.sums.add(tile))[row - self.rows.start].as_mut_ptr().cast(), sums);
+            }
+            let column = (self.tile + tile) * TILE_COLUMNS;
+            let beyond = TILE_COLUMNS - (self.task.columns - column).min(TILE_COLUMNS);
+            let output = self.task.output.add(row * self.task.columns + column);
+            _mm512_mask_storeu_ps(output, u16::MAX >> beyond, sums);
+        }
     }
 }
 
@@ -161,35 +183,14 @@ pub(super) unsafe fn multiply<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
     Shapes::set(F::BLOCK.min(64));
     let mut sums = Sums([[[MaybeUninit::uninit(); TILE_COLUMNS]; ROWS_AT_ONCE]; 2]);
     for tile in tiles.clone().step_by(2) {
-        let count = (tiles.end - tile).min(2);
         for first in (0..rows).step_by(rows_each) {
             let rows = first..(first + rows_each).min(rows);
-            let tile_stride = blocks * F::TILE_BYTES;
-            for sums in &mut sums.0[..count] {
-                sums[..rows.len()].fill([MaybeUninit::new(0.0); TILE_COLUMNS]);
-            }
+            let piece = Piece { task, rows, blocks, tile, sums: sums.0.as_mut_ptr() };
             // SAFETY: tiles, blocks and rows exist, and the shapes are those of this format.
             unsafe {
-                let weights = task.weights.as_ptr().add(tile * tile_stride);
-                let sums = sums.0.as_mut_ptr();
-                let piece = Piece { task, rows: rows.clone(), blocks, weights, tile_stride, sums };
-                match count {
+                match tiles.end - tile {
                     1 => F::accumulate_amx::<1>(&piece),
                     _ => F::accumulate_amx::<2>(&piece),
-                }
-            }
-            for (tile, sums) in (tile..tile + count).zip(&sums.0) {
-                let column = tile * TILE_COLUMNS;
-                let width = (task.columns - column).min(TILE_COLUMNS);
-                for (row, sums) in rows.clone().zip(sums) {
-                    // SAFETY: the row and its columns exist, and its sums have a meaning.
-                    unsafe {
-                        let output = task.output.add(row * task.columns + column);
-                        match width {
-                            TILE_COLUMNS => output.cast::<[MaybeUninit<f32>; TILE_COLUMNS]>().write_unaligned(*sums),
-                            _ => output.copy_from_nonoverlapping(sums.as_ptr().cast(), width),
-                        }
-                    }
                 }
             }
         }
@@ -197,11 +198,12 @@ pub(super) unsafe fn multiply<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
     Shapes::release();
 }
 
-/// Asks for some bytes that will be read soon; they need not exist.
+/// Asks for some bytes that will be read soon; they need not exist. They come to the second cache: the first is full, and its
+/// few places for lines on their way are needed by what is read now.
 #[inline(always)]
 fn prefetch(at: *const u8, bytes: usize) {
     for line in (0..bytes).step_by(64) {
         // SAFETY: a prefetch reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(line).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line).cast()) };
     }
 }

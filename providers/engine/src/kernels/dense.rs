@@ -9,7 +9,7 @@ use memmap2::MmapMut;
 
 use super::instruction_set::InstructionSet;
 use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
-use super::packed::{WORK_EACH, map_tiles, shares};
+use super::packed::{WORK_EACH, apart, map_tiles, shares};
 use super::product::{prefetch, store};
 use crate::threads::Threads;
 
@@ -149,7 +149,7 @@ pub(crate) fn multiply_dense(products: &mut [DenseProduct<'_>], input: &[f32], t
         .collect();
     let each = (WORK_EACH / (input.len() * TILE_COLUMNS).max(1)).max(1);
     let tiles = tasks.iter().map(|(task, _)| task.columns.div_ceil(TILE_COLUMNS));
-    let shares = shares(tiles, each);
+    let shares = apart(shares(tiles, each), threads.count());
     threads.run(shares.len(), &|share| {
         let (index, tiles) = &shares[share];
         let (task, kernel) = &tasks[*index];

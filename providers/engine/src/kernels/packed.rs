@@ -141,7 +141,7 @@ pub(crate) fn multiply(products: &mut [Product<'_>], input: &Rounded, threads: &
         .collect();
     // Tiles are multiplied two by two where many rows are.
     let each = (WORK_EACH / (rows * input.columns() * TILE_COLUMNS).max(1)).max(1).next_multiple_of(2);
-    let shares = shares(tasks.iter().map(|(_, _, tiles)| *tiles), each);
+    let shares = apart(shares(tasks.iter().map(|(_, _, tiles)| *tiles), each), threads.count());
     threads.run(shares.len(), &|share| {
         let (index, tiles) = &shares[share];
         let (task, kernel, _) = &tasks[*index];
@@ -155,6 +155,13 @@ pub(crate) fn multiply(products: &mut [Product<'_>], input: &Rounded, threads: &
 pub(super) fn shares(tiles: impl Iterator<Item = usize>, each: usize) -> Vec<(usize, Range<usize>)> {
     let cut = |(index, tiles)| (0..tiles).step_by(each).map(move |first| (index, first..(first + each).min(tiles)));
     tiles.enumerate().flat_map(cut).collect()
+}
+
+/// Reorders shares so that `count` threads that take the next one in turn work far from each other: rows of results of
+/// neighbouring tiles lie in the same lines of the caches, and a thread's next weights follow its last ones.
+pub(super) fn apart<T: Clone>(shares: Vec<T>, count: usize) -> Vec<T> {
+    let each = shares.len().div_ceil(count).max(1);
+    (0..each).flat_map(|place| shares.iter().skip(place).step_by(each).cloned()).collect()
 }
 
 #[cfg(test)]

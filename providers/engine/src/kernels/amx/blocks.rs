@@ -131,12 +131,15 @@ unsafe fn finish<const TILES: usize>(
     let Computed { first, block, blocks, .. } = computed;
     // SAFETY: the rows exist, and their products are there.
     unsafe {
-        let sums: [*mut f32; TILES] = std::array::from_fn(|tile| piece.sum(tile, first));
         for index in 0..(piece.rows.end - first).min(ROWS) {
             let at = index * TILE_COLUMNS;
-            let mut values = sums.map(|sum| _mm512_load_ps(sum.add(at)));
+            let row = first + index;
+            let mut values = [_mm512_setzero_ps(); TILES];
+            for tile in 0..TILES {
+                values[tile] = piece.sum(tile, row, begin + block);
+            }
             for part in 0..blocks {
-                let input = _mm512_set1_ps(piece.task.input.input(first + index, begin + block + part).scale);
+                let input = _mm512_set1_ps(piece.task.input.input(row, begin + block + part).scale);
                 for tile in 0..TILES {
                     let products = _mm512_cvtepi32_ps(_mm512_load_si512(results(part * 2 + tile).add(at).cast()));
                     let scale = _mm512_mul_ps(_mm512_load_ps(scales(tile, block + part)), input);
@@ -144,7 +147,7 @@ unsafe fn finish<const TILES: usize>(
                 }
             }
             for tile in 0..TILES {
-                _mm512_store_ps(sums[tile].add(at), values[tile]);
+                piece.add(tile, row, begin + block + blocks - 1, values[tile]);
             }
         }
     }

@@ -17,7 +17,7 @@ const DEPTH: usize = 64;
 const STEPS: usize = BLOCK / DEPTH;
 
 /// Blocks ahead for which memory is asked.
-const AHEAD: usize = 3;
+const AHEAD: usize = 6;
 /// Where a scale of six bits is cut, so that a weight of five bits times each part is a byte.
 const LOW_BITS: u32 = 3;
 /// Where a weight times a signed scale is cut.
@@ -113,11 +113,9 @@ unsafe fn finish<G: Groups + Format, const TILES: usize>(
         let tiles: [*const u8; TILES] = std::array::from_fn(|tile| piece.tile::<G>(tile, block));
         let scales = tiles.map(|tile| Avx512Vnni::load_halves(tile));
         let minimums = tiles.map(|tile| G::minimums::<Avx512Vnni>(tile, 0));
-        let sums: [*mut f32; TILES] = std::array::from_fn(|tile| piece.sum(tile, first));
         for index in 0..(piece.rows.end - first).min(ROWS) {
             let input = piece.task.input.input(first + index, block);
             let at = index * TILE_COLUMNS;
-            let mut values = scales;
             for tile in 0..TILES {
                 let part = |half| _mm512_load_si512(results(tile * 2 + half).add(at).cast());
                 let high = if G::SIGNED_SCALES {
@@ -130,11 +128,9 @@ unsafe fn finish<G: Groups + Format, const TILES: usize>(
                 if let Some(minimums) = &minimums[tile] {
                     value = minimums.take(&input, value);
                 }
-                let sum = _mm512_load_ps(sums[tile].add(at));
-                values[tile] = _mm512_fmadd_ps(value, _mm512_set1_ps(input.scale), sum);
-            }
-            for tile in 0..TILES {
-                _mm512_store_ps(sums[tile].add(at), values[tile]);
+                let sum = piece.sum(tile, first + index, block);
+                let sum = _mm512_fmadd_ps(value, _mm512_set1_ps(input.scale), sum);
+                piece.add(tile, first + index, block, sum);
             }
         }
     }
