@@ -122,6 +122,53 @@ function LocalLLM.ps(backend) end
 ---@example LocalLLM.unload("local/moonlet@candle")
 function LocalLLM.unload(model) end
 
+--- Brings a model file into the store: whole and checked, or not at all. What is interrupted goes on where it ended.
+---
+--- Known names such as `tinyllama:Q4_K_M` mean repositories of the Hugging Face Hub; `hf:OWNER/REPOSITORY:QUANTIZATION` names one,
+--- an `https://` address or a path a file. Of several pulls of one file, one brings it. `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and
+--- `HF_HUB_OFFLINE` mean what they mean elsewhere.
+---@param spec string what to bring
+---@param options? LocalLLM.PullOptions how
+---@return LocalLLM.PulledModel model what is in the store now; its `specifier` is asked for it
+---@error model_not_found there is no such known name, repository or file
+---@error network the far side cannot be reached, or what came is damaged
+---@error budget the disk has no room for it
+---@error invalid_request an option is wrong, an address is refused, or another model has the name
+---@example local pulled, model = pcall(LocalLLM.pull, "tinyllama:Q4_K_M", {
+---@example   on_progress = function(progress) print(progress.stage, progress.completed_bytes, progress.total_bytes) end,
+---@example })
+---@example if pulled then print(model.specifier) else print(model.kind, model.message) end
+function LocalLLM.pull(spec, options) end
+
+--- The options of `LocalLLM.pull`.
+---@class LocalLLM.PullOptions
+---@field quantization? string how its weights shall be written, such as `Q8_0`, where several files differ in that
+---@field name? string store it under this name
+---@field force? boolean fetch it although it is there, and replace another model of its name
+---@field on_progress? fun(progress: LocalLLM.PullProgress) called a few times a second; without it, a line shows how far it is
+
+--- How far a pull is.
+---@class LocalLLM.PullProgress
+---@field stage "waiting"|"downloading"|"verifying"|"copying" what is done; `waiting` is for another pull of the same file
+---@field file string what it is done to
+---@field completed_bytes integer bytes that are done; what came in an earlier pull counts
+---@field total_bytes? integer bytes of the file, where they are known
+---@field bytes_per_second? number how many come, as lately
+---@field seconds_left? number until the end, if it goes on so
+
+--- A model of the store.
+---@class LocalLLM.PulledModel
+---@field name string the name that it is stored under
+---@field specifier? ModelSpecifier the name by which it is asked
+---@field location string its file
+---@field size_bytes integer bytes of its file
+---@field sha256 string the SHA-256 of its file, in hexadecimal digits
+---@field source string where it came from
+---@field revision? string the commit of the repository that it came from
+---@field quantization? string such as `Q4_K_M`
+---@field license? string such as `apache-2.0`
+---@field was_there boolean whether it was there before, so that nothing came
+
 --- The options of `LocalLLM.load`. What is left out stays as it was.
 ---@class LocalLLM.LoadOptions
 ---@field pin? boolean keep it however long nobody uses it and whatever needs its place

@@ -7,8 +7,8 @@
 //! what the one `hook` decides, `operation` how Lua waits for Rust, `parker` how the thread sleeps,
 //! `leftovers` what ends with its cell, `prelude` the part that is written in Lua; `locals` makes
 //! top-level locals last; then come the globals: `console`, `process`, `modules`, `display` (what a
-//! value looks like), `json` (with `convert`), `models` and `agents` (with `options`, `generation`
-//! and `live`), `comm`; [`documentation`] is the one registry of what these give to scripts;
+//! value looks like), `json` (with `convert`), `models` and `agents` (with `options`, `generation`,
+//! `live` and `pulls`), `comm`; [`documentation`] is the one registry of what these give to scripts;
 //! [`is_complete`] and `editor` answer whoever writes code. This crate has never heard of Jupyter, of
 //! sockets or of a terminal.
 
@@ -42,6 +42,7 @@ mod parker;
 mod prelude;
 mod process;
 mod progress;
+mod pulls;
 mod run;
 mod schedule;
 mod script_error;

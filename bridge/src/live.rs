@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perilune_providers::{Event, Usage};
+use perilune_providers::{Event, PullProgress, Usage};
 use uuid::Uuid;
 
 use crate::cell::{CellIo, MimeBundle, Output, Rich};
@@ -36,7 +36,7 @@ pub(crate) struct Live {
     line: Line,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Phase {
     Loading,
     Waiting,
@@ -45,6 +45,8 @@ enum Phase {
     /// Tokens of the prompt that are computed, and all of them.
     Reading(u32, u32),
     Answering,
+    /// A model file comes: what is said of it, and how much of it is there.
+    Pulling(String, Option<f64>),
 }
 
 enum Line {
@@ -119,6 +121,29 @@ impl Live {
         }
     }
 
+    /// Takes note of how far a pull is.
+    pub(crate) fn pulling(&mut self, progress: &PullProgress) {
+        let mib = |bytes: f64| format!("{:.1} MiB", bytes / 1_048_576.0);
+        let mut words = format!("{} {}", progress.stage.as_str(), mib(progress.completed_bytes as f64));
+        let total = progress.total_bytes.filter(|total| *total > 0);
+        let share = total.map(|total| progress.completed_bytes as f64 / total as f64);
+        if let (Some(total), Some(share)) = (total, share) {
+            words.push_str(&format!(" of {}, {:.0} %", mib(total as f64), share * 100.0));
+        }
+        if let Some(rate) = progress.bytes_per_second {
+            words.push_str(&format!(", {}/s", mib(rate)));
+        }
+        if let Some(left) = progress.seconds_left {
+            words.push_str(&format!(", {left:.0} s left"));
+        }
+        self.phase = Phase::Pulling(words, share);
+    }
+
+    /// The model is in the store.
+    pub(crate) fn pulled(&mut self) {
+        self.close(&[self.model.clone(), format!("pulled in {}", self.elapsed())]);
+    }
+
     /// The script gets a piece of the answer.
     pub(crate) fn delivers(&mut self) {
         if matches!(self.line, Line::Hidden) {
@@ -165,7 +190,7 @@ impl Live {
     fn state(&self) -> Rich {
         let mut parts = vec![self.model.clone()];
         let mut bar = String::new();
-        match self.phase {
+        match &self.phase {
             Phase::Loading => parts.push("loading".to_owned()),
             Phase::Waiting => parts.push("waiting".to_owned()),
             Phase::Queued(position) => parts.push(format!("waiting for its turn: number {position}")),
@@ -179,6 +204,11 @@ impl Live {
                 if self.pieces >= MEASURABLE && seconds > 0.0 {
                     parts.push(speed(f64::from(self.pieces - 1) / seconds));
                 }
+            }
+            Phase::Pulling(words, share) => {
+                parts.push(words.clone());
+                let value = share.map(|share| format!(r#" value="{share:.4}""#)).unwrap_or_default();
+                bar = format!(r#" <progress{value} max="1"></progress>"#);
             }
         }
         parts.push(self.elapsed());

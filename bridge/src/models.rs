@@ -14,6 +14,7 @@ use crate::live::Live;
 use crate::operation::{immediate, starter, waiting};
 use crate::options::{self, Accepted, Options};
 use crate::prelude;
+use crate::pulls;
 use crate::script_error::ScriptError;
 
 const GENERATE: Accepted = Accepted { function: "LocalLLM.generate" };
@@ -45,6 +46,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let models = lua.create_table()?;
     register_answers(lua, host, &models)?;
     register_registry(lua, host, &models)?;
+    pulls::register(lua, host, &models)?;
     models.set("stream", prelude::function(lua, "stream")?)?;
     lua.globals().set("LocalLLM", models)
 }

@@ -244,6 +244,23 @@ pub enum Model {
     },
     /// List the models that the resident kernel has in memory
     Ps,
+    /// Bring a model file into the store: whole and checked, or not at all
+    ///
+    /// What is interrupted goes on where it ended when the same is pulled again. Files of the Hugging Face Hub come as
+    /// `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` say.
+    Pull {
+        /// A known name, e.g. `tinyllama:Q4_K_M`; `hf:OWNER/REPOSITORY:QUANTIZATION`; an `https://` address or the path of a GGUF file
+        spec: String,
+        /// How its weights shall be written, e.g. `Q8_0`, where several files differ in that
+        #[arg(long, value_name = "QUANTIZATION")]
+        quantization: Option<String>,
+        /// Store it under this name
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Fetch it although it is there, and replace another model of its name
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// `perilune provider ...`

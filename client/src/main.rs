@@ -23,6 +23,7 @@ mod modules;
 mod output;
 mod pager;
 mod provider;
+mod pull_bar;
 mod reference;
 mod repl;
 mod resident;

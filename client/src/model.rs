@@ -7,14 +7,15 @@ use anyhow::{Context, anyhow};
 use perilune_kernel::resident;
 use perilune_protocol::{
     BackendError, BackendStatus, CopyRequest, DroppedModel, ListReply, ListedModel, LoadRequest, LoadedModel,
-    ModelInfoReply, ModelReply, ModelRequest, NamedModel, RemovedModel, Reply, Request, StatusReply, StoragePlace,
-    StorageReply, WhichBackend,
+    ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel, Publication, PullRequest, PulledModel,
+    RemovedModel, Reply, Request, StatusReply, StoragePlace, StorageReply, WhichBackend,
 };
 
 use crate::arguments::{Format, Global, Model};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::output::{print, print_json};
+use crate::pull_bar::PullBar;
 use crate::run::unexpected;
 use crate::session::{Session, Via};
 use crate::table::{Table, count, size};
@@ -39,8 +40,20 @@ pub async fn run(command: Model, global: &Global, interrupts: &Interrupts) -> Re
         }
         Model::Unload { model } => ModelRequest::Unload(NamedModel { model }),
         Model::Ps => ModelRequest::Status(WhichBackend::default()),
+        Model::Pull { spec, quantization, name, force } => {
+            // With `--connect` a path means the kernel's disk; in this process they are one.
+            ModelRequest::Pull(PullRequest { spec, quantization, name, force })
+        }
     };
-    let reply = session.request(Via::Control, Request::Model(request), &mut |_| Ok(())).await;
+    let mut bar = PullBar::new();
+    let mut heard = |publication| {
+        if let Publication::ModelEvent(ModelEvent::Pull(progress)) = publication {
+            bar.show(&progress);
+        }
+        Ok(())
+    };
+    let reply = session.request(Via::Control, Request::Model(request), &mut heard).await;
+    bar.end();
     let interrupted = session.interrupted();
     session.close().await;
     let reply = match reply? {
@@ -88,6 +101,7 @@ fn text(reply: &ModelReply) -> Result<String, Failure> {
         ModelReply::Storage(reply) => storage(reply),
         ModelReply::Remove(removed) => gone(removed),
         ModelReply::Copy(named) => format!("`{}` means the same file\n", named.model),
+        ModelReply::Pull(pulled) => pulled_now(pulled),
         ModelReply::Unload(named) => format!("`{}` is no longer in memory\n", named.model),
         other => return Err(unexpected(&Reply::Model(other.clone()))),
     })
@@ -260,6 +274,20 @@ fn loaded_now(model: &LoadedModel) -> String {
         text.push_str(&format!("`{name}` left memory {reason}\n"));
     }
     text
+}
+
+/// What was pulled, and how it is asked.
+fn pulled_now(model: &PulledModel) -> String {
+    let size = model.size_bytes.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+    let state = if model.was_there { "was in the store already" } else { "is in the store" };
+    let facts = [
+        ("source", &model.source),
+        ("licence", &model.license),
+        ("sha256", &model.sha256),
+        ("ask it as", &model.specifier),
+    ];
+    let facts = facts.into_iter().filter_map(|(fact, value)| Some(format!("{fact:10} {}\n", value.as_ref()?)));
+    format!("`{}` {state}{size}\n", model.name) + &facts.collect::<String>()
 }
 
 fn info(reply: &ModelInfoReply) -> String {

@@ -257,6 +257,38 @@ pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
     }
 }
 
+pub(crate) fn pull_request(request: wire::PullRequest) -> providers::PullRequest {
+    let wire::PullRequest { spec, quantization, name, force } = request;
+    providers::PullRequest { spec, quantization, name, force }
+}
+
+pub(crate) fn pull_progress(progress: providers::PullProgress) -> wire::ModelEvent {
+    wire::ModelEvent::Pull(wire::PullProgress {
+        stage: progress.stage.as_str().to_owned(),
+        file: progress.file,
+        completed_bytes: progress.completed_bytes,
+        total_bytes: progress.total_bytes,
+        bytes_per_second: progress.bytes_per_second,
+        seconds_left: progress.seconds_left,
+    })
+}
+
+pub(crate) fn pulled_model(specifier: Option<&ModelSpecifier>, pulled: providers::Pulled) -> wire::PulledModel {
+    let providers::Pulled { model, was_there } = pulled;
+    wire::PulledModel {
+        name: model.name,
+        specifier: specifier.map(ToString::to_string),
+        location: Some(model.path.display().to_string()),
+        size_bytes: Some(model.size_bytes),
+        sha256: Some(model.digest.to_string()),
+        source: Some(model.source),
+        revision: model.revision,
+        quantization: model.quantization,
+        license: model.license,
+        was_there,
+    }
+}
+
 pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
     match event {
         providers::Event::Loading => wire::ModelEvent::Progress { task: LOADING.to_owned(), completed: 0, total: None },

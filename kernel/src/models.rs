@@ -8,7 +8,8 @@ use perilune_protocol::{
     CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
 };
 use perilune_providers::{
-    Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, Prompt, Registry, Resolved,
+    Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, Prompt, PullError, PullEvent, Registry,
+    Resolved,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,9 +34,11 @@ pub(crate) enum Weight {
 
 pub(crate) fn weight(request: &ModelRequest) -> Weight {
     match request {
-        ModelRequest::Load(_) | ModelRequest::Info(_) | ModelRequest::Chat(_) | ModelRequest::Complete(_) => {
-            Weight::Long
-        }
+        ModelRequest::Pull(_)
+        | ModelRequest::Load(_)
+        | ModelRequest::Info(_)
+        | ModelRequest::Chat(_)
+        | ModelRequest::Complete(_) => Weight::Long,
         ModelRequest::List(_)
         | ModelRequest::Status(_)
         | ModelRequest::Unload(_)
@@ -46,7 +49,7 @@ pub(crate) fn weight(request: &ModelRequest) -> Weight {
     }
 }
 
-/// Answers a model request. Cancelling it, by `cancel` or by an interrupt that names it, ends a generation and takes an unload
+/// Answers a model request. Cancelling it, by `cancel` or by an interrupt that names it, ends a generation or a pull and takes an unload
 /// back; a load goes on, and is only no longer waited for.
 pub(crate) async fn handle(
     context: &Arc<Context>,
@@ -136,6 +139,19 @@ impl Asked<'_> {
                 resolved.local()?.copy(&resolved.model, &copy.name).await?;
                 let copied = ModelSpecifier::local(&copy.name, resolved.provider.name())?;
                 ModelReply::Copy(NamedModel { model: copied.to_string() })
+            }
+            ModelRequest::Pull(pull) => {
+                let mut events = registry.puller().pull(convert::pull_request(pull), self.cancel.clone());
+                loop {
+                    match events.next().await.transpose()? {
+                        Some(PullEvent::Progress(progress)) => self.tell(convert::pull_progress(progress)).await,
+                        Some(PullEvent::Done(pulled)) => {
+                            let specifier = registry.stored(&pulled.model.name);
+                            break ModelReply::Pull(convert::pulled_model(specifier.as_ref(), pulled));
+                        }
+                        None => return Err(PullError::Cancelled.into()),
+                    }
+                }
             }
             ModelRequest::Chat(chat) => {
                 let prompt = convert::conversation(chat.messages, chat.tools);

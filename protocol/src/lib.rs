@@ -56,8 +56,8 @@ pub use message::{Content, Frames, Message};
 pub use model::{
     BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, CopyRequest, DroppedModel, GenerateReply,
     ListReply, ListedModel, LoadRequest, LoadedModel, ModelChatRequest, ModelCompleteRequest, ModelEvent,
-    ModelInfoReply, ModelReply, ModelRequest, NamedModel, RemovedModel, StatusReply, StoragePlace, StorageReply,
-    WhichBackend,
+    ModelInfoReply, ModelReply, ModelRequest, NamedModel, PullProgress, PullRequest, PulledModel, RemovedModel,
+    StatusReply, StoragePlace, StorageReply, WhichBackend,
 };
 pub use output::{
     ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, ExecutionState, IopubWelcome, MimeBundle,

@@ -26,6 +26,8 @@ pub enum ModelRequest {
     Remove(NamedModel),
     /// Give a model that was pulled another name.
     Copy(CopyRequest),
+    /// Bring a model into the store.
+    Pull(PullRequest),
     /// Continue a conversation.
     Chat(ModelChatRequest),
     /// Continue a text.
@@ -69,6 +71,22 @@ pub struct CopyRequest {
     pub model: String,
     /// The name that it is to have beside its own.
     pub name: String,
+}
+
+/// Bring a model into the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequest {
+    /// A known name, `hf:OWNER/REPOSITORY:QUANTIZATION`, an address, or a path on the kernel's machine.
+    pub spec: String,
+    /// The quantization, where the spec does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<String>,
+    /// The name to store it under; none is made of the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether it is fetched although it is there, and takes the place of another model of that name.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub force: bool,
 }
 
 /// Continue a conversation.
@@ -130,6 +148,8 @@ pub enum ModelReply {
     Remove(RemovedModel),
     /// The specifier by which the model can be asked for, too.
     Copy(NamedModel),
+    /// What is in the store now.
+    Pull(PulledModel),
     /// The model's answer.
     Chat(GenerateReply),
     /// The text's continuation.
@@ -424,6 +444,40 @@ pub struct LoadedModel {
     pub made_room: Vec<DroppedModel>,
 }
 
+/// A model that was brought into the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PulledModel {
+    /// The name that it is stored under.
+    pub name: String,
+    /// The specifier by which this kernel is asked for it, if a backend of its serves the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specifier: Option<String>,
+    /// Its file, on the kernel's machine.
+    #[serde(default)]
+    pub location: Option<String>,
+    /// Bytes of its file.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// The SHA-256 of its file, in hexadecimal digits.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// Where it came from.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// The commit of the repository that it came from.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// E.g. `Q4_K_M`.
+    #[serde(default)]
+    pub quantization: Option<String>,
+    /// E.g. `apache-2.0`.
+    #[serde(default)]
+    pub license: Option<String>,
+    /// Whether it was there before, so that nothing came.
+    #[serde(default, deserialize_with = "null_default")]
+    pub was_there: bool,
+}
+
 /// What a model generated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerateReply {
@@ -491,6 +545,8 @@ pub enum ModelEvent {
         #[serde(default)]
         total: Option<u64>,
     },
+    /// A model is on its way into the store.
+    Pull(PullProgress),
     /// The generation ended.
     Done {
         /// Why.
@@ -499,4 +555,27 @@ pub enum ModelEvent {
     /// An event that is not known here.
     #[serde(other, skip_serializing)]
     Unknown,
+}
+
+/// How far a pull is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PullProgress {
+    /// What is being done: `waiting` for another pull of the same file, `downloading`, `verifying` or `copying`.
+    #[serde(default, deserialize_with = "null_default")]
+    pub stage: String,
+    /// The file that it is done to.
+    #[serde(default, deserialize_with = "null_default")]
+    pub file: String,
+    /// Bytes that are done; what came in an earlier pull counts.
+    #[serde(default, deserialize_with = "null_default")]
+    pub completed_bytes: u64,
+    /// Bytes of the file, where they are known.
+    #[serde(default)]
+    pub total_bytes: Option<u64>,
+    /// Bytes that come in a second, as lately.
+    #[serde(default)]
+    pub bytes_per_second: Option<f64>,
+    /// Seconds until the end of this, if it goes on so.
+    #[serde(default)]
+    pub seconds_left: Option<f64>,
 }

@@ -5,6 +5,7 @@
 //! are merged key by key. Without any file there is one instance, `candle`.
 
 mod candle;
+mod downloads;
 mod effective;
 mod error;
 mod kernel;
@@ -24,6 +25,7 @@ use crate::specifier::ModelSpecifier;
 use layer::{Layer, Located, Table};
 
 pub use candle::CandleConfig;
+pub use downloads::DownloadsConfig;
 pub use effective::{SCHEMA, Setting};
 pub use error::{ConfigError, ConfigWarning, Origin};
 pub use kernel::{KernelAddress, KernelConfig};
@@ -37,6 +39,12 @@ pub use sources::{ConfigSources, Overrides};
 /// default_model = "local/moonlet@candle"  # a model specifier
 /// default_backend = "candle"              # none; asked first for `local/MODEL` without `@backend`
 /// trusted_folders = []                    # only in the user's file: projects that may choose everything
+///
+/// [downloads]                             # only in the user's file: how `model pull` fetches files
+/// allow_loopback = false                  # whether an address may be this machine's own, also without encryption
+/// connections = 4                         # that bring one file
+/// most_gib = 256                          # the largest file that is taken from an address
+/// stall_seconds = 30                      # without a byte, after which the connection is made anew
 ///
 /// [providers.candle]                      # the instance's name; there may be several of one type
 /// type = "candle"                         # the table's own name, if that is a type
@@ -73,6 +81,10 @@ pub struct Config {
     pub default_model: Option<ModelSpecifier>,
     /// The instance asked first for a `local/` model without `@backend`.
     pub default_backend: Option<String>,
+    /// How model files are fetched.
+    pub downloads: DownloadsConfig,
+    /// Where they are kept.
+    pub store: Option<PathBuf>,
     /// The instances by name, disabled ones included.
     pub providers: BTreeMap<String, ProviderConfig>,
     /// What was ignored and why; callers show them.
@@ -158,6 +170,7 @@ impl Config {
         let mut top = Table::new("the top level", merged.top);
         let default_model = top.specifier("default_model")?;
         let default_backend = top.located_string("default_backend")?;
+        let downloads = DownloadsConfig::from_table(top.table("downloads")?)?;
         top.finish(layer::TOP_LEVEL)?;
 
         let mut providers = BTreeMap::new();
@@ -171,6 +184,8 @@ impl Config {
         Ok(Config {
             default_model,
             default_backend: default_backend.map(|(name, _)| name),
+            downloads,
+            store: sources.directories.store(),
             providers,
             warnings: Vec::new(),
             files: Vec::new(),

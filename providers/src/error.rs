@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ConfigError;
 use crate::nearest::{listed, quoted, suggestion};
 use crate::provider::ProviderType;
+use crate::pull::PullError;
 use crate::specifier::SpecifierError;
 use crate::store::StoreError;
 
@@ -29,6 +30,9 @@ pub enum Error {
     /// The model store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A model did not come.
+    #[error(transparent)]
+    Pull(Box<PullError>),
     /// A name that no configured instance has.
     #[error("unknown {role} `{}`; configured: {}{}", quoted(name), listed(configured), suggestion(near))]
     ProviderNotFound {
@@ -324,6 +328,7 @@ impl Error {
             Error::Config(_) | Error::ModelDirectory { .. } | Error::NoKernels { .. } => ErrorKind::InvalidConfig,
             Error::Elsewhere { kind, .. } | Error::Busy { kind, .. } => *kind,
             Error::Store(error) => error.kind(),
+            Error::Pull(error) => error.kind(),
             Error::ProviderNotFound { .. } => ErrorKind::ProviderNotFound,
             Error::ModelNotFound { .. } => ErrorKind::ModelNotFound,
             Error::Specifier(_)
@@ -393,6 +398,12 @@ fn again(retry_after: Option<Duration>) -> String {
 /// `, is to be answered with 100` or nothing.
 fn of_which_answer(answer_tokens: Option<usize>) -> String {
     answer_tokens.map(|tokens| format!(", is to be answered with {tokens}")).unwrap_or_default()
+}
+
+impl From<PullError> for Error {
+    fn from(error: PullError) -> Error {
+        Error::Pull(Box::new(error))
+    }
 }
 
 /// The instances that hold models in memory, or how to mean one of them.

@@ -12,7 +12,7 @@ mod lines;
 mod server;
 
 pub(crate) use body::{json, text};
-pub(crate) use client::{ClientOptions, client};
+pub(crate) use client::{ClientOptions, built, client, client_builder, proxy_hosts};
 pub(crate) use events::ServerSentEvents;
 pub(crate) use lines::Lines;
-pub(crate) use server::{Server, retry_after};
+pub(crate) use server::{Server, causes, retry_after};

@@ -3,7 +3,7 @@
 //! In reading order: [`ModelSpecifier`] is the name of a model as a user writes it; [`Config`] says
 //! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
 //! can do; [`CandleProvider`] runs models in this process through the engine; [`ModelStore`] holds
-//! the model files that were fetched; [`Registry`] holds
+//! the model files that [`Puller`] fetched; [`Registry`] holds
 //! the instances and resolves a specifier to one of them; [`limited`] ends what takes too long;
 //! [`bench()`] measures a model; [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
 //! `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
@@ -21,6 +21,7 @@ mod http;
 mod ledger;
 mod nearest;
 mod provider;
+mod pull;
 mod registry;
 mod specifier;
 mod store;
@@ -28,8 +29,8 @@ mod store;
 pub use bench::{BenchSubject, bench, synthetic_models};
 pub use candle::{CandleProvider, available_memory};
 pub use config::{
-    CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, KernelAddress, KernelConfig, Origin, Overrides,
-    ProviderConfig, ProviderOptions, SCHEMA, Setting,
+    CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, DownloadsConfig, KernelAddress, KernelConfig,
+    Origin, Overrides, ProviderConfig, ProviderOptions, SCHEMA, Setting,
 };
 pub use deadline::{Limit, limited};
 pub use directories::Directories;
@@ -44,6 +45,9 @@ pub use perilune_engine::{
 pub use provider::{
     Collection, EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep,
     LoadedModel, LocalProvider, Location, ModelEntry, PlaceUsage, Provider, ProviderType, RemovedModel, StateRequest,
+};
+pub use pull::{
+    KnownModel, PullError, PullEvent, PullProgress, PullRequest, PullStage, PullStream, Pulled, Puller, known_models,
 };
 pub use registry::{InstanceModels, InstanceStatus, InstanceStorage, OpenKernel, Registry, Resolved};
 pub use specifier::{ModelSpecifier, SpecifierError};

@@ -13,7 +13,9 @@ use crate::nearest::nearest;
 use crate::provider::{
     Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, PlaceUsage, Provider, ProviderType,
 };
+use crate::pull::Puller;
 use crate::specifier::{ModelSpecifier, SpecifierError};
+use crate::store::ModelStore;
 
 /// The provider word that means any local instance.
 const LOCAL: &str = "local";
@@ -28,6 +30,7 @@ pub struct Registry {
     instances: Vec<Arc<dyn Provider>>,
     default_model: ModelSpecifier,
     default_backend: Option<String>,
+    puller: Puller,
 }
 
 /// Opens an instance of type `kernel`, given its name and options: what it takes to speak to another
@@ -105,7 +108,8 @@ impl Registry {
         });
         let instances = instances.collect::<Result<Vec<_>, Error>>()?;
         let default_model = default_model(config, &instances)?;
-        Ok(Registry { instances, default_model, default_backend: config.default_backend.clone() })
+        let puller = Puller::new(config.store.as_ref().map(ModelStore::new), config.downloads.clone());
+        Ok(Registry { instances, default_model, default_backend: config.default_backend.clone(), puller })
     }
 
     /// The same instances without those that are other kernels: what this one can answer by itself.
@@ -115,6 +119,7 @@ impl Registry {
             instances: own.cloned().collect(),
             default_model: self.default_model.clone(),
             default_backend: self.default_backend.clone(),
+            puller: self.puller.clone(),
         }
     }
 
@@ -126,6 +131,17 @@ impl Registry {
     /// The enabled instances, by name.
     pub fn instances(&self) -> &[Arc<dyn Provider>] {
         &self.instances
+    }
+
+    /// What brings models into the store.
+    pub fn puller(&self) -> &Puller {
+        &self.puller
+    }
+
+    /// The whole name of a model of the store: on the first instance that runs models in this process.
+    pub fn stored(&self, name: &str) -> Option<ModelSpecifier> {
+        let serves = |instance: &&Arc<dyn Provider>| instance.provider_type() == ProviderType::Candle;
+        ModelSpecifier::local(name, self.instances.iter().find(serves)?.name()).ok()
     }
 
     /// The instance of that name.

@@ -255,7 +255,7 @@ impl ModelStore {
     }
 
     /// Refuses a name that another content has.
-    fn check_free(&self, name: &str, digest: &Sha256Digest, replace: bool) -> Result<(), StoreError> {
+    pub(crate) fn check_free(&self, name: &str, digest: &Sha256Digest, replace: bool) -> Result<(), StoreError> {
         match self.get(name)? {
             Some(there) if there.digest != *digest && !replace => {
                 Err(StoreError::NameTaken { name: name.to_owned(), source_of_it: there.source })

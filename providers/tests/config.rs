@@ -165,6 +165,16 @@ fn the_search_for_a_project_ends_at_its_repository_and_at_the_home() {
 }
 
 #[test]
+fn only_the_user_says_how_files_are_fetched() {
+    let home = Home::new();
+    home.user("trusted_folders = [\"~/project\"]\n[downloads]\nconnections = 2\n");
+    home.project("[downloads]\nallow_loopback = true\n");
+    let config = home.load();
+    assert_eq!((config.downloads.connections, config.downloads.allow_loopback), (2, false));
+    assert_eq!(config.warnings.len(), 1);
+}
+
+#[test]
 fn a_project_chooses_limits_but_no_folders_until_it_is_trusted() {
     let home = Home::new();
     home.project("trusted_folders = [\"/\"]\n[providers.candle]\nmodel_directory = \"/etc\"\nmax_concurrent = 2\n");
@@ -244,7 +254,7 @@ fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
         (
             "xyzzy = 1",
             "`c.toml` line 1: unknown key `xyzzy` in the top level; known: `default_backend`, `default_model`, \
-             `providers`, `trusted_folders`",
+             `downloads`, `providers`, `trusted_folders`",
         ),
         (
             "[providers.candle]\nenabled = false\nxyzzy = 1",
@@ -336,6 +346,11 @@ fn wrong_tables_say_what_works() {
         (
             "[providers.\"a/b\"]\ntype = \"candle\"",
             "`c.toml` line 2: `a/b` cannot name a provider: a name has no blanks, `/` or `@`",
+        ),
+        ("downloads = 3", "`c.toml` line 1: `downloads` in the top level must be a table, not an integer"),
+        (
+            "[downloads]\nconnections = 0",
+            "`c.toml` line 1: `connections` in [downloads] must be an integer from 1 to 16, not `0`",
         ),
         ("providers = 3", "`c.toml` line 1: `providers` in the top level must be a table of tables, not an integer"),
         (

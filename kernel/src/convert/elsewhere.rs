@@ -91,6 +91,7 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
         }
         wire::ModelEvent::Usage(_)
         | wire::ModelEvent::Progress { .. }
+        | wire::ModelEvent::Pull(_)
         | wire::ModelEvent::Done { .. }
         | wire::ModelEvent::Unknown => None,
     }

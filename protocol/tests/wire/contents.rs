@@ -2,8 +2,8 @@
 
 use perilune_protocol::{
     ChatMessage, Content, ErrorReply, ExecuteReply, ExpressionResult, FinishReason, GenerateOptions, GenerateReply,
-    InputReply, ListReply, ListedModel, ModelChatRequest, ModelEvent, ModelReply, ModelRequest, Publication, Reply,
-    Request, Role, StdinMessage, TokenLogprob, TokenLogprobs, ToolCall, Usage,
+    InputReply, ListReply, ListedModel, ModelChatRequest, ModelEvent, ModelReply, ModelRequest, Publication,
+    PullProgress, Reply, Request, Role, StdinMessage, TokenLogprob, TokenLogprobs, ToolCall, Usage,
 };
 use serde_json::{Value, json};
 
@@ -109,6 +109,7 @@ fn model_requests_are_tagged_on_their_command() {
         json!({"command": "info", "model": "m"}),
         json!({"command": "load", "model": "m"}),
         json!({"command": "unload", "model": "m"}),
+        json!({"command": "pull", "spec": "tinyllama", "quantization": null}),
         json!({"command": "complete", "prompt": "p", "raw": true, "options": null}),
         json!({"command": "cancel", "request": "id"}),
     ] {
@@ -140,6 +141,7 @@ fn model_replies_and_events_survive_the_wire() {
         ModelReply::Info(Default::default()),
         ModelReply::Status(Default::default()),
         ModelReply::Load(Default::default()),
+        ModelReply::Pull(Default::default()),
         ModelReply::Cancel(Default::default()),
     ] {
         let reply = Reply::Model(reply);
@@ -155,6 +157,7 @@ fn model_replies_and_events_survive_the_wire() {
         (ModelEvent::Logprobs(likely("a", vec![likely("b", Vec::new()).chosen])), "logprobs"),
         (ModelEvent::Usage(Usage::default()), "usage"),
         (ModelEvent::Progress { task: "load".into(), completed: 1, total: None }, "progress"),
+        (ModelEvent::Pull(PullProgress::default()), "pull"),
         (ModelEvent::Done { finish_reason: FinishReason::Length }, "done"),
     ] {
         let content = written(&Publication::ModelEvent(event.clone()));

@@ -189,7 +189,7 @@ impl fmt::Display for ConfigWarning {
             self.table,
         )?;
         match &self.user_file {
-            Some(file) if self.key != "trusted_folders" => write!(
+            Some(file) if !matches!(self.key.as_str(), "trusted_folders" | "downloads") => write!(
                 formatter,
                 "; to trust this folder, add `{}` to `trusted_folders` in `{}`",
                 self.folder.display(),

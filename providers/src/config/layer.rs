@@ -14,7 +14,8 @@ use crate::nearest::nearest;
 use crate::specifier::ModelSpecifier;
 
 /// The keys outside every table.
-pub(super) const TOP_LEVEL: &[&str] = &["default_backend", "default_model", "providers", "trusted_folders"];
+pub(super) const TOP_LEVEL: &[&str] =
+    &["default_backend", "default_model", "downloads", "providers", "trusted_folders"];
 
 /// What a project's file may not choose until the user trusts its folder.
 const USER_ONLY: &[&str] = &["api_key_env", "base_url", "connection_file", "model_directory", "model_paths"];
@@ -130,8 +131,10 @@ impl Layer {
                 user_file: user_file.map(Path::to_owned),
             });
         };
-        if let Some(found) = self.top.remove("trusted_folders") {
-            warn(found.origin, "trusted_folders", "the top level".to_owned());
+        for key in ["trusted_folders", "downloads"] {
+            if let Some(found) = self.top.remove(key) {
+                warn(found.origin, key, "the top level".to_owned());
+            }
         }
         if !trusted.iter().any(|trusted| same_folder(trusted, folder)) {
             for (name, keys) in &mut self.providers {
@@ -250,6 +253,14 @@ impl Table {
     pub(super) fn boolean(&mut self, key: &str) -> Result<Option<bool>, ConfigError> {
         let taken = self.take(key, "`true` or `false`", toml::Value::as_bool)?;
         Ok(taken.map(|(value, _)| value))
+    }
+
+    /// A table within this one, empty where it is left out.
+    pub(super) fn table(&mut self, key: &str) -> Result<Table, ConfigError> {
+        let taken = self.take(key, "a table", |value| value.as_table().cloned())?;
+        let (keys, origin) = taken.unwrap_or((toml::Table::new(), Origin::Default));
+        let keys = keys.into_iter().map(|(key, value)| (key, Located { value, origin: origin.clone() })).collect();
+        Ok(Table::new(&format!("[{key}]"), keys))
     }
 
     /// A whole number in a range.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, NoProxy, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Url};
 
 /// Longer than any server on the way needs to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -23,6 +23,16 @@ pub(crate) struct ClientOptions {
 /// A client. It follows no redirect: with an answer's address its request, key and prompt would go somewhere that nobody configured.
 /// What cannot be made is told for people, with the file or the variable that it is about.
 pub(crate) fn client(options: &ClientOptions) -> Result<Client, String> {
+    built(client_builder(options)?)
+}
+
+/// What a builder makes.
+pub(crate) fn built(builder: ClientBuilder) -> Result<Client, String> {
+    builder.build().map_err(|error| format!("no HTTP client can be made: {}", super::server::causes(&error)))
+}
+
+/// A client as [`client`] makes it, to which more can be said.
+pub(crate) fn client_builder(options: &ClientOptions) -> Result<ClientBuilder, String> {
     // A second installation is refused, and not needed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -49,7 +59,19 @@ pub(crate) fn client(options: &ClientOptions) -> Result<Client, String> {
         None if options.plain && !encrypted_proxy => builder.tls_certs_only([]),
         None => builder,
     };
-    builder.build().map_err(|error| format!("no HTTP client can be made: {}", super::server::causes(&error)))
+    Ok(builder)
+}
+
+/// The hosts of the proxies that the environment names.
+pub(crate) fn proxy_hosts() -> Vec<String> {
+    let named = PROXIES.iter().filter_map(|(names, _)| names.iter().find_map(|name| variable(name)));
+    // A proxy may be written without its scheme.
+    let host = |address: String| {
+        let url =
+            Url::parse(&address).ok().filter(Url::has_host).or_else(|| Url::parse(&format!("http://{address}")).ok());
+        url?.host_str().map(str::to_owned)
+    };
+    named.filter_map(host).collect()
 }
 
 type MakeProxy = fn(&str) -> reqwest::Result<Proxy>;

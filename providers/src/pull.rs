@@ -1,0 +1,169 @@
+//! Brings model files into the store: from the Hugging Face Hub, from an address or from a file; whole, or not at all.
+//!
+//! In reading order: `spec` is what a user asks for, `known` the short names; `hub` says what a repository has, `quantization` which of
+//! its files is meant; `address` which addresses may be asked, `fetch` asks them; `transfer` brings a file by `part`s, `shards` makes
+//! several one; `run` is a pull from its spec to the stored model; `progress` is told of it.
+
+mod address;
+mod error;
+mod fetch;
+mod hub;
+mod known;
+mod part;
+mod progress;
+mod quantization;
+mod run;
+mod shards;
+mod spec;
+mod transfer;
+
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, ready};
+
+use futures::stream::{self, BoxStream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::DownloadsConfig;
+use crate::error::Error;
+use crate::http::{ClientOptions, built, client_builder, proxy_hosts};
+use crate::store::{ModelStore, StoredModel, check_store_name};
+use address::{Allowed, CheckedNames};
+use fetch::Fetcher;
+use hub::HubSettings;
+use progress::Listener;
+use run::Pull;
+use spec::Origin;
+
+pub use error::PullError;
+pub use known::{KnownModel, known_models};
+pub use progress::{PullProgress, PullStage};
+
+/// Progress that waits to be heard; what comes while nobody listens is left out.
+const HEARD: usize = 16;
+
+/// Brings models into the store of this user. Clones share one client.
+#[derive(Clone)]
+pub struct Puller {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Option<ModelStore>,
+    downloads: DownloadsConfig,
+    hub: HubSettings,
+    fetchers: [OnceLock<Result<Fetcher, String>>; 2],
+}
+
+/// What is to come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PullRequest {
+    /// A known name, `hf:OWNER/REPOSITORY:QUANTIZATION`, an address or a path.
+    pub spec: String,
+    /// The quantization, where the spec does not say it.
+    pub quantization: Option<String>,
+    /// The name to store it under, instead of one made of the spec.
+    pub name: Option<String>,
+    /// Fetch it although it is there, and replace another model of that name.
+    pub force: bool,
+}
+
+/// What came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The model as the store has it.
+    pub model: StoredModel,
+    /// Whether it was there before, so that nothing came.
+    pub was_there: bool,
+}
+
+/// What a pull tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PullEvent {
+    /// How far it is.
+    Progress(PullProgress),
+    /// It is done. Nothing follows.
+    Done(Pulled),
+}
+
+/// The events of a pull: progress, then its result or an error. Dropping it ends the pull; what came is kept for the next.
+pub type PullStream = BoxStream<'static, Result<PullEvent, Error>>;
+
+impl Puller {
+    /// Brings models into `store` as the user's environment and configuration say. Nothing is asked before the first pull.
+    pub fn new(store: Option<ModelStore>, downloads: DownloadsConfig) -> Puller {
+        let hub = HubSettings::from_environment();
+        Puller { shared: Arc::new(Shared { store, downloads, hub, fetchers: Default::default() }) }
+    }
+
+    /// Where the models come.
+    pub fn store(&self) -> Option<&ModelStore> {
+        self.shared.store.as_ref()
+    }
+
+    /// Starts to bring a model; nothing happens until the stream is polled. Of several pulls of one file, also in other processes, one
+    /// brings it, and the others wait for that. Cancelled, it ends with [`PullError::Cancelled`] once what came is saved.
+    pub fn pull(&self, request: PullRequest, cancel: CancellationToken) -> PullStream {
+        let (sender, mut heard) = mpsc::channel(HEARD);
+        let shared = Arc::clone(&self.shared);
+        let mut work = Some(Box::pin(async move { shared.run(&request, &Listener(sender), &cancel).await }));
+        let events = stream::poll_fn(move |context| {
+            let Some(running) = &mut work else { return Poll::Ready(None) };
+            if let Poll::Ready(result) = running.as_mut().poll(context) {
+                work = None;
+                return Poll::Ready(Some(result.map(PullEvent::Done).map_err(Error::from)));
+            }
+            let progress = ready!(heard.poll_recv(context));
+            Poll::Ready(progress.map(|progress| Ok(PullEvent::Progress(progress))))
+        });
+        events.boxed()
+    }
+}
+
+/// Who is asked: the Hub, whose endpoint is the user's own decision, or any address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    Hub = 0,
+    Anybody = 1,
+}
+
+impl Shared {
+    async fn run(
+        &self,
+        request: &PullRequest,
+        listener: &Listener,
+        cancel: &CancellationToken,
+    ) -> Result<Pulled, PullError> {
+        let store = self.store.as_ref().ok_or(PullError::NoStore)?;
+        let mut spec = spec::parse(&request.spec, request.quantization.as_deref())?;
+        if let Some(name) = &request.name {
+            check_store_name(name)?;
+            spec.name = Some(name.clone());
+        }
+        let pull = Pull { shared: self, store, listener, cancel, force: request.force };
+        match &spec.origin {
+            Origin::File(path) => pull.pull_file(path, &spec).await,
+            Origin::Url(url) => pull.pull_address(url, &spec).await,
+            Origin::Hub { repository, file, license } => {
+                pull.pull_hub(repository, file.as_deref(), *license, &spec).await
+            }
+        }
+    }
+
+    /// The client for the Hub or for any address, made when it is first needed.
+    fn fetcher(&self, whom: Whom) -> Result<&Fetcher, PullError> {
+        let made = self.fetchers[whom as usize].get_or_init(|| self.make_fetcher(whom));
+        made.as_ref()
+            .map_err(|problem| PullError::Refused { address: "the network".to_owned(), problem: problem.clone() })
+    }
+
+    fn make_fetcher(&self, whom: Whom) -> Result<Fetcher, String> {
+        let endpoint = self.hub.endpoint.clone().ok().filter(|_| whom == Whom::Hub);
+        let allowed = Arc::new(Allowed { loopback: self.downloads.allow_loopback, endpoint, proxies: proxy_hosts() });
+        let options = ClientOptions { idle_limit: Some(self.downloads.stall), ..ClientOptions::default() };
+        let builder = client_builder(&options)?.dns_resolver(CheckedNames(Arc::clone(&allowed)));
+        let client = built(builder)?;
+        let token = self.hub.token.clone().filter(|_| whom == Whom::Hub);
+        Ok(Fetcher { client, allowed, token, stall: self.downloads.stall })
+    }
+}

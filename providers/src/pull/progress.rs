@@ -1,0 +1,126 @@
+//! How far a pull is, told a few times a second and never waited for.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::Sender;
+
+/// How often it is told.
+pub(super) const TOLD_EVERY: Duration = Duration::from_millis(200);
+/// The time over which the rate is taken.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// How far a pull is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PullProgress {
+    /// What is being done.
+    pub stage: PullStage,
+    /// The file that it is done to.
+    pub file: String,
+    /// Bytes that are done; what came in an earlier pull counts.
+    pub completed_bytes: u64,
+    /// Bytes of the file, where they are known.
+    pub total_bytes: Option<u64>,
+    /// Bytes that come in a second, as lately.
+    pub bytes_per_second: Option<f64>,
+    /// Seconds until the end of this, if it goes on so.
+    pub seconds_left: Option<f64>,
+}
+
+/// What a pull does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PullStage {
+    /// Another pull brings the same file.
+    Waiting,
+    /// Bytes come.
+    Downloading,
+    /// The digest of what came is computed.
+    Verifying,
+    /// A file is copied, or shards are made one file.
+    Copying,
+}
+
+impl PullStage {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PullStage::Waiting => "waiting",
+            PullStage::Downloading => "downloading",
+            PullStage::Verifying => "verifying",
+            PullStage::Copying => "copying",
+        }
+    }
+}
+
+/// Whom it is told. What is not taken in time is left out: the next one says more.
+#[derive(Clone)]
+pub(super) struct Listener(pub(super) Sender<PullProgress>);
+
+/// One stage of one file.
+pub(super) struct Meter {
+    listener: Listener,
+    stage: PullStage,
+    file: String,
+    total: Option<u64>,
+    seen: VecDeque<(Instant, u64)>,
+}
+
+impl Meter {
+    pub(super) fn new(listener: &Listener, stage: PullStage, file: &str, total: Option<u64>) -> Meter {
+        Meter { listener: listener.clone(), stage, file: file.to_owned(), total, seen: VecDeque::new() }
+    }
+
+    /// Tells that so many bytes are done, unless it was told a moment ago.
+    pub(super) fn tell(&mut self, completed: u64) {
+        self.tell_at(Instant::now(), completed);
+    }
+
+    fn tell_at(&mut self, now: Instant, completed: u64) {
+        let over = self.total == Some(completed);
+        if self.seen.back().is_some_and(|(at, _)| !over && now.duration_since(*at) < TOLD_EVERY / 2) {
+            return;
+        }
+        self.seen.push_back((now, completed));
+        while self.seen.len() > 2 && self.seen.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
+            self.seen.pop_front();
+        }
+        let rate = self.seen.front().and_then(|(at, bytes)| {
+            let seconds = now.duration_since(*at).as_secs_f64();
+            (seconds > 0.0).then(|| completed.saturating_sub(*bytes) as f64 / seconds)
+        });
+        let left = self.total.zip(rate.filter(|rate| *rate > 0.0));
+        let progress = PullProgress {
+            stage: self.stage,
+            file: self.file.clone(),
+            completed_bytes: completed,
+            total_bytes: self.total,
+            bytes_per_second: rate,
+            seconds_left: left.map(|(total, rate)| total.saturating_sub(completed) as f64 / rate),
+        };
+        let _ = self.listener.0.try_send(progress);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_what_came_lately() {
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(100);
+        let mut meter = Meter::new(&Listener(sender), PullStage::Downloading, "m.gguf", Some(10_000));
+        let start = Instant::now();
+        for second in 0..=10 {
+            meter.tell_at(start + Duration::from_secs(second), 5_000 + second * 100);
+        }
+        let mut last = receiver.try_recv().unwrap();
+        assert_eq!((last.completed_bytes, last.bytes_per_second), (5_000, None));
+        while let Ok(next) = receiver.try_recv() {
+            last = next;
+        }
+        assert_eq!((last.completed_bytes, last.bytes_per_second, last.seconds_left), (6_000, Some(100.0), Some(40.0)));
+    }
+}
