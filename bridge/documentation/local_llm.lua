@@ -52,6 +52,24 @@ function LocalLLM.chat(messages, options) end
 ---@example end
 function LocalLLM.stream(messages, options) end
 
+--- Turns texts into vectors, by which their meanings can be compared: texts that say alike lie in like directions.
+---
+--- A model that runs in this process gives the mean of its hidden states after the final norm over the text's tokens, divided
+--- by its length, as llama.cpp's mean pooling does; other backends give what their servers do. Vectors of different models
+--- cannot be compared.
+---@param texts string|string[] one text, or a list of them
+---@param options? LocalLLM.EmbedOptions which model, and how long it may take
+---@return number[]|number[][] vectors the vector of one text, or a list of one for each
+---@return LocalLLM.EmbedUsage usage the tokens it took
+---@error model_not_found no backend has that model
+---@error context_overflow a text is longer than the model's context
+---@error invalid_request the backend makes no embeddings, or an option is wrong
+---@example local moon, sun = table.unpack((LocalLLM.embed({ "the moon", "the sun" })))
+---@example local likeness = 0
+---@example for i = 1, #moon do likeness = likeness + moon[i] * sun[i] end
+---@example print(likeness)
+function LocalLLM.embed(texts, options) end
+
 --- Lists the models that the backends could serve.
 ---@param backend? Backend only this one's; without it, those of every backend that answers
 ---@return LocalLLM.ModelEntry[] models one table for each model
@@ -168,6 +186,15 @@ function LocalLLM.pull(spec, options) end
 ---@field quantization? string such as `Q4_K_M`
 ---@field license? string such as `apache-2.0`
 ---@field was_there boolean whether it was there before, so that nothing came
+
+--- The options of `LocalLLM.embed`.
+---@class LocalLLM.EmbedOptions
+---@field model? ModelSpecifier the model
+---@field timeout_seconds? number the longest it may take, waiting and loading included; then an error of the kind `timeout`
+
+--- What embeddings took.
+---@class LocalLLM.EmbedUsage
+---@field prompt_tokens? integer tokens of all texts together, where the backend tells them
 
 --- The options of `LocalLLM.load`. What is left out stays as it was.
 ---@class LocalLLM.LoadOptions

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::{Lua, Table, UserDataRef, Value};
-use perilune_providers::{Event, Keep, ModelSpecifier, Prompt, Registry};
+use perilune_providers::{EmbedRequest, Event, Keep, ModelSpecifier, Prompt, Registry};
 
 use crate::convert::described;
 use crate::generation::{self, Reading, serde};
@@ -19,6 +19,7 @@ use crate::script_error::ScriptError;
 
 const GENERATE: Accepted = Accepted { function: "LocalLLM.generate" };
 const CHAT: Accepted = Accepted { function: "LocalLLM.chat" };
+const EMBED: Accepted = Accepted { function: "LocalLLM.embed" };
 const STREAM: Accepted = Accepted { function: "LocalLLM.stream" };
 
 /// Adds the global.
@@ -47,6 +48,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     register_answers(lua, host, &models)?;
     register_registry(lua, host, &models)?;
     pulls::register(lua, host, &models)?;
+    register_embeddings(lua, host, &models)?;
     models.set("stream", prelude::function(lua, "stream")?)?;
     lua.globals().set("LocalLLM", models)
 }
@@ -71,6 +73,44 @@ fn register_answers(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<
             let options = CHAT.read(lua, &options, Options::default())?;
             let prompt = prompt_of(lua, &messages, &options, &CHAT)?;
             Ok(generation::plan(&shared, prompt, options).answer())
+        })?,
+    )
+}
+
+fn register_embeddings(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<()> {
+    let shared = Rc::clone(host);
+    models.set(
+        "embed",
+        waiting(lua, host, move |lua, (texts, options): (Value, Value)| {
+            let options = EMBED.read(lua, &options, Options::default())?;
+            let is_one = matches!(texts, Value::String(_));
+            let texts = options::texts(&texts, EMBED.function)?;
+            let model = options.model.or_else(|| shared.options.model.get());
+            let (registry, session) = (Arc::clone(&shared.options.registry), shared.options.session.clone());
+            let mut live = Live::new(&shared);
+            Ok(async move {
+                let resolved = live.during(registry.resolve_or_default(model.as_ref())).await?;
+                live.model(&resolved.model);
+                let timeout_seconds = options.generate.timeout_seconds;
+                let request = EmbedRequest { session, model: resolved.model, texts, timeout_seconds };
+                let embedded = live.during(resolved.provider.embed(request)).await;
+                let embedded = embedded.inspect_err(|_| live.failed())?;
+                live.ended();
+                let usage = Answered(move |lua: &Lua| {
+                    let usage = lua.create_table()?;
+                    usage.raw_set("prompt_tokens", embedded.prompt_tokens)?;
+                    Ok(Value::Table(usage))
+                });
+                let vectors = Answered(move |lua: &Lua| {
+                    let vector = |vector: &Vec<f32>| lua.create_sequence_from(vector.iter().copied());
+                    if let (true, Some(only)) = (is_one, embedded.vectors.first()) {
+                        return Ok(Value::Table(vector(only)?));
+                    }
+                    let vectors = embedded.vectors.iter().map(vector).collect::<mlua::Result<Vec<Table>>>()?;
+                    Ok(Value::Table(lua.create_sequence_from(vectors)?))
+                });
+                Ok((vectors, usage))
+            })
         })?,
     )
 }

@@ -285,6 +285,26 @@ pub(crate) fn prompt(value: &Value, function: &str) -> Result<String, ScriptErro
     }
 }
 
+/// Texts: a string or a list of them.
+pub(crate) fn texts(value: &Value, function: &str) -> Result<Vec<String>, ScriptError> {
+    let list = match value {
+        Value::String(_) => return Ok(vec![prompt(value, function)?]),
+        Value::Table(list) if list.pairs::<Value, Value>().count() == list.raw_len() => list,
+        other => {
+            return Err(ScriptError::argument(format!(
+                "the texts of {function} are {}; expected a string or a list of strings",
+                described(other)
+            )));
+        }
+    };
+    (1..=list.raw_len())
+        .map(|index| {
+            let text = list.raw_get(index).map_err(|error| ScriptError::argument(error.to_string()))?;
+            prompt(&text, &format!("{function}, text {index},"))
+        })
+        .collect()
+}
+
 /// The path of a file: a string.
 pub(crate) fn path(value: &Value, function: &str) -> Result<String, ScriptError> {
     let text = match value {

@@ -289,6 +289,11 @@ pub(crate) fn pulled_model(specifier: Option<&ModelSpecifier>, pulled: providers
     }
 }
 
+pub(crate) fn embed_reply(specifier: &ModelSpecifier, embeddings: providers::Embeddings) -> wire::EmbedReply {
+    let providers::Embeddings { vectors, prompt_tokens } = embeddings;
+    wire::EmbedReply { embeddings: vectors, prompt_tokens, model: specifier.to_string() }
+}
+
 pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
     match event {
         providers::Event::Loading => wire::ModelEvent::Progress { task: LOADING.to_owned(), completed: 0, total: None },

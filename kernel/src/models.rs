@@ -8,8 +8,8 @@ use perilune_protocol::{
     CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
 };
 use perilune_providers::{
-    Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, Prompt, PullError, PullEvent, Registry,
-    Resolved,
+    EmbedRequest, Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, Prompt, PullError, PullEvent,
+    Registry, Resolved,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,8 @@ pub(crate) fn weight(request: &ModelRequest) -> Weight {
         | ModelRequest::Load(_)
         | ModelRequest::Info(_)
         | ModelRequest::Chat(_)
-        | ModelRequest::Complete(_) => Weight::Long,
+        | ModelRequest::Complete(_)
+        | ModelRequest::Embed(_) => Weight::Long,
         ModelRequest::List(_)
         | ModelRequest::Status(_)
         | ModelRequest::Unload(_)
@@ -160,6 +161,18 @@ impl Asked<'_> {
             ModelRequest::Complete(complete) => {
                 let prompt = convert::completion(complete.prompt, complete.raw);
                 ModelReply::Complete(self.generate(complete.model, prompt, convert::options(complete.options)).await?)
+            }
+            ModelRequest::Embed(embed) => {
+                let resolved = self.resolve(embed.model).await?;
+                let session = self.asker.header.session.clone();
+                let request = EmbedRequest {
+                    session,
+                    model: resolved.model,
+                    texts: embed.texts,
+                    timeout_seconds: embed.timeout_seconds,
+                };
+                let embeddings = resolved.provider.embed(request).await?;
+                ModelReply::Embed(convert::embed_reply(&resolved.specifier, embeddings))
             }
             ModelRequest::Cancel(cancel) => {
                 ModelReply::Cancel(CancelReply { cancelled: self.context.running.cancel(&cancel.request) })

@@ -16,8 +16,9 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, try_join};
 use perilune_protocol::{ListReply, LoadRequest, ModelReply, ModelRequest, NamedModel, StatusReply, WhichBackend};
 use perilune_providers::{
-    Error, ErrorKind, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, KernelConfig, Limit,
-    LoadedModel, LocalProvider, ModelEntry, ModelInfo, Provider, ProviderConfig, ProviderType, limited,
+    EmbedRequest, Embeddings, Error, ErrorKind, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep,
+    KernelConfig, Limit, LoadedModel, LocalProvider, ModelEntry, ModelInfo, Provider, ProviderConfig, ProviderType,
+    limited, within,
 };
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -115,6 +116,19 @@ impl Provider for RemoteKernel {
                 Err(error) => Health { status: HealthStatus::Unavailable, detail: error.to_string() },
             }
         }
+        .boxed()
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>> {
+        let limit = Limit::of_time(&request.model, request.timeout_seconds, &self.name, self.timeout);
+        within(limit, async move {
+            match self.link.ask(elsewhere::embed(request)).await?.reply {
+                ModelReply::Embed(reply) => {
+                    Ok(Embeddings { vectors: reply.embeddings, prompt_tokens: reply.prompt_tokens })
+                }
+                _ => Err(self.unexpected("embed")),
+            }
+        })
         .boxed()
     }
 

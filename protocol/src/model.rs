@@ -32,6 +32,8 @@ pub enum ModelRequest {
     Chat(ModelChatRequest),
     /// Continue a text.
     Complete(ModelCompleteRequest),
+    /// Turn texts into vectors.
+    Embed(ModelEmbedRequest),
     /// Stop another request.
     Cancel(CancelRequest),
 }
@@ -121,6 +123,19 @@ pub struct ModelCompleteRequest {
     pub options: GenerateOptions,
 }
 
+/// Turn texts into vectors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelEmbedRequest {
+    /// The specifier; none is the kernel's default model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The texts.
+    pub texts: Vec<String>,
+    /// The longest it may take, in seconds, waiting and loading included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<f64>,
+}
+
 /// Stop another request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
@@ -154,6 +169,8 @@ pub enum ModelReply {
     Chat(GenerateReply),
     /// The text's continuation.
     Complete(GenerateReply),
+    /// The texts' vectors.
+    Embed(EmbedReply),
     /// Whether something was cancelled.
     Cancel(CancelReply),
 }
@@ -503,6 +520,18 @@ pub struct GenerateReply {
     /// What the request took, in milliseconds.
     #[serde(default, deserialize_with = "null_default")]
     pub duration_ms: f64,
+}
+
+/// Texts as vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmbedReply {
+    /// One for each text, in their order.
+    pub embeddings: Vec<Vec<f32>>,
+    /// Tokens of all texts together, where the backend tells them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u32>,
+    /// The canonical specifier of the model that answered.
+    pub model: String,
 }
 
 /// What a cancel did.

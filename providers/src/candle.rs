@@ -11,21 +11,21 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures::future::{self, BoxFuture};
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use futures::{FutureExt, TryFutureExt};
 use perilune_engine::{
-    DroppedModel, Engine, EngineOptions, Error as EngineError, Event, FinishReason, ModelInfo, Request, StateInfo,
-    Usage,
+    DroppedModel, Embedding, Engine, EngineOptions, Error as EngineError, Event, FinishReason, ModelInfo, Request,
+    StateInfo, Usage,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CandleConfig, ProviderConfig};
-use crate::deadline::{Limit, limited};
+use crate::deadline::{Limit, limited, within};
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::provider::{
-    EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel, LocalProvider, Location,
-    ModelEntry, PlaceUsage, Provider, ProviderType, RemovedModel, StateRequest,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel,
+    LocalProvider, Location, ModelEntry, PlaceUsage, Provider, ProviderType, RemovedModel, StateRequest,
 };
 use crate::store::{ModelStore, check_store_name};
 pub use memory::available_memory;
@@ -35,6 +35,8 @@ use shelf::{Found, Headers, Shelf};
 /// How long an unload waits for the requests under way. It bounds what a caller waits for that holds
 /// the model itself, by a stream it has not finished.
 const UNLOAD_WAIT: Duration = Duration::from_secs(10);
+/// Texts whose embeddings are computed together.
+const EMBEDDED_AT_ONCE: usize = 8;
 const MIB: u64 = 1024 * 1024;
 
 /// Models that run in this process. Clones share what is loaded.
@@ -290,6 +292,26 @@ impl Provider for CandleProvider {
     fn restore_state(&self, session: &str, model: &str, path: &Path) -> BoxFuture<'_, Result<StateInfo, Error>> {
         let (session, model, path) = (session.to_owned(), model.to_owned(), path.to_owned());
         async move { self.with_engine(&model, move |engine| engine.restore_state(&session, &path)).await }.boxed()
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>> {
+        let EmbedRequest { session, model, texts, timeout_seconds } = request;
+        let limit = Limit::of_time(&model, timeout_seconds, self.name(), self.shared.timeout);
+        within(limit, async move {
+            let lease = self.lease(&model).await?;
+            let embed = |text: String| {
+                let (engine, session) = (lease.engine(), &session);
+                async move { engine.embed(session, &text).await }
+            };
+            // Few at a time: a session that fills the engine's places would be refused.
+            let embedded = stream::iter(texts).map(embed).buffered(EMBEDDED_AT_ONCE);
+            let embedded: Vec<Embedding> =
+                embedded.try_collect().await.map_err(|error| Error::engine(&model, error))?;
+            let tokens = embedded.iter().map(|embedding| embedding.tokens).sum();
+            let vectors = embedded.into_iter().map(|embedding| embedding.vector).collect();
+            Ok(Embeddings { vectors, prompt_tokens: Some(tokens) })
+        })
+        .boxed()
     }
 
     fn local(&self) -> Option<&dyn LocalProvider> {

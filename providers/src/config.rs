@@ -10,6 +10,7 @@ mod effective;
 mod error;
 mod kernel;
 mod layer;
+mod openai;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use downloads::DownloadsConfig;
 pub use effective::{SCHEMA, Setting};
 pub use error::{ConfigError, ConfigWarning, Origin};
 pub use kernel::{KernelAddress, KernelConfig};
+pub use openai::{OpenAiConfig, Preset, Secret, Words};
 pub use sources::{ConfigSources, Overrides};
 
 /// Everything the user decided, checked.
@@ -67,12 +69,22 @@ pub use sources::{ConfigSources, Overrides};
 /// type = "kernel"                         # another kernel, whose models are borrowed
 /// connection_file = "~/gpu-box.json"      # its connection file, or `resident`: this user's resident kernel
 /// timeout_seconds = 600                   # and `enabled`, `default_model`: as above
+///
+/// [providers.openrouter]
+/// type = "openai"                         # a server that speaks OpenAI's dialect of HTTP
+/// preset = "openrouter"                   # none; what is known of a kind of server, its address among it
+/// base_url = "https://openrouter.ai/api/v1" # the preset's; scheme, host, port and path
+/// api_key_env = "OPENROUTER_API_KEY"      # the preset's; the variable that holds the key
+/// api_key = "..."                         # none; the key itself
+/// ca_file = "~/company.pem"               # `CURL_CA_BUNDLE`, else the system's certificates; those that sign the server's
+/// idle_timeout_seconds = 300              # the longest time without a byte
+/// timeout_seconds = 600                   # and `enabled`, `default_model`: as above
 /// ```
 ///
 /// The user's file is `config.toml` in `PERILUNE_HOME`, or in `perilune/` of the XDG configuration
 /// folder. The project's is the nearest `perilune.toml` at or above the working directory, up to
 /// the root of its repository or the home; until the user trusts its folder it may not choose
-/// `base_url`, `api_key_env`, `connection_file`, `model_directory` and `model_paths`. `PERILUNE_MODEL` and `PERILUNE_BACKEND` replace
+/// `base_url`, `preset`, `api_key`, `api_key_env`, `ca_file`, `connection_file`, `model_directory` and `model_paths`. `PERILUNE_MODEL` and `PERILUNE_BACKEND` replace
 /// the two defaults for one process.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -116,6 +128,9 @@ pub enum ProviderOptions {
     Candle(CandleConfig),
     /// Models of another kernel.
     Kernel(KernelConfig),
+    /// Models of a server that speaks OpenAI's dialect.
+    #[serde(rename = "openai")]
+    OpenAi(OpenAiConfig),
 }
 
 impl ProviderOptions {
@@ -124,6 +139,7 @@ impl ProviderOptions {
         match self {
             ProviderOptions::Candle(_) => ProviderType::Candle,
             ProviderOptions::Kernel(_) => ProviderType::Kernel,
+            ProviderOptions::OpenAi(_) => ProviderType::OpenAi,
         }
     }
 }
@@ -258,6 +274,7 @@ impl ProviderConfig {
         let options = match provider_type {
             ProviderType::Candle => ProviderOptions::Candle(CandleConfig::from_table(&mut table, sources)?),
             ProviderType::Kernel => ProviderOptions::Kernel(KernelConfig::from_table(&mut table, sources)?),
+            ProviderType::OpenAi => ProviderOptions::OpenAi(OpenAiConfig::from_table(&mut table, sources)?),
         };
         Ok(ProviderConfig { enabled, default_model, timeout, options })
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Error;
 use crate::provider::{EventStream, GenerateRequest};
@@ -21,8 +21,18 @@ impl Limit {
     /// The limit of a request to `instance`: its own, or the configured one if that is less; `None` without either. Fails
     /// when the request's is no time above zero.
     pub fn of(request: &GenerateRequest, instance: &str, configured: Option<Duration>) -> Result<Option<Limit>, Error> {
-        let model = request.model.clone();
-        let own = match request.options.timeout_seconds {
+        Limit::of_time(&request.model, request.options.timeout_seconds, instance, configured)
+    }
+
+    /// The limit of something else that is asked of a model: its own, in seconds, or the configured one if that is less.
+    pub fn of_time(
+        model: &str,
+        seconds: Option<f64>,
+        instance: &str,
+        configured: Option<Duration>,
+    ) -> Result<Option<Limit>, Error> {
+        let model = model.to_owned();
+        let own = match seconds {
             Some(seconds) if seconds > 0.0 => {
                 let limit = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).min(LONGEST);
                 Some(Limit { time: limit, error: Error::Deadline { model: model.clone(), limit } })
@@ -67,4 +77,15 @@ pub fn limited(events: EventStream, limit: Result<Option<Limit>, Error>) -> Even
         }
     })
     .boxed()
+}
+
+/// Ends what gives one value as [`limited`] ends what gives many.
+pub async fn within<T>(
+    limit: Result<Option<Limit>, Error>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let Some(Limit { time, error }) = limit? else {
+        return work.await;
+    };
+    timeout(time, work).await.unwrap_or(Err(error))
 }

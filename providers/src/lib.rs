@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`ModelSpecifier`] is the name of a model as a user writes it; [`Config`] says
 //! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
-//! can do; [`CandleProvider`] runs models in this process through the engine; [`ModelStore`] holds
-//! the model files that [`Puller`] fetched; [`Registry`] holds
+//! can do; [`CandleProvider`] runs models in this process through the engine, `openai` asks servers by way of `http`;
+//! [`ModelStore`] holds the model files that [`Puller`] fetched; [`Registry`] holds
 //! the instances and resolves a specifier to one of them; [`limited`] ends what takes too long;
 //! [`bench()`] measures a model; [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
 //! `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
@@ -16,10 +16,10 @@ mod deadline;
 mod directories;
 mod disk;
 mod error;
-#[allow(dead_code, unused_imports, reason = "the providers that speak HTTP use it; the first follows")]
 mod http;
 mod ledger;
 mod nearest;
+mod openai;
 mod provider;
 mod pull;
 mod registry;
@@ -30,9 +30,9 @@ pub use bench::{BenchSubject, bench, synthetic_models};
 pub use candle::{CandleProvider, available_memory};
 pub use config::{
     CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, DownloadsConfig, KernelAddress, KernelConfig,
-    Origin, Overrides, ProviderConfig, ProviderOptions, SCHEMA, Setting,
+    OpenAiConfig, Origin, Overrides, Preset, ProviderConfig, ProviderOptions, SCHEMA, Secret, Setting, Words,
 };
-pub use deadline::{Limit, limited};
+pub use deadline::{Limit, limited, within};
 pub use directories::Directories;
 pub use disk::{DiskSpace, disk_space};
 pub use error::{Error, ErrorKind};

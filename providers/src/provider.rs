@@ -184,17 +184,21 @@ pub enum ProviderType {
     Candle,
     /// Models of another kernel.
     Kernel,
+    /// Models of a server that speaks OpenAI's dialect.
+    #[serde(rename = "openai")]
+    OpenAi,
 }
 
 impl ProviderType {
     /// Every type, in the order errors list them.
-    pub const ALL: [ProviderType; 2] = [ProviderType::Candle, ProviderType::Kernel];
+    pub const ALL: [ProviderType; 3] = [ProviderType::Candle, ProviderType::Kernel, ProviderType::OpenAi];
 
     /// The word the configuration uses.
     pub fn as_str(self) -> &'static str {
         match self {
             ProviderType::Candle => "candle",
             ProviderType::Kernel => "kernel",
+            ProviderType::OpenAi => "openai",
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::candle::CandleProvider;
 use crate::config::{Config, ConfigError, KernelConfig, ProviderConfig, ProviderOptions};
 use crate::error::Error;
 use crate::nearest::nearest;
+use crate::openai::OpenAiProvider;
 use crate::provider::{
     Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, PlaceUsage, Provider, ProviderType,
 };
@@ -102,6 +103,9 @@ impl Registry {
         let instances = enabled.map(|(name, provider)| match (&provider.options, kernels) {
             (ProviderOptions::Candle(options), _) => {
                 Ok(Arc::new(CandleProvider::new(name, provider, options)) as Arc<dyn Provider>)
+            }
+            (ProviderOptions::OpenAi(options), _) => {
+                Ok(Arc::new(OpenAiProvider::new(name, provider, options)) as Arc<dyn Provider>)
             }
             (ProviderOptions::Kernel(options), Some(open)) => Ok(open(name, provider, options)),
             (ProviderOptions::Kernel(_), None) => Err(Error::NoKernels { instance: name.clone() }),
@@ -372,13 +376,13 @@ fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<Mod
         return Ok(model.clone());
     }
     let candle = instances.iter().find(|i| i.name() == "candle");
-    let backend = match (&config.default_backend, candle.or(instances.first())) {
-        (Some(name), _) => name.as_str(),
-        (None, Some(instance)) => instance.name(),
-        (None, None) => return Err(ConfigError::NoProvider.into()),
+    let named = config.default_backend.as_ref().and_then(|name| instances.iter().find(|i| i.name() == name));
+    let backend = match named.or(candle).or(instances.first()) {
+        Some(instance) => instance,
+        None => return Err(ConfigError::NoProvider.into()),
     };
-    let model = config.providers.get(backend).and_then(|provider| provider.default_model.as_deref());
-    Ok(ModelSpecifier::local(model.unwrap_or("moonlet"), backend)?)
+    let model = config.providers.get(backend.name()).and_then(|provider| provider.default_model.as_deref());
+    Ok(specifier(backend.name(), backend.local().is_some(), model.unwrap_or("moonlet"))?)
 }
 
 /// The whole name of a model on an instance.

@@ -319,11 +319,11 @@ fn wrong_tables_say_what_works() {
     for (text, expected) in [
         (
             "[providers.box]\ntype = \"candel\"",
-            "`c.toml` line 2: unknown provider type `candel`; this build has: `candle`, `kernel`; did you mean `candle`?",
+            "`c.toml` line 2: unknown provider type `candel`; this build has: `candle`, `kernel`, `openai`; did you mean `candle`?",
         ),
         (
             "[providers.box]\nenabled = true",
-            "`c.toml` line 2: [providers.box] has no `type`; this build has: `candle`, `kernel`",
+            "`c.toml` line 2: [providers.box] has no `type`; this build has: `candle`, `kernel`, `openai`",
         ),
         (
             "[providers.kernel]\nconnection_file = \"\"",
@@ -443,4 +443,41 @@ fn hostile_text_is_an_error_and_nothing_worse() {
         assert!(error.starts_with("`c.toml`"), "{error}");
         assert!(error.len() < 300, "{error}");
     }
+}
+
+#[test]
+fn a_server_that_speaks_openais_dialect_is_told_by_preset_or_address() {
+    let read =
+        |text: &str| match &config(&format!("[providers.far]\ntype = \"openai\"\n{text}")).providers["far"].options {
+            ProviderOptions::OpenAi(far) => far.clone(),
+            other => panic!("`far` is {other:?}"),
+        };
+    let groq = read("preset = \"groq\"");
+    assert_eq!(groq.base_url.as_deref(), Some("https://api.groq.com/openai/v1"));
+    assert_eq!(groq.api_key_env.as_deref(), Some("GROQ_API_KEY"));
+    let own = read("preset = \"vllm\"\nbase_url = \"http://box:9000/v1\"\napi_key = \"planted\"");
+    assert_eq!(own.base_url.as_deref(), Some("http://box:9000/v1"));
+    assert_eq!(own.api_key_env, None);
+    assert!(!format!("{own:?}").contains("planted"));
+    assert_eq!(read("").base_url, None, "an error when it is used");
+
+    let wrong = |text: &str| error(&format!("[providers.far]\ntype = \"openai\"\n{text}"));
+    assert!(wrong("preset = \"grok\"").ends_with("did you mean `groq`?"));
+    for address in ["box:9000", "ftp://box", "http://me:planted@box/v1", "https://box/v1?key=planted"] {
+        let told = wrong(&format!("base_url = \"{address}\""));
+        assert!(told.contains("`base_url` in [providers.far] must be an address"), "{told}");
+        assert!(!told.contains("planted"), "{told}");
+    }
+    let told = wrong("api_key_env = \"sk-planted\"");
+    assert!(told.contains("must be the name of a variable") && !told.contains("planted"), "{told}");
+}
+
+#[test]
+fn a_project_chooses_no_server() {
+    let home = Home::new();
+    home.project("[providers.far]\ntype = \"openai\"\npreset = \"openai\"\nbase_url = \"http://evil/v1\"\napi_key = \"x\"\nca_file = \"x\"\n");
+    let config = home.load();
+    assert_eq!(config.warnings.len(), 4);
+    let ProviderOptions::OpenAi(far) = &config.providers["far"].options else { panic!("not openai") };
+    assert_eq!((&far.base_url, &far.api_key, &far.ca_file), (&None, &None, &None));
 }

@@ -138,6 +138,21 @@ def test_logprobs_come_with_the_reply_and_as_events(frontend: Frontend) -> None:
     assert "logprobs" not in frontend.model("chat", messages=QUESTION, options={"temperature": 0}).reply
 
 
+def test_texts_become_vectors(frontend: Frontend) -> None:
+    reply = frontend.model("embed", model=MOONLET, texts=["The moon", "The sun", "The moon"]).reply
+    moon, sun, again = reply["embeddings"]
+    assert reply["model"] == "local/moonlet@candle"
+    assert reply["prompt_tokens"] > 3
+    assert sum(value * value for value in moon) == pytest.approx(1, abs=1e-4)
+    assert moon == again
+    assert sum(one * other for one, other in zip(moon, sun, strict=True)) < 0.999
+    assert frontend.model("embed", model=MOONLET, texts=["moon " * 5000]).reply["kind"] == "context_overflow"
+    assert frontend.model("embed", model=MOONLET, texts=["moon"], timeout_seconds=0).reply["kind"] == "invalid_request"
+    code = "local one = LocalLLM.embed('The moon') local list, usage = LocalLLM.embed({'The sun', 'The moon'})"
+    exchange = frontend.execute(f"{code} print(#one, one[1] == list[2][1], #list, usage.prompt_tokens > 2)")
+    assert exchange.stream() == f"{len(moon)}\ttrue\t2\ttrue\n"
+
+
 def test_a_bias_forbids_a_token_by_number_or_text(frontend: Frontend) -> None:
     def first(options: dict[str, object]) -> dict[str, object]:
         options = {"temperature": 0, "max_tokens": 1, "logprobs": 0, **options}

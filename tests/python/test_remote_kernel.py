@@ -137,6 +137,16 @@ def test_what_borrowed_models_computed_stays_where_they_are(kernels: Kernels, tm
     assert lua(notebook, f"print({create}:save('{agent}'))").startswith("Agent(")
 
 
+def test_texts_become_vectors_over_there_and_what_only_others_can_is_told(kernels: Kernels) -> None:
+    kernels.start("box")
+    notebook = kernels.borrower("notebook")
+    code = "local here, there = LocalLLM.embed('The moon', {model = 'local/moonlet@candle'}), LocalLLM.embed('The moon', {model = 'moonlet@box'})"
+    assert lua(notebook, f"{code} local same = #here == #there for i = 1, #here do same = same and here[i] == there[i] end print(same)") == "true"
+    kind, message, _ = failure(notebook, "LocalLLM.chat('Hello', {model = 'moonlet@box', schema = {type = 'object'}})")
+    assert kind == "invalid_request"
+    assert "`openai`" in message
+
+
 def test_ten_notebooks_share_one_copy(kernels: Kernels) -> None:
     kernels.start("box")
     box = kernels.attach("box")

@@ -3,7 +3,8 @@
 use perilune_protocol as wire;
 use perilune_providers as providers;
 use perilune_providers::{
-    Collection, Error, ErrorKind, Event, Facts, GenerateRequest, Health, HealthStatus, Location, Prefill, Prompt,
+    Collection, EmbedRequest, Error, ErrorKind, Event, Facts, GenerateRequest, Health, HealthStatus, Location, Prefill,
+    Prompt,
 };
 
 // What is asked
@@ -24,6 +25,11 @@ pub(crate) fn generate(request: GenerateRequest) -> wire::ModelRequest {
             wire::ModelRequest::Complete(wire::ModelCompleteRequest { model, prompt, raw: true, options })
         }
     }
+}
+
+pub(crate) fn embed(request: EmbedRequest) -> wire::ModelRequest {
+    let EmbedRequest { model, texts, timeout_seconds, .. } = request;
+    wire::ModelRequest::Embed(wire::ModelEmbedRequest { model: Some(model), texts, timeout_seconds })
 }
 
 fn chat_message(message: providers::ChatMessage) -> wire::ChatMessage {

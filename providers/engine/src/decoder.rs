@@ -12,6 +12,8 @@ mod page;
 mod prefixes;
 mod weights;
 
+use std::ops::Range;
+
 pub(crate) use cache::{KvCache, SequenceId, Snapshot};
 pub use page::CacheType;
 pub(crate) use page::PageShape;
@@ -99,6 +101,23 @@ impl Decoder {
         }
         head(description, weights, rows, threads, room)?;
         Ok(&room.logits)
+    }
+
+    /// The logits of the last pass, as [`Decoder::forward`] gave them.
+    pub(crate) fn logits(&self) -> &[f32] {
+        &self.room.logits
+    }
+
+    /// Adds up the hidden states after the final norm of some rows of the last pass, by their places in it; `sum` is `[hidden]`, or
+    /// empty before the first.
+    pub(crate) fn add_hidden(&mut self, rows: Range<usize>, sum: &mut Vec<f64>) {
+        let Description { hidden, norm_epsilon, .. } = self.description;
+        sum.resize(hidden, 0.0);
+        let normed = &mut self.room.normed[..hidden];
+        for residual in self.room.residual[rows.start * hidden..rows.end * hidden].chunks_exact(hidden) {
+            rms_norm(residual, &self.weights.output_norm, norm_epsilon, normed);
+            sum.iter_mut().zip(normed.iter()).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
     }
 }
 

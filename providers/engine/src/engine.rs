@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
+use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -13,13 +14,13 @@ use crate::chat::{ChatMessage, Tool};
 use crate::decoder::{CacheType, Decoder, PageShape};
 use crate::description::Description;
 use crate::error::Error;
-use crate::event::Generation;
+use crate::event::{Event, Generation, Usage};
 use crate::facts;
 use crate::gguf::{Gguf, ModelBytes, TensorType};
 use crate::info::ModelInfo;
 use crate::kernels::{self, InstructionSet};
 use crate::places::Places;
-use crate::prepare::{Adoption, Computed, PromptMaker, Submission, Work};
+use crate::prepare::{Adoption, PromptMaker, Submission, Wanted, Work};
 use crate::proportions;
 use crate::request::{GenerateOptions, Prompt, Request};
 use crate::scheduler::{Limits, Scheduler, rows_per_pass};
@@ -82,6 +83,15 @@ impl Default for EngineOptions {
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
+}
+
+/// A text as a vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    /// Its direction, of length 1.
+    pub vector: Vec<f32>,
+    /// Tokens of the text.
+    pub tokens: u32,
 }
 
 struct Shared {
@@ -181,7 +191,7 @@ impl Engine {
     ) -> Result<StateInfo, Error> {
         let (computed, snapshot) = oneshot::channel();
         let request = Request { session: session.to_owned(), prompt, options: GenerateOptions::default(), cancel };
-        let mut job = self.submit(request, Some(computed));
+        let mut job = self.submit(request, Some(Wanted::State(computed)));
         if let Ok((snapshot, taken)) = snapshot.blocking_recv() {
             let written = state::write(path, &self.shared.owner, &snapshot);
             // In this order: the pages are the engine's again once it is told.
@@ -212,8 +222,29 @@ impl Engine {
         Ok(info)
     }
 
-    /// `computed`: who wants no answer, but what was computed of the prompt.
-    fn submit(&self, request: Request, computed: Option<Computed>) -> Generation {
+    /// A text as a vector: the mean over its tokens of the hidden states after the final norm, divided by its length, as llama.cpp's
+    /// mean pooling has it; `[hidden]`. Its tokens are computed afresh and not kept. Fails as a generation does.
+    pub async fn embed(&self, session: &str, text: &str) -> Result<Embedding, Error> {
+        let (pooled, vector) = oneshot::channel();
+        let request = Request {
+            session: session.to_owned(),
+            prompt: Prompt::Raw(text.to_owned()),
+            options: GenerateOptions::default(),
+            cancel: CancellationToken::new(),
+        };
+        let mut job = self.submit(request, Some(Wanted::Embedding(pooled)));
+        let mut usage = Usage::default();
+        while let Some(event) = job.next().await {
+            if let Event::Usage(told) = event? {
+                usage = told;
+            }
+        }
+        let vector = vector.await.map_err(|_| Error::Stopped)?;
+        Ok(Embedding { vector, tokens: usage.prompt_tokens })
+    }
+
+    /// `wanted`: by who wants something else than an answer.
+    fn submit(&self, request: Request, wanted: Option<Wanted>) -> Generation {
         let Request { session, prompt, options, cancel } = request;
         let cancel = cancel.child_token();
         let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
@@ -221,7 +252,7 @@ impl Engine {
         let refused = match self.shared.places.take(&session) {
             Ok(place) => {
                 let events = events.clone();
-                let submission = Submission { session, prompt, options, cancel, events, computed, place };
+                let submission = Submission { session, prompt, options, cancel, events, wanted, place };
                 self.shared.submissions.try_send(submission).err().map(|_| Error::Stopped)
             }
             Err(refused) => Some(refused.into()),

@@ -43,7 +43,7 @@ mod tokenizer;
 pub use bench::{Bench, BenchOptions};
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use decoder::CacheType;
-pub use engine::{Engine, EngineOptions, Source};
+pub use engine::{Embedding, Engine, EngineOptions, Source};
 pub use error::Error;
 pub use event::{DroppedModel, Event, FinishReason, Generation, Prefill, TokenLogprob, TokenLogprobs, Usage};
 pub use facts::Facts;

@@ -29,7 +29,7 @@ pub(crate) struct Submission {
     pub(crate) options: GenerateOptions,
     pub(crate) cancel: CancellationToken,
     pub(crate) events: Events,
-    pub(crate) computed: Option<Computed>,
+    pub(crate) wanted: Option<Wanted>,
     pub(crate) place: Place,
 }
 
@@ -50,7 +50,15 @@ pub(crate) struct Adoption {
     pub(crate) _place: Place,
 }
 
-/// Who waits for what was computed of a prompt, and wants no answer to it. The job ends once the second half is dropped.
+/// What somebody wants of a prompt instead of an answer to it.
+pub(crate) enum Wanted {
+    /// Its keys and values.
+    State(Computed),
+    /// The mean of its hidden states, of length 1.
+    Embedding(oneshot::Sender<Vec<f32>>),
+}
+
+/// Who waits for what was computed of a prompt. The job ends once the second half is dropped.
 pub(crate) type Computed = oneshot::Sender<(Snapshot, oneshot::Sender<()>)>;
 
 /// A request the scheduler can run.
@@ -59,7 +67,7 @@ pub(crate) struct Job {
     pub(crate) recipe: Recipe,
     pub(crate) cancel: CancellationToken,
     pub(crate) events: Events,
-    pub(crate) computed: Option<Computed>,
+    pub(crate) wanted: Option<Wanted>,
 }
 
 /// What is to be generated.
@@ -87,7 +95,7 @@ impl PromptMaker {
             if submission.cancel.is_cancelled() && submission.events.is_closed() {
                 continue;
             }
-            let Submission { session, prompt, options, cancel, events, computed, place } = submission;
+            let Submission { session, prompt, options, cancel, events, wanted, place } = submission;
             // The regular expressions of a tokenizer panic when a text makes them try too long.
             let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(prompt, options)));
             let prepared = prepared.unwrap_or_else(|_| {
@@ -99,8 +107,7 @@ impl PromptMaker {
             match prepared {
                 // The channel holds as much work as there are places, and the scheduler outlives this thread.
                 Ok(recipe) => {
-                    let _ =
-                        work.try_send(Work::Run(Box::new(Job { session, recipe, cancel, events, computed }), place));
+                    let _ = work.try_send(Work::Run(Box::new(Job { session, recipe, cancel, events, wanted }), place));
                 }
                 // The channel is new and empty; a receiver that is gone does not want the error.
                 Err(error) => {

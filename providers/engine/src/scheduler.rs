@@ -141,11 +141,16 @@ impl Scheduler {
             return false;
         }
         let vocabulary = self.decoder.description().vocabulary;
-        let logits = self.decoder.forward(&rows, &mut self.cache);
+        let passed = self.decoder.forward(&rows, &mut self.cache).map(|_| ());
         self.steps.fetch_add(1, Ordering::Relaxed);
-        match logits {
-            Ok(logits) => {
-                let mut logits = logits.chunks_exact(vocabulary);
+        match passed {
+            Ok(()) => {
+                let mut row = 0;
+                for sequence in self.sequences.iter_mut().filter(|sequence| sequence.planned() > 0) {
+                    sequence.pool(&mut self.decoder, row);
+                    row += sequence.planned();
+                }
+                let mut logits = self.decoder.logits().chunks_exact(vocabulary);
                 for sequence in self.sequences.iter_mut().filter(|sequence| sequence.planned() > 0) {
                     if sequence.computed_planned(&mut self.cache)
                         && let Some(logits) = logits.next()

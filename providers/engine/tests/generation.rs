@@ -366,3 +366,29 @@ fn a_bias_forbids_tokens_by_number_and_by_text() {
     let error = ask(engine(), chat("hi"), options).expect_err("no such token").to_string();
     assert!(error.contains("`logit_bias` is `4000000`, expected a token below"), "{error}");
 }
+
+/// A text's own, whatever its session knows, what is computed beside it and how many passes it takes.
+#[tokio::test]
+async fn an_embedding_is_the_same_alone_and_beside_others() {
+    let long = "The moon is far away. ".repeat(80);
+    let embed = |session: &'static str, text: &str| {
+        let text = text.to_owned();
+        async move { engine().embed(session, &text).await.expect("it is embedded") }
+    };
+    let (moon, far) = (embed("", "The moon").await, embed("", &long).await);
+    assert_eq!(moon.vector.len(), engine().info().hidden);
+    assert_eq!(far.tokens as usize, engine().tokenize(&long).len());
+    for embedding in [&moon, &far] {
+        let length: f32 = embedding.vector.iter().map(|value| value * value).sum();
+        assert!((length - 1.0).abs() < 1e-4, "{length}");
+    }
+    let likeness: f32 = moon.vector.iter().zip(&far.vector).map(|(one, other)| one * other).sum();
+    assert!(likeness < 0.99, "texts that differ point elsewhere: {likeness}");
+
+    let beside = start(engine(), Prompt::Raw(long.clone()), GenerateOptions { max_tokens: Some(5), ..greedy() });
+    let (again, first, second) = tokio::join!(embed("a", &long), embed("a", "The moon"), embed("a", &long));
+    assert!(again == far && first == moon && second == far);
+    drop(beside);
+    let error = engine().embed("", &"moon ".repeat(5000)).await.expect_err("it is too long");
+    assert!(matches!(error, Error::ContextOverflow { .. }), "{error}");
+}

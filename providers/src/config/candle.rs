@@ -77,7 +77,7 @@ pub struct CandleConfig {
 impl CandleConfig {
     pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<CandleConfig, ConfigError> {
         table.without(
-            &["api_key_env", "base_url", "connection_file"],
+            &["api_key", "api_key_env", "base_url", "ca_file", "idle_timeout_seconds", "preset", "connection_file"],
             "does not apply to a `candle` provider, which runs models in this process; leave it out",
         )?;
         if let Some((device, origin)) = table.located_string("device")?

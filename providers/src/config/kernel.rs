@@ -39,7 +39,7 @@ impl KernelConfig {
             "does not apply to a `kernel` provider, whose models run in another kernel; write it into the configuration there",
         )?;
         table.without(
-            &["api_key_env", "base_url"],
+            &["api_key", "api_key_env", "base_url", "ca_file", "idle_timeout_seconds", "preset"],
             "does not apply to a `kernel` provider, whose `connection_file` holds addresses and keys; leave it out",
         )?;
         let path = table.path("connection_file", "a connection file", &sources.directories)?;

@@ -18,7 +18,8 @@ pub(super) const TOP_LEVEL: &[&str] =
     &["default_backend", "default_model", "downloads", "providers", "trusted_folders"];
 
 /// What a project's file may not choose until the user trusts its folder.
-const USER_ONLY: &[&str] = &["api_key_env", "base_url", "connection_file", "model_directory", "model_paths"];
+const USER_ONLY: &[&str] =
+    &["api_key", "api_key_env", "base_url", "ca_file", "connection_file", "model_directory", "model_paths", "preset"];
 
 /// A value and where it was written.
 #[derive(Clone)]

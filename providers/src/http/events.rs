@@ -1,19 +1,10 @@
-//! Server-sent events (WHATWG HTML, section 9.2), as far as models' APIs use them: the data of each event, and its name if it has one.
+//! Server-sent events (WHATWG HTML, section 9.2), as far as models' APIs use them: the data of each event.
 
 use super::lines::Lines;
 use crate::error::Error;
 
 /// The byte order mark that a stream may begin with.
 const MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// One event.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct ServerSentEvent {
-    /// What `event:` says.
-    pub(crate) name: String,
-    /// What the lines of `data:` say together.
-    pub(crate) data: Vec<u8>,
-}
 
 /// The events of an answer's body; comments, by which servers keep a connection alive, are left out.
 pub(crate) struct ServerSentEvents {
@@ -22,10 +13,10 @@ pub(crate) struct ServerSentEvents {
     begun: bool,
 }
 
+/// The data of the event that is being read.
 #[derive(Default)]
 struct Collected {
-    event: ServerSentEvent,
-    has_data: bool,
+    data: Option<Vec<u8>>,
 }
 
 impl ServerSentEvents {
@@ -34,8 +25,8 @@ impl ServerSentEvents {
         ServerSentEvents { lines, event: Collected::default(), begun: false }
     }
 
-    /// The next event that has data; `None` after the last, which need not end with an empty line.
-    pub(crate) async fn next(&mut self) -> Result<Option<ServerSentEvent>, Error> {
+    /// The data of the next event that has some; `None` after the last, which need not end with an empty line.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
         while let Some(line) = self.lines.next().await? {
             let line = if self.begun { &line[..] } else { line.strip_prefix(MARK).unwrap_or(&line) };
             self.begun = true;
@@ -54,7 +45,7 @@ impl ServerSentEvents {
 
 impl Collected {
     /// Takes a line; an empty one ends the event.
-    fn line(&mut self, line: &[u8]) -> Option<ServerSentEvent> {
+    fn line(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         if line.is_empty() {
             return self.end();
         }
@@ -62,23 +53,20 @@ impl Collected {
         let (field, value) = line.split_at(colon);
         let value = value.strip_prefix(b":").unwrap_or(value);
         let value = value.strip_prefix(b" ").unwrap_or(value);
-        match field {
-            b"data" => {
-                if self.has_data {
-                    self.event.data.push(b'\n');
+        if field == b"data" {
+            match &mut self.data {
+                Some(data) => {
+                    data.push(b'\n');
+                    data.extend_from_slice(value);
                 }
-                self.has_data = true;
-                self.event.data.extend_from_slice(value);
+                None => self.data = Some(value.to_vec()),
             }
-            b"event" => self.event.name = String::from_utf8_lossy(value).into_owned(),
-            _ => {}
         }
         None
     }
 
-    fn end(&mut self) -> Option<ServerSentEvent> {
-        let Collected { event, has_data } = std::mem::take(self);
-        has_data.then_some(event)
+    fn end(&mut self) -> Option<Vec<u8>> {
+        self.data.take()
     }
 }
 
@@ -86,21 +74,17 @@ impl Collected {
 mod tests {
     use super::*;
 
-    fn events(text: &str) -> Vec<(String, String)> {
+    fn events(text: &str) -> Vec<String> {
         let mut collected = Collected::default();
-        let mut events: Vec<ServerSentEvent> =
-            text.lines().filter_map(|line| collected.line(line.as_bytes())).collect();
+        let mut events: Vec<Vec<u8>> = text.lines().filter_map(|line| collected.line(line.as_bytes())).collect();
         events.extend(collected.end());
-        events.into_iter().map(|event| (event.name, String::from_utf8(event.data).unwrap())).collect()
+        events.into_iter().map(|data| String::from_utf8(data).unwrap()).collect()
     }
 
     #[test]
     fn data_is_joined_and_the_rest_is_left_out() {
-        let own = |list: &[(&str, &str)]| {
-            list.iter().map(|(name, data)| ((*name).to_owned(), (*data).to_owned())).collect::<Vec<_>>()
-        };
-        assert_eq!(events("data: a\n\ndata:b\n\n"), own(&[("", "a"), ("", "b")]));
-        assert_eq!(events(": keep\n\nevent: error\ndata: a\ndata:  b\nid: 3\n\n"), own(&[("error", "a\n b")]));
-        assert_eq!(events("event: ping\n\n\n\ndata: [DONE]"), own(&[("", "[DONE]")]));
+        assert_eq!(events("data: a\n\ndata:b\n\n"), ["a", "b"]);
+        assert_eq!(events(": keep\n\nevent: error\ndata: a\ndata:  b\nid: 3\n\n"), ["a\n b"]);
+        assert_eq!(events("event: ping\n\n\n\ndata: [DONE]"), ["[DONE]"]);
     }
 }

@@ -44,11 +44,6 @@ impl Lines {
         }
     }
 
-    /// The server that it comes from.
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
-    }
-
     /// The head of the answer.
     pub(crate) fn response(&self) -> &Response {
         &self.response

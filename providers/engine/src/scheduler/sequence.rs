@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use crate::decoder::{KvCache, Row, SequenceId};
+use crate::decoder::{Decoder, KvCache, Row, SequenceId};
 use crate::error::Error;
 use crate::event::{Event, FinishReason, Prefill, Usage};
-use crate::prepare::Job;
+use crate::prepare::{Job, Wanted};
 use crate::tokenizer::{Detokenizer, Tokenizer};
 
 pub(super) struct Sequence {
@@ -24,6 +24,8 @@ pub(super) struct Sequence {
     planned: usize,
     /// Somebody reads its keys and values for as long as the other half is there; until then its pages stay.
     taken: Option<oneshot::Receiver<()>>,
+    /// The sum of its hidden states, where an embedding is wanted.
+    pool: Option<Vec<f64>>,
     detokenizer: Detokenizer,
     outbox: Outbox,
     finished: bool,
@@ -39,6 +41,12 @@ impl Extend<Event> for Outbox {
     }
 }
 
+/// A sum of vectors, divided by its length: the direction of their mean.
+fn direction(sum: &[f64]) -> Vec<f32> {
+    let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
+    sum.iter().map(|value| if length > 0.0 { (value / length) as f32 } else { 0.0 }).collect()
+}
+
 /// Ends a job that was cancelled before it began.
 pub(super) fn refuse_cancelled(job: &Job) {
     let usage = Usage { truncated_tokens: job.recipe.truncated as u32, ..Usage::default() };
@@ -51,7 +59,10 @@ impl Sequence {
     pub(super) fn new(job: Job, cache: &mut KvCache) -> Sequence {
         let tokens = &job.recipe.tokens;
         // The last one is always computed: its logits are wanted.
-        let (id, cached) = cache.open(&job.session, &tokens[..tokens.len() - 1]);
+        let pool = matches!(job.wanted, Some(Wanted::Embedding(_))).then(Vec::new);
+        // An embedding needs every token's hidden state, and what is known are keys and values.
+        let known = if pool.is_some() { &[][..] } else { &tokens[..tokens.len() - 1] };
+        let (id, cached) = cache.open(&job.session, known);
         Sequence {
             prompt_tokens: tokens.len(),
             cached,
@@ -59,6 +70,7 @@ impl Sequence {
             computed: cached,
             planned: 0,
             taken: None,
+            pool,
             detokenizer: Detokenizer::default(),
             outbox: Outbox::default(),
             finished: false,
@@ -106,7 +118,7 @@ impl Sequence {
             token: self.job.recipe.tokens[position],
             sequence,
             position,
-            wants_logits: position == last,
+            wants_logits: position == last && self.pool.is_none(),
         }));
     }
 
@@ -114,26 +126,44 @@ impl Sequence {
         self.planned
     }
 
+    /// Adds the hidden states of its rows in the last pass, which begin at `row`, if they are wanted.
+    pub(super) fn pool(&mut self, decoder: &mut Decoder, row: usize) {
+        if let Some(sum) = &mut self.pool {
+            decoder.add_hidden(row..row + self.planned, sum);
+        }
+    }
+
     /// Notes that the planned tokens have been computed; true when the next token can be chosen.
     pub(super) fn computed_planned(&mut self, cache: &mut KvCache) -> bool {
         self.computed += self.planned;
         if self.computed == self.prompt_tokens
+            && self.pool.is_none()
             && let Some(id) = self.id
         {
             // Others that begin alike need not wait for its end. Pages that still grow would have to be copied.
             let whole = KvCache::whole_pages(self.computed);
             cache.keep(&self.job.session, id, &self.job.recipe.tokens[..whole]);
         }
-        let complete = self.computed == self.job.recipe.tokens.len();
-        if !complete {
+        if self.computed < self.job.recipe.tokens.len() {
             self.tell_prefill();
-        } else if let (Some(computed), Some(id)) = (self.job.computed.take(), self.id) {
-            let (taken, end) = oneshot::channel();
-            self.taken = Some(end);
-            // Who asked may be gone; then both halves are, too.
-            let _ = computed.send((cache.snapshot(id, &self.job.recipe.tokens), taken));
+            return false;
         }
-        complete
+        match (self.job.wanted.take(), self.id) {
+            (Some(Wanted::State(computed)), Some(id)) => {
+                let (taken, end) = oneshot::channel();
+                self.taken = Some(end);
+                // Who asked may be gone; then both halves are, too.
+                let _ = computed.send((cache.snapshot(id, &self.job.recipe.tokens), taken));
+                true
+            }
+            (Some(Wanted::Embedding(embedding)), _) => {
+                // Who asked may be gone.
+                let _ = embedding.send(direction(self.pool.as_deref().unwrap_or_default()));
+                self.finish(FinishReason::Length);
+                false
+            }
+            _ => true,
+        }
     }
 
     /// Ends a sequence whose keys and values were taken, once that is done.
@@ -219,7 +249,9 @@ impl Sequence {
         if self.finished
             && let Some(id) = self.id.take()
         {
-            cache.keep(&self.job.session, id, &self.job.recipe.tokens[..self.computed]);
+            if self.pool.is_none() {
+                cache.keep(&self.job.session, id, &self.job.recipe.tokens[..self.computed]);
+            }
             cache.close(id);
         }
     }

@@ -1,0 +1,124 @@
+//! The body of a request, in the dialect's words. What the dialect cannot say is an error, never left out.
+
+use perilune_engine::{Biased, ChatMessage, GenerateOptions, LogitBias, Prompt, Tool};
+use serde_json::{Map, Value, json};
+
+use crate::config::Words;
+use crate::error::{Error, ErrorKind};
+use crate::provider::GenerateRequest;
+
+/// The body that asks for a generation, in pieces. `extra_body` comes last, so that it may replace anything.
+pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Result<Map<String, Value>, Error> {
+    let GenerateRequest { model, prompt, options, .. } = request;
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    put("model", Value::String(model));
+    put("stream", Value::Bool(true));
+    put("stream_options", json!({ "include_usage": true }));
+    let is_chat = matches!(prompt, Prompt::Chat { .. });
+    match prompt {
+        Prompt::Raw(text) => {
+            put("prompt", Value::String(text));
+        }
+        Prompt::Chat { messages, tools } => {
+            put("messages", messages.iter().map(message).collect());
+            if !tools.is_empty() {
+                put("tools", tools.iter().map(tool).collect());
+            }
+        }
+    }
+    let GenerateOptions { sampling, max_tokens, stop, ignore_end, logit_bias, logprobs, schema, extra_body, .. } =
+        options;
+    // What is not set is the server's to decide. `truncate` allows what no server offers, and asks for nothing.
+    for (name, value) in [
+        ("temperature", sampling.temperature.map(number)),
+        ("top_p", sampling.top_p.map(number)),
+        ("top_k", sampling.top_k.map(Value::from)),
+        ("min_p", sampling.min_p.map(number)),
+        ("typical_p", sampling.typical_p.map(number)),
+        (words.repeat_penalty, sampling.repeat_penalty.map(number)),
+        ("frequency_penalty", sampling.frequency_penalty.map(number)),
+        ("presence_penalty", sampling.presence_penalty.map(number)),
+        (words.seed, sampling.seed.map(Value::from)),
+        (words.max_tokens, max_tokens.map(Value::from)),
+        ("stop", (!stop.is_empty()).then(|| Value::from(stop))),
+        ("ignore_eos", ignore_end.then_some(Value::Bool(true))),
+        ("response_format", schema.map(|schema| response_format(*schema, words))),
+    ] {
+        if let Some(value) = value {
+            put(name, value);
+        }
+    }
+    if !logit_bias.is_empty() {
+        put("logit_bias", biases(logit_bias, instance)?);
+    }
+    if let Some(count) = logprobs {
+        if !is_chat {
+            let problem = "tells `logprobs` of conversations only; leave `raw` out";
+            return Err(invalid(instance, problem));
+        }
+        put("logprobs", Value::Bool(true));
+        put("top_logprobs", Value::from(count));
+    }
+    body.extend(extra_body.map(|extra| *extra).unwrap_or_default());
+    Ok(body)
+}
+
+/// As short as it was written: 0.7, not 0.699999988079071.
+fn number(number: f32) -> Value {
+    number.to_string().parse::<f64>().map(Value::from).unwrap_or(Value::Null)
+}
+
+fn message(message: &ChatMessage) -> Value {
+    let mut written = Map::new();
+    written.insert("role".to_owned(), message.role.as_str().into());
+    // Servers refuse an empty text beside calls, and a missing one without them.
+    let content = if message.content.is_empty() && !message.tool_calls.is_empty() {
+        Value::Null
+    } else {
+        message.content.as_str().into()
+    };
+    written.insert("content".to_owned(), content);
+    if let Some(name) = &message.name {
+        written.insert("name".to_owned(), name.as_str().into());
+    }
+    if let Some(id) = &message.tool_call_id {
+        written.insert("tool_call_id".to_owned(), id.as_str().into());
+    }
+    if !message.tool_calls.is_empty() {
+        let calls = message.tool_calls.iter().map(|call| {
+            let function = json!({ "name": call.name, "arguments": call.arguments.to_string() });
+            json!({ "id": call.id, "type": "function", "function": function })
+        });
+        written.insert("tool_calls".to_owned(), calls.collect());
+    }
+    Value::Object(written)
+}
+
+fn tool(tool: &Tool) -> Value {
+    let function = json!({ "name": tool.name, "description": tool.description, "parameters": tool.parameters });
+    json!({ "type": "function", "function": function })
+}
+
+fn response_format(schema: Value, words: &Words) -> Value {
+    if words.json_schema {
+        json!({ "type": "json_schema", "json_schema": { "name": "answer", "schema": schema, "strict": true } })
+    } else {
+        json!({ "type": "json_object", "schema": schema })
+    }
+}
+
+fn biases(biases: Vec<LogitBias>, instance: &str) -> Result<Value, Error> {
+    let pairs = biases.into_iter().map(|LogitBias { token, bias }| match token {
+        Biased::Id(id) => Ok((id.to_string(), number(bias))),
+        Biased::Text(_) => {
+            let problem = "knows the tokens of `logit_bias` by their numbers alone, which its model's tokenizer tells, not by texts";
+            Err(invalid(instance, problem))
+        }
+    });
+    pairs.collect::<Result<Map<_, _>, _>>().map(Value::Object)
+}
+
+fn invalid(instance: &str, problem: &str) -> Error {
+    Error::Elsewhere { instance: instance.to_owned(), kind: ErrorKind::InvalidRequest, problem: problem.to_owned() }
+}
