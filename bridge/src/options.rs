@@ -225,9 +225,13 @@ impl One<'_> {
 
     /// A table that is a JSON object.
     fn object(&self, lua: &Lua) -> Result<Map<String, Json>, ScriptError> {
+        const WANTED: &str = "a table with names, which is a JSON object";
+        if !matches!(self.value, Value::Table(_)) {
+            return Err(self.wrong(WANTED));
+        }
         match convert::to_json(lua, self.value, self.name)? {
             Json::Object(object) => Ok(object),
-            _ => Err(self.wrong("a table with names, which is a JSON object")),
+            _ => Err(self.wrong(WANTED)),
         }
     }
 

@@ -369,7 +369,7 @@ def test_logprobs_come_without_numbers_of_tokens(lua: Ask) -> None:
 def test_models_are_listed_and_a_server_that_is_down_is_said_to_be(perilune: Run, home: Path) -> None:
     with serving(models("small", "org/large:free")) as server:
         configure(home, server)
-        listed = perilune("model", "list", "far")
+        listed = perilune("model", "list", "--backend", "far")
         assert "org/large:free" in listed.stdout, listed
         status = perilune("model", "status", "far")
         assert "ready" in status.stdout, status
