@@ -103,6 +103,8 @@ function LocalLLM.storage(backend) end
 ---@return LocalLLM.RemovedModel removed what that did
 ---@error model_not_found no backend has that model
 ---@error invalid_request the model is in memory, or was not pulled
+---@example local removed, problem = pcall(LocalLLM.remove, "local/tinyllama:Q4_K_M@candle")
+---@example if not removed then print(problem.kind, problem.message) end
 function LocalLLM.remove(model) end
 
 --- Gives a model that was pulled another name; both mean one file, which goes with the last of its names.
@@ -111,6 +113,8 @@ function LocalLLM.remove(model) end
 ---@return ModelSpecifier copied how to ask for it by that name
 ---@error model_not_found no backend has that model
 ---@error invalid_request another model has that name, or the model was not pulled
+---@example local copied, problem = pcall(LocalLLM.copy, "local/tinyllama:Q4_K_M@candle", "small")
+---@example if not copied then print(problem.kind, problem.message) end
 function LocalLLM.copy(model, name) end
 
 --- Loads a model into memory, or waits for the load that is under way.
@@ -217,7 +221,7 @@ function LocalLLM.pull(spec, options) end
 ---@field max_tokens? integer the longest answer, in tokens; default: until the model ends it or the context is full
 ---@field seed? integer the same seed gives the same answer
 ---@field stop? string|string[] texts before which the answer ends
----@field schema? table JSON schema of the answer, as a table; backends of the types `openai` and `ollama` keep to it, on others it is an error
+---@field schema? table JSON schema of the answer, as a table; backends of the type `openai` keep to it, on others it is an error
 ---@field extra_body? table more members for the body of a request to a backend of the type `openai`, as its documentation names them
 ---@field timeout_seconds? number the longest it may take, waiting and loading included; then an error of the kind `timeout`
 ---@field truncate? boolean cut a prompt that is longer than the context, instead of raising an error

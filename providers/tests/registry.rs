@@ -143,11 +143,12 @@ fn other_kernels_come_from_the_crate_above() {
     };
     let registry = Registry::with_kernels(&config, &|name, _, _| {
         assert_eq!(name, "box");
-        Arc::new(Remote(ProviderType::Kernel))
+        Arc::new(Remote("box", ProviderType::Kernel))
     })
     .unwrap();
-    assert_eq!(names(&registry), ["remote", "candle"]);
-    assert_eq!(registry.default_model().to_string(), "local/moonlet@box");
+    assert_eq!(names(&registry), ["box", "candle"]);
+    // A kernel that holds models in memory is a `local/` one; this one does not.
+    assert_eq!(registry.default_model().to_string(), "box/moonlet");
     assert_eq!(names(&registry.without_kernels()), ["candle"]);
 }
 
@@ -160,15 +161,15 @@ async fn a_list_says_by_which_specifier_a_model_is_asked_for() {
 }
 
 /// A provider that holds nothing in memory.
-struct Remote(ProviderType);
+struct Remote(&'static str, ProviderType);
 
 impl Provider for Remote {
     fn name(&self) -> &str {
-        "remote"
+        self.0
     }
 
     fn provider_type(&self) -> ProviderType {
-        self.0
+        self.1
     }
 
     fn generate(&self, _: GenerateRequest, _: CancellationToken) -> EventStream {
@@ -191,7 +192,8 @@ impl Provider for Remote {
 #[test]
 fn what_only_a_local_instance_can_do_is_not_said_to_be_impossible() {
     let specifier = specifier("remote/gpt");
-    let resolved = Resolved { provider: Arc::new(Remote(ProviderType::Candle)), model: "gpt".to_owned(), specifier };
+    let resolved =
+        Resolved { provider: Arc::new(Remote("remote", ProviderType::Candle)), model: "gpt".to_owned(), specifier };
     let error = resolved.local().err().unwrap();
     assert_eq!(error.to_string(), "`remote` does not hold models in memory; `local/MODEL` means an instance that does");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
