@@ -68,13 +68,13 @@ fn without_a_key_nothing_is_signed_and_nothing_is_a_replay() {
 #[test]
 fn an_invalid_content_says_whom_to_answer() {
     let codec = Codec::new(KEY);
-    let content = serde_json::json!({"command": "pull", "model": "m"});
+    let content = serde_json::json!({"command": "summon", "model": "m"});
     let request = Request::Unknown { msg_type: "model_request".into(), content };
     let message = Message::new("s", request).with_identities(vec![Bytes::from_static(b"peer")]);
     let error = codec.decode::<Request>(codec.encode(&message).unwrap()).unwrap_err();
-    assert!(!error.to_string().contains("pull"), "what is fit for a log does not quote: {error}");
+    assert!(!error.to_string().contains("summon"), "what is fit for a log does not quote: {error}");
     let DecodeError::InvalidContent { identities, header, source } = error else { panic!("{error}") };
-    assert!(source.to_string().contains("unknown variant `pull`, expected one of `list`"), "{source}");
+    assert!(source.to_string().contains("unknown variant `summon`, expected one of `list`"), "{source}");
     assert_eq!((identities, *header), (message.identities, message.header));
     assert_eq!(codec.dropped(), Default::default());
 }
