@@ -20,6 +20,7 @@ use crate::script_error::ScriptError;
 const GENERATE: Accepted = Accepted { function: "LocalLLM.generate" };
 const CHAT: Accepted = Accepted { function: "LocalLLM.chat" };
 const EMBED: Accepted = Accepted { function: "LocalLLM.embed" };
+const LOAD: Accepted = Accepted { function: "LocalLLM.load" };
 const STREAM: Accepted = Accepted { function: "LocalLLM.stream" };
 
 /// Adds the global.
@@ -296,40 +297,18 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
 
 /// The options of `LocalLLM.load`.
 fn keep(options: &Value) -> Result<Keep, ScriptError> {
-    let expected = "expected a table like {pin = true, keep_alive = 300}";
-    let table = match options {
-        Value::Nil => return Ok(Keep::default()),
-        Value::Table(table) => table,
-        other => {
-            return Err(ScriptError::argument(format!(
-                "the options of LocalLLM.load are {}; {expected}",
-                described(other)
-            )));
-        }
-    };
     let mut keep = Keep::default();
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair.map_err(|error| ScriptError::argument(error.to_string()))?;
-        let name = match &key {
-            Value::String(name) => name.to_string_lossy(),
-            other => described(other),
-        };
-        let wrong = |expected: &str| {
-            let value = described(&value);
-            ScriptError::argument(format!("option `{name}` of LocalLLM.load is {value}; expected {expected}"))
-        };
-        match name.as_str() {
-            "pin" => keep.pin = Some(value.as_boolean().ok_or_else(|| wrong("true or false"))?),
+    LOAD.each(options, "{pin = true, keep_alive = 300}", |option| {
+        match option.name {
+            "pin" => keep.pin = Some(option.truth()?),
             "keep_alive" => {
-                let seconds = value.as_i64().and_then(|seconds| u64::try_from(seconds).ok());
-                keep.keep_alive_seconds = Some(seconds.ok_or_else(|| wrong("whole seconds from 0 on"))?);
+                let seconds = option.value.as_i64().and_then(|seconds| u64::try_from(seconds).ok());
+                keep.keep_alive_seconds = Some(seconds.ok_or_else(|| option.wrong("whole seconds from 0 on"))?);
             }
-            _ => {
-                let known = "known: `pin`, `keep_alive`";
-                return Err(ScriptError::argument(format!("unknown option `{name}` of LocalLLM.load; {known}")));
-            }
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
     Ok(keep)
 }
 

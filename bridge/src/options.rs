@@ -43,18 +43,29 @@ impl Accepted {
 
     /// Reads a table of options over `base`.
     pub(crate) fn read(&self, lua: &Lua, value: &Value, base: Options) -> Result<Options, ScriptError> {
+        let mut options = base;
+        self.each(value, "{temperature = 0.5}", |option| option.set(lua, &mut options))?;
+        Ok(options)
+    }
+
+    /// Calls `set` with every option of a table, like `example`; it says whether there is such an option.
+    pub(crate) fn each(
+        &self,
+        value: &Value,
+        example: &str,
+        mut set: impl FnMut(&One<'_>) -> Result<bool, ScriptError>,
+    ) -> Result<(), ScriptError> {
         let table = match value {
-            Value::Nil => return Ok(base),
+            Value::Nil => return Ok(()),
             Value::Table(table) => table,
             other => {
                 return Err(ScriptError::argument(format!(
-                    "the options of {} are {}; expected a table like {{temperature = 0.5}}",
+                    "the options of {} are {}; expected a table like {example}",
                     self.function,
                     described(other)
                 )));
             }
         };
-        let mut options = base;
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair.map_err(|error| ScriptError::argument(error.to_string()))?;
             let Value::String(name) = &key else {
@@ -66,14 +77,11 @@ impl Accepted {
             };
             let name = name.to_string_lossy();
             let option = One { function: self.function, name: &name, value: &value };
-            if !self.names().any(|known| known == name) {
-                return Err(self.unknown(&name));
-            }
-            if !option.set(lua, &mut options)? {
+            if !self.names().any(|known| known == name) || !set(&option)? {
                 return Err(self.unknown(&name));
             }
         }
-        Ok(options)
+        Ok(())
     }
 
     fn unknown(&self, name: &str) -> ScriptError {
@@ -98,10 +106,10 @@ fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'st
 }
 
 /// One option as a script wrote it.
-struct One<'a> {
+pub(crate) struct One<'a> {
     function: &'a str,
-    name: &'a str,
-    value: &'a Value,
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a Value,
 }
 
 impl One<'_> {
@@ -137,7 +145,7 @@ impl One<'_> {
         Ok(true)
     }
 
-    fn wrong(&self, expected: &str) -> ScriptError {
+    pub(crate) fn wrong(&self, expected: &str) -> ScriptError {
         ScriptError::argument(format!(
             "option `{}` of {} is {}; expected {expected}",
             self.name,
@@ -182,7 +190,7 @@ impl One<'_> {
             .ok_or_else(|| self.wrong("a whole number from 0 on"))
     }
 
-    fn truth(&self) -> Result<bool, ScriptError> {
+    pub(crate) fn truth(&self) -> Result<bool, ScriptError> {
         match self.value {
             Value::Boolean(truth) => Ok(*truth),
             _ => Err(self.wrong("true or false")),

@@ -14,8 +14,11 @@ use crate::host::Host;
 use crate::leftovers::Leftover;
 use crate::live::Live;
 use crate::operation::{immediate, starter};
+use crate::options::Accepted;
 use crate::prelude;
 use crate::script_error::ScriptError;
+
+const PULL: Accepted = Accepted { function: "LocalLLM.pull" };
 
 /// A pull on the Lua side of the prelude.
 #[derive(Clone)]
@@ -142,44 +145,24 @@ fn request(spec: &Value, options: &Value) -> Result<(PullRequest, bool), ScriptE
     };
     let mut request = PullRequest { spec: spec.to_string_lossy(), ..PullRequest::default() };
     let mut hears = false;
-    let table = match options {
-        Value::Nil => return Ok((request, hears)),
-        Value::Table(table) => table,
-        other => {
-            let expected = "expected a table like {quantization = \"Q8_0\"}";
-            let problem = format!("the options of LocalLLM.pull are {}; {expected}", described(other));
-            return Err(ScriptError::argument(problem));
-        }
-    };
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair.map_err(|error| ScriptError::argument(error.to_string()))?;
-        let name = match &key {
-            Value::String(name) => name.to_string_lossy(),
-            other => described(other),
-        };
-        let wrong = |expected: &str| {
-            let value = described(&value);
-            ScriptError::argument(format!("option `{name}` of LocalLLM.pull is {value}; expected {expected}"))
-        };
-        let text = |value: &Value| match value {
+    PULL.each(options, "{quantization = \"Q8_0\"}", |option| {
+        let text = || match option.value {
             Value::String(text) => Ok(Some(text.to_string_lossy())),
-            _ => Err(wrong("a text")),
+            _ => Err(option.wrong("a text")),
         };
-        match name.as_str() {
-            "quantization" => request.quantization = text(&value)?,
-            "name" => request.name = text(&value)?,
-            "force" => request.force = value.as_boolean().ok_or_else(|| wrong("true or false"))?,
+        match option.name {
+            "quantization" => request.quantization = text()?,
+            "name" => request.name = text()?,
+            "force" => request.force = option.truth()?,
             "on_progress" => {
-                hears = matches!(value, Value::Function(_));
+                hears = matches!(option.value, Value::Function(_));
                 if !hears {
-                    return Err(wrong("a function"));
+                    return Err(option.wrong("a function"));
                 }
             }
-            _ => {
-                let known = "known: `force`, `name`, `on_progress`, `quantization`";
-                return Err(ScriptError::argument(format!("unknown option `{name}` of LocalLLM.pull; {known}")));
-            }
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
     Ok((request, hears))
 }

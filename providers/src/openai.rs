@@ -114,7 +114,7 @@ impl OpenAiProvider {
     /// Sends a request about a model; an answer that is no success becomes an error.
     async fn send(&self, request: RequestBuilder, model: &str) -> Result<Response, Error> {
         let server = self.server()?;
-        let mut response = server.send(request).await?;
+        let response = server.send(request).await?;
         tracing::debug!(instance = self.shared.name, model, status = %response.status(), "a server answered");
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -124,9 +124,14 @@ impl OpenAiProvider {
         if response.status().is_success() {
             return Ok(response);
         }
-        let body = http::text(server, &mut response, LARGEST_REFUSAL).await.unwrap_or_default();
-        let error = refusal::of_body(server, response.status(), response.headers(), &body, model, &self.secrets());
+        let error = self.refused(server, response, model).await;
         Err(self.with_names(error).await)
+    }
+
+    /// What an answer that is no success says.
+    async fn refused(&self, server: &Server, mut response: Response, model: &str) -> Error {
+        let body = http::text(server, &mut response, LARGEST_REFUSAL).await.unwrap_or_default();
+        refusal::of_body(server, response.status(), response.headers(), &body, model, &self.secrets())
     }
 
     /// What errors must not repeat.
@@ -148,8 +153,7 @@ impl OpenAiProvider {
         let server = self.server()?;
         let mut response = server.send(self.request(Method::GET, "models")?).await?;
         if !response.status().is_success() {
-            let body = http::text(server, &mut response, LARGEST_REFUSAL).await.unwrap_or_default();
-            return Err(refusal::of_body(server, response.status(), response.headers(), &body, "", &self.secrets()));
+            return Err(self.refused(server, response, "").await);
         }
         http::json(server, &mut response, LARGEST_BODY).await
     }

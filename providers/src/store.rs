@@ -72,15 +72,8 @@ impl ModelStore {
 
     /// Every model, by name. One whose file is missing or has another size than it came with says so.
     pub fn list(&self) -> Result<Vec<StoredModel>, StoreError> {
-        let names = self.names();
-        let entries = match fs::read_dir(&names) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(StoreError::read(&names, error)),
-        };
         let mut models = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|error| StoreError::read(&names, error))?.path();
+        for path in files_of(&self.names())? {
             let Some(name) = name::of_record(&path) else { continue };
             match self.read(&name, &path) {
                 Ok(Some(model)) => models.push(model),

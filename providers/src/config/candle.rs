@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::error::ConfigError;
 use super::layer::Table;
 use super::sources::ConfigSources;
+use super::{kernel, openai};
 use crate::provider::Collection;
 
 /// Every key that means something for this type.
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "context_size",
     "cpu_threads",
     "default_model",
@@ -76,10 +77,13 @@ pub struct CandleConfig {
 
 impl CandleConfig {
     pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<CandleConfig, ConfigError> {
-        table.without(
-            &["api_key", "api_key_env", "base_url", "ca_file", "idle_timeout_seconds", "preset", "connection_file"],
-            "does not apply to a `candle` provider, which runs models in this process; leave it out",
-        )?;
+        for others in [openai::KEYS, kernel::KEYS] {
+            table.without(
+                others,
+                KEYS,
+                "does not apply to a `candle` provider, which runs models in this process; leave it out",
+            )?;
+        }
         if let Some((device, origin)) = table.located_string("device")?
             && device != "cpu"
         {

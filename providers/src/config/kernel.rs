@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::error::ConfigError;
 use super::layer::Table;
 use super::sources::ConfigSources;
+use super::{candle, openai};
 
 /// Every key that means something for this type.
-const KEYS: &[&str] = &["connection_file", "default_model", "enabled", "timeout_seconds", "type"];
+pub(super) const KEYS: &[&str] = &["connection_file", "default_model", "enabled", "timeout_seconds", "type"];
 
 /// The word for the kernel of this user that stays.
 const RESIDENT: &str = "resident";
@@ -35,11 +36,13 @@ pub enum KernelAddress {
 impl KernelConfig {
     pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<KernelConfig, ConfigError> {
         table.without(
-            &["context_size", "cpu_threads", "device", "keep_alive_seconds", "kv_cache_mib", "kv_cache_type", "max_concurrent", "memory_budget_mib", "model_directory", "model_paths", "shared_models"],
+            candle::KEYS,
+            KEYS,
             "does not apply to a `kernel` provider, whose models run in another kernel; write it into the configuration there",
         )?;
         table.without(
-            &["api_key", "api_key_env", "base_url", "ca_file", "idle_timeout_seconds", "preset"],
+            openai::KEYS,
+            KEYS,
             "does not apply to a `kernel` provider, whose `connection_file` holds addresses and keys; leave it out",
         )?;
         let path = table.path("connection_file", "a connection file", &sources.directories)?;

@@ -354,9 +354,9 @@ impl Table {
         Ok(texts.iter().map(|text| directories.expand(text, origin.folder())).collect())
     }
 
-    /// Refuses the keys that are known but mean nothing for this type of provider.
-    pub(super) fn without(&mut self, keys: &[&str], why: &str) -> Result<(), ConfigError> {
-        for key in keys {
+    /// Refuses the keys of another type of provider that are not among this type's `own`.
+    pub(super) fn without(&mut self, others: &[&str], own: &[&str], why: &str) -> Result<(), ConfigError> {
+        for key in others.iter().filter(|key| !own.contains(key)) {
             if let Some(Located { origin, .. }) = self.keys.remove(*key) {
                 return Err(self.refuse(key, origin, why.to_owned()));
             }

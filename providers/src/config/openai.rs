@@ -9,10 +9,11 @@ use serde::{Serialize, Serializer};
 use super::error::{ConfigError, Origin};
 use super::layer::Table;
 use super::sources::ConfigSources;
+use super::{candle, kernel};
 use crate::nearest::{nearest, suggestion};
 
 /// Every key that means something for this type.
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "api_key",
     "api_key_env",
     "base_url",
@@ -154,21 +155,13 @@ const PRESETS: [Preset; 9] = [
 impl OpenAiConfig {
     pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<OpenAiConfig, ConfigError> {
         table.without(
-            &[
-                "context_size",
-                "cpu_threads",
-                "device",
-                "keep_alive_seconds",
-                "kv_cache_mib",
-                "kv_cache_type",
-                "max_concurrent",
-                "memory_budget_mib",
-                "model_directory",
-            ],
+            candle::KEYS,
+            KEYS,
             "does not apply to an `openai` provider, whose server decides that; leave it out",
         )?;
         table.without(
-            &["connection_file"],
+            kernel::KEYS,
+            KEYS,
             "does not apply to an `openai` provider, which is reached at its `base_url`; leave it out",
         )?;
         let preset = match table.located_string("preset")? {
