@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use self::orders::{Order, Orders};
-use self::store::{Store, StoreError};
+use self::store::Store;
 
 /// Bytes beyond which a cell is not kept, and beyond which the text that it returned is cut.
 const LARGEST_CELL: usize = 1024 * 1024;
@@ -137,10 +137,19 @@ fn write(file: Option<PathBuf>, orders: &Orders) {
     let mut told = false;
     while let Some(batch) = orders.take() {
         let mut failed = None;
+        let mut answers = Vec::new();
         let writes = batch.iter().any(|order| !matches!(order, Order::Find { .. }));
         let all = |store: &mut Store| {
             for order in batch {
-                failed = obey(store, order).err().or(failed.take());
+                let obeyed = match order {
+                    Order::Input { line, source } => store.input(line, &source),
+                    Order::Output { line, text } => store.output(line, &text),
+                    Order::Find { request, reply } => {
+                        answers.push((reply, store.find(&request)));
+                        Ok(())
+                    }
+                };
+                failed = obeyed.err().or(failed.take());
             }
         };
         if writes {
@@ -148,23 +157,15 @@ fn write(file: Option<PathBuf>, orders: &Orders) {
         } else {
             all(&mut store)
         }
+        // Only now other kernels see what was written before a question, which its answer lets whoever asked believe.
+        for (reply, found) in answers {
+            // Whoever asked may have stopped waiting.
+            let _ = reply.send(found.map_err(|error| format!("cannot read the history: {error}")));
+        }
         if let Some(error) = failed
             && !mem::replace(&mut told, true)
         {
             tracing::warn!(%error, "a cell could not be written to the history, nor may those that follow");
-        }
-    }
-}
-
-fn obey(store: &mut Store, order: Order) -> Result<(), StoreError> {
-    match order {
-        Order::Input { line, source } => store.input(line, &source),
-        Order::Output { line, text } => store.output(line, &text),
-        Order::Find { request, reply } => {
-            let found = store.find(&request).map_err(|error| format!("cannot read the history: {error}"));
-            // Whoever asked may have stopped waiting.
-            let _ = reply.send(found);
-            Ok(())
         }
     }
 }
