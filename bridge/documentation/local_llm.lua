@@ -221,8 +221,9 @@ function LocalLLM.pull(spec, options) end
 ---@field max_tokens? integer the longest answer, in tokens; default: until the model ends it or the context is full
 ---@field seed? integer the same seed gives the same answer
 ---@field stop? string|string[] texts before which the answer ends
----@field schema? table JSON schema of the answer, as a table; backends of the type `openai` keep to it, on others it is an error
----@field extra_body? table more members for the body of a request to a backend of the type `openai`, as its documentation names them
+---@field schema? table JSON schema of the answer, as a table; backends of the types `openai` and `ollama` keep to it, on others it is an error
+---@field think? boolean|"low"|"medium"|"high" whether, or how much, a model thinks before it answers, where its backend, of the type `ollama`, can say so
+---@field extra_body? table more members for the body of a request to a backend of the type `openai` or `ollama`, as its documentation names them
 ---@field timeout_seconds? number the longest it may take, waiting and loading included; then an error of the kind `timeout`
 ---@field truncate? boolean cut a prompt that is longer than the context, instead of raising an error
 
@@ -240,6 +241,7 @@ function LocalLLM.pull(spec, options) end
 ---@class LocalLLM.Message
 ---@field role "system"|"user"|"assistant"|"tool" who speaks
 ---@field content? string what is said
+---@field images? string[] pictures that belong to it, each the bytes of its file; models that see are on backends of the type `ollama`
 ---@field name? string a name for the speaker; for a tool's message, the tool's
 ---@field tool_call_id? string for a tool's message: the call it answers
 ---@field tool_calls? LocalLLM.ToolCall[] the tools that an assistant's message calls

@@ -4,7 +4,7 @@
 //! what scripts call is in
 //! `lua/display.lua`, `lua/kinds.lua` and `lua/progress.lua`.
 
-mod base64;
+pub(crate) mod base64;
 mod bundle;
 mod chart;
 pub(crate) mod html;

@@ -2,10 +2,13 @@
 //! mistake is told with the option, the value and what was expected.
 
 use mlua::{Lua, Table, Value};
-use perilune_providers::{Biased, ChatMessage, GenerateOptions, LogitBias, ModelSpecifier, Role, Tool, ToolCall};
+use perilune_providers::{
+    Biased, ChatMessage, Effort, GenerateOptions, LogitBias, ModelSpecifier, Role, Think, Tool, ToolCall,
+};
 use serde_json::{Map, Value as Json};
 
 use crate::convert::{self, described};
+use crate::display::base64;
 use crate::documentation::documentation;
 use crate::script_error::ScriptError;
 
@@ -133,6 +136,7 @@ impl One<'_> {
             "stop" => generate.stop = self.texts()?,
             "timeout_seconds" => generate.timeout_seconds = Some(self.seconds()?),
             "truncate" => generate.truncate = self.truth()?,
+            "think" => generate.think = Some(self.think()?),
             "schema" => generate.schema = Some(Box::new(self.object(lua)?.into())),
             "extra_body" => generate.extra_body = Some(Box::new(self.object(lua)?)),
             "tools" => options.tools = self.tools(lua)?,
@@ -195,6 +199,21 @@ impl One<'_> {
             Value::Boolean(truth) => Ok(*truth),
             _ => Err(self.wrong("true or false")),
         }
+    }
+
+    fn think(&self) -> Result<Think, ScriptError> {
+        let effort = |text: &[u8]| match text {
+            b"low" => Some(Effort::Low),
+            b"medium" => Some(Effort::Medium),
+            b"high" => Some(Effort::High),
+            _ => None,
+        };
+        let think = match self.value {
+            Value::Boolean(thinks) => Some(Think::Is(*thinks)),
+            Value::String(text) => effort(&text.as_bytes()).map(Think::Effort),
+            _ => None,
+        };
+        think.ok_or_else(|| self.wrong("true, false, \"low\", \"medium\" or \"high\""))
     }
 
     fn text(&self) -> Result<String, ScriptError> {
@@ -271,6 +290,20 @@ impl One<'_> {
             _ => Err(self.wrong(expected)),
         }
     }
+}
+
+/// A list of pictures, each as the bytes of its file or as base64 of them, as base64.
+fn pictures(value: &Value) -> Option<Vec<String>> {
+    let Value::Table(table) = value else { return None };
+    if table.pairs::<Value, Value>().count() != table.raw_len() {
+        return None;
+    }
+    let one = |index| match table.raw_get(index) {
+        Ok(Value::String(bytes)) if base64::is_encoded(&bytes.as_bytes()) => utf8(&bytes),
+        Ok(Value::String(bytes)) => Some(base64::encode(&bytes.as_bytes())),
+        _ => None,
+    };
+    (1..=table.raw_len()).map(one).collect()
 }
 
 pub(crate) fn whole(value: &Value) -> Option<i64> {
@@ -360,7 +393,7 @@ pub(crate) fn messages(lua: &Lua, value: &Value, function: &str) -> Result<Vec<C
         .collect()
 }
 
-const MESSAGE_FIELDS: [&str; 5] = ["role", "content", "name", "tool_call_id", "tool_calls"];
+const MESSAGE_FIELDS: [&str; 6] = ["role", "content", "images", "name", "tool_call_id", "tool_calls"];
 
 fn message_of(lua: &Lua, table: &Table, index: usize) -> Result<ChatMessage, ScriptError> {
     let mut role = None;
@@ -391,6 +424,7 @@ fn message_of(lua: &Lua, table: &Table, index: usize) -> Result<ChatMessage, Scr
                 message.content = text().ok_or_else(|| wrong("UTF-8 text"))?;
                 content = true;
             }
+            "images" => message.images = pictures(&value).ok_or_else(|| wrong("a list of the bytes of pictures"))?,
             "name" => message.name = Some(text().ok_or_else(|| wrong("a string"))?),
             "tool_call_id" => message.tool_call_id = Some(text().ok_or_else(|| wrong("a string"))?),
             "tool_calls" => {

@@ -35,7 +35,6 @@ enum State {
 struct Running {
     events: PullStream,
     live: Live,
-    host: Rc<Host>,
 }
 
 impl UserData for Pulling {}
@@ -63,8 +62,8 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Resu
             if hears {
                 live.delivers();
             }
-            let events = shared.options.registry.puller().pull(request, CancellationToken::new());
-            let running = Running { events, live, host: Rc::clone(&shared) };
+            let events = shared.options.registry.pull(request, CancellationToken::new())?;
+            let running = Running { events, live };
             let state = Rc::new(RefCell::new(State::Running(Box::new(running))));
             shared.leftovers.add(shared.work(), Rc::downgrade(&state));
             Ok(Pulling(state))
@@ -78,7 +77,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Resu
 /// What next comes of a pull.
 enum Told {
     Progress(PullProgress),
-    Done(Box<Pulled>, Option<String>),
+    Done(Box<Pulled>),
 }
 
 impl Pulling {
@@ -97,8 +96,7 @@ impl Pulling {
             Ok(Some(PullEvent::Done(pulled))) => {
                 self.0.replace(State::Over);
                 running.live.pulled();
-                let specifier = running.host.options.registry.stored(&pulled.model.name);
-                Ok(Told::Done(Box::new(pulled), specifier.map(|specifier| specifier.to_string())))
+                Ok(Told::Done(pulled))
             }
             Ok(None) => {
                 self.0.replace(State::Over);
@@ -117,19 +115,21 @@ impl IntoLuaMulti for Told {
     fn into_lua_multi(self, lua: &Lua) -> mlua::Result<MultiValue> {
         match self {
             Told::Progress(progress) => (false, serde(lua, &progress)?).into_lua_multi(lua),
-            Told::Done(pulled, specifier) => {
-                let Pulled { model, was_there } = *pulled;
+            Told::Done(pulled) => {
+                let Pulled { name, specifier, size_bytes, stored, was_there } = *pulled;
                 let table = lua.create_table()?;
-                table.raw_set("name", model.name)?;
-                table.raw_set("specifier", specifier)?;
-                table.raw_set("location", model.path.display().to_string())?;
-                table.raw_set("size_bytes", model.size_bytes)?;
-                table.raw_set("sha256", model.digest.to_string())?;
-                table.raw_set("source", model.source)?;
-                table.raw_set("revision", model.revision)?;
-                table.raw_set("quantization", model.quantization)?;
-                table.raw_set("license", model.license)?;
+                table.raw_set("name", name)?;
+                table.raw_set("specifier", specifier.map(|specifier| specifier.to_string()))?;
+                table.raw_set("size_bytes", size_bytes)?;
                 table.raw_set("was_there", was_there)?;
+                if let Some(stored) = stored {
+                    table.raw_set("location", stored.path.display().to_string())?;
+                    table.raw_set("sha256", stored.digest.to_string())?;
+                    table.raw_set("source", stored.source)?;
+                    table.raw_set("revision", stored.revision)?;
+                    table.raw_set("quantization", stored.quantization)?;
+                    table.raw_set("license", stored.license)?;
+                }
                 (true, table).into_lua_multi(lua)
             }
         }

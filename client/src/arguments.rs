@@ -221,6 +221,28 @@ pub enum Model {
         /// The other name
         name: String,
     },
+    /// Make a model of a GGUF file, on a backend that keeps models of its own: an Ollama
+    Create {
+        /// What it shall be called, e.g. `mine@ollama`
+        model: String,
+        /// The file
+        file: PathBuf,
+        /// A file that says how conversations are written, in Go's template language; Ollama does not read the one in FILE
+        #[arg(long, value_name = "FILE")]
+        template: Option<PathBuf>,
+        /// What the model is told before a conversation that has no system message
+        #[arg(long, value_name = "TEXT")]
+        system: Option<String>,
+        /// An option that holds unless a request has another, by Ollama's name, its value as JSON, e.g. `temperature=0.5`
+        #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = parameter)]
+        parameters: Vec<(String, serde_json::Value)>,
+    },
+    /// Show how Ollama is installed on this platform, and install it once that is confirmed
+    InstallOllama {
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Say which backends work
     Status {
         /// Only this backend
@@ -289,6 +311,12 @@ pub enum Config {
     },
     /// Print a JSON schema of configuration files, for editors
     Schema,
+}
+
+/// `temperature=0.5`, or a text without quotation marks.
+fn parameter(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as `temperature=0.5`")?;
+    Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 
 /// `perilune bench`

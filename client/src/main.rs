@@ -15,6 +15,7 @@ mod editor;
 mod exposure;
 mod failure;
 mod input;
+mod install_ollama;
 mod interrupts;
 mod kernelspec;
 mod manual;

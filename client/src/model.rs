@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use perilune_kernel::resident;
 use perilune_protocol::{
-    BackendError, BackendStatus, CopyRequest, DroppedModel, ListReply, ListedModel, LoadRequest, LoadedModel,
-    ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel, Publication, PullRequest, PulledModel,
-    RemovedModel, Reply, Request, StatusReply, StoragePlace, StorageReply, WhichBackend,
+    BackendError, BackendStatus, CopyRequest, CreateRequest, DroppedModel, ListReply, ListedModel, LoadRequest,
+    LoadedModel, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel, Publication, PullRequest,
+    PulledModel, RemovedModel, Reply, Request, StatusReply, StoragePlace, StorageReply, WhichBackend,
 };
 
 use crate::arguments::{Format, Global, Model};
 use crate::failure::Failure;
+use crate::install_ollama;
 use crate::interrupts::Interrupts;
 use crate::output::{print, print_json};
 use crate::pull_bar::PullBar;
@@ -26,14 +27,22 @@ pub async fn run(command: Model, global: &Global, interrupts: &Interrupts) -> Re
     if let Model::Remove { model, yes: false } = &command {
         confirm(&format!("delete the model `{model}`?"))?;
     }
-    let mut session = open(&command, global.connect.as_deref(), interrupts).await?;
     let shows_memory_only = matches!(command, Model::Ps);
+    let needs_resident = matches!(command, Model::Load { .. } | Model::Unload { .. } | Model::Ps);
     let request = match command {
         Model::List { backend } => ModelRequest::List(WhichBackend { backend }),
         Model::Info { model } => ModelRequest::Info(NamedModel { model }),
         Model::Storage { backend } => ModelRequest::Storage(WhichBackend { backend }),
         Model::Remove { model, .. } => ModelRequest::Remove(NamedModel { model }),
         Model::Copy { model, name } => ModelRequest::Copy(CopyRequest { model, name }),
+        Model::InstallOllama { yes } => return install_ollama::run(yes, format),
+        Model::Create { model, file, template, system, parameters } => ModelRequest::Create(CreateRequest {
+            model,
+            file: std::path::absolute(&file).unwrap_or(file),
+            template: template.map(|file| read(&file)).transpose()?,
+            system,
+            parameters: parameters.into_iter().collect(),
+        }),
         Model::Status { backend } => ModelRequest::Status(WhichBackend { backend }),
         Model::Load { model, pin, keep_alive } => {
             ModelRequest::Load(LoadRequest { model, pin, keep_alive_seconds: keep_alive })
@@ -45,6 +54,7 @@ pub async fn run(command: Model, global: &Global, interrupts: &Interrupts) -> Re
             ModelRequest::Pull(PullRequest { spec, quantization, name, force })
         }
     };
+    let mut session = open(needs_resident, global.connect.as_deref(), interrupts).await?;
     let mut bar = PullBar::new();
     let mut heard = |publication| {
         if let Publication::ModelEvent(ModelEvent::Pull(progress)) = publication {
@@ -71,10 +81,13 @@ pub async fn run(command: Model, global: &Global, interrupts: &Interrupts) -> Re
     }
 }
 
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display())).map_err(Failure::Usage)
+}
+
 /// Loading into this process, which ends right after, would be a lie: those commands need a kernel that stays.
-async fn open(command: &Model, connect: Option<&Path>, interrupts: &Interrupts) -> Result<Session, Failure> {
-    let needs_resident = matches!(command, Model::Load { .. } | Model::Unload { .. } | Model::Ps);
-    if connect.is_some() || !needs_resident {
+async fn open(needs_resident: bool, connect: Option<&Path>, interrupts: &Interrupts) -> Result<Session, Failure> {
+    if !needs_resident || connect.is_some() {
         return Session::open(connect, interrupts).await;
     }
     let path = resident_file()?;
@@ -102,6 +115,7 @@ fn text(reply: &ModelReply) -> Result<String, Failure> {
         ModelReply::Remove(removed) => gone(removed),
         ModelReply::Copy(named) => format!("`{}` means the same file\n", named.model),
         ModelReply::Pull(pulled) => pulled_now(pulled),
+        ModelReply::Create(named) => format!("`{}` is made\n", named.model),
         ModelReply::Unload(named) => format!("`{}` is no longer in memory\n", named.model),
         other => return Err(unexpected(&Reply::Model(other.clone()))),
     })

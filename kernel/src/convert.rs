@@ -193,6 +193,7 @@ fn chat_message(message: wire::ChatMessage) -> providers::ChatMessage {
             wire::Role::Tool => providers::Role::Tool,
         },
         content: message.content,
+        images: message.images,
         tool_calls: message
             .tool_calls
             .into_iter()
@@ -222,9 +223,19 @@ pub(crate) fn options(options: wire::GenerateOptions) -> providers::GenerateOpti
         stop: options.stop,
         ignore_end: false,
         schema: options.schema,
+        think: options.think.map(think),
         extra_body: options.extra_body,
         truncate: options.truncate,
         timeout_seconds: options.timeout_seconds,
+    }
+}
+
+fn think(think: wire::Think) -> providers::Think {
+    match think {
+        wire::Think::Is(thinks) => providers::Think::Is(thinks),
+        wire::Think::Effort(wire::Effort::Low) => providers::Think::Effort(providers::Effort::Low),
+        wire::Think::Effort(wire::Effort::Medium) => providers::Think::Effort(providers::Effort::Medium),
+        wire::Think::Effort(wire::Effort::High) => providers::Think::Effort(providers::Effort::High),
     }
 }
 
@@ -237,6 +248,17 @@ fn logit_bias(bias: wire::LogitBias) -> providers::LogitBias {
 }
 
 // What a model answers
+
+/// A model to be made there under the name that it has without its backend.
+pub(crate) fn creation(name: &str, create: wire::CreateRequest) -> providers::Creation {
+    let wire::CreateRequest { file, template, system, parameters, .. } = create;
+    providers::Creation { name: name.to_owned(), file, template, system, parameters }
+}
+
+pub(crate) fn progress(progress: providers::Progress) -> wire::ModelEvent {
+    let providers::Progress { status, completed, total, .. } = progress;
+    wire::ModelEvent::Progress { task: status, completed: completed.unwrap_or_default(), total }
+}
 
 /// The tasks of progress events: the model comes into memory; so many requests begin first, and then this one; so much of
 /// a prompt is computed.
@@ -273,19 +295,26 @@ pub(crate) fn pull_progress(progress: providers::PullProgress) -> wire::ModelEve
     })
 }
 
-pub(crate) fn pulled_model(specifier: Option<&ModelSpecifier>, pulled: providers::Pulled) -> wire::PulledModel {
-    let providers::Pulled { model, was_there } = pulled;
-    wire::PulledModel {
-        name: model.name,
-        specifier: specifier.map(ToString::to_string),
-        location: Some(model.path.display().to_string()),
-        size_bytes: Some(model.size_bytes),
-        sha256: Some(model.digest.to_string()),
-        source: Some(model.source),
-        revision: model.revision,
-        quantization: model.quantization,
-        license: model.license,
+pub(crate) fn pulled_model(pulled: providers::Pulled) -> wire::PulledModel {
+    let providers::Pulled { name, specifier, size_bytes, stored, was_there } = pulled;
+    let model = wire::PulledModel {
+        name,
+        specifier: specifier.as_ref().map(ToString::to_string),
+        size_bytes: Some(size_bytes),
         was_there,
+        ..wire::PulledModel::default()
+    };
+    match stored {
+        Some(stored) => wire::PulledModel {
+            location: Some(stored.path.display().to_string()),
+            sha256: Some(stored.digest.to_string()),
+            source: Some(stored.source),
+            revision: stored.revision,
+            quantization: stored.quantization,
+            license: stored.license,
+            ..model
+        },
+        None => model,
     }
 }
 
@@ -419,12 +448,15 @@ pub(crate) fn removed_model(specifier: &ModelSpecifier, removed: providers::Remo
 }
 
 pub(crate) fn model_info(specifier: &ModelSpecifier, info: providers::ModelInfo) -> wire::ModelInfoReply {
-    let count = |number: usize| Some(number as u64);
+    // What a provider does not know is nothing there, and left out here.
+    let size = |number: u64| (number > 0).then_some(number);
+    let count = |number: usize| size(number as u64);
+    let text = |text: String| (!text.is_empty()).then_some(text);
     wire::ModelInfoReply {
         specifier: specifier.to_string(),
-        name: Some(info.name),
-        architecture: Some(info.architecture),
-        parameters: Some(info.parameters),
+        name: text(info.name),
+        architecture: text(info.architecture),
+        parameters: size(info.parameters),
         layers: count(info.layers),
         hidden: count(info.hidden),
         heads: count(info.heads),
@@ -432,12 +464,12 @@ pub(crate) fn model_info(specifier: &ModelSpecifier, info: providers::ModelInfo)
         context_length: count(info.context_length),
         context_size: count(info.context_size),
         vocabulary: count(info.vocabulary),
-        quantization: Some(info.quantization),
-        file_bytes: Some(info.file_bytes),
-        memory_bytes: Some(info.memory_bytes),
-        kv_cache_type: Some(info.kv_cache_type),
-        kv_bytes_per_token: Some(info.kv_bytes_per_token),
-        executor: Some(info.executor),
+        quantization: text(info.quantization),
+        file_bytes: size(info.file_bytes),
+        memory_bytes: size(info.memory_bytes),
+        kv_cache_type: text(info.kv_cache_type),
+        kv_bytes_per_token: size(info.kv_bytes_per_token),
+        executor: text(info.executor),
         has_chat_template: Some(info.has_chat_template),
         supports_tools: Some(info.supports_tools),
     }

@@ -8,8 +8,8 @@ use perilune_protocol::{
     CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
 };
 use perilune_providers::{
-    EmbedRequest, Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, Prompt, PullError, PullEvent,
-    Registry, Resolved,
+    EmbedRequest, Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, ProgressStream, Prompt,
+    PullError, PullEvent, Registry, Resolved,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,8 @@ pub(crate) fn weight(request: &ModelRequest) -> Weight {
         | ModelRequest::Info(_)
         | ModelRequest::Chat(_)
         | ModelRequest::Complete(_)
-        | ModelRequest::Embed(_) => Weight::Long,
+        | ModelRequest::Embed(_)
+        | ModelRequest::Create(_) => Weight::Long,
         ModelRequest::List(_)
         | ModelRequest::Status(_)
         | ModelRequest::Unload(_)
@@ -142,17 +143,19 @@ impl Asked<'_> {
                 ModelReply::Copy(NamedModel { model: copied.to_string() })
             }
             ModelRequest::Pull(pull) => {
-                let mut events = registry.puller().pull(convert::pull_request(pull), self.cancel.clone());
+                let mut events = registry.pull(convert::pull_request(pull), self.cancel.clone())?;
                 loop {
                     match events.next().await.transpose()? {
                         Some(PullEvent::Progress(progress)) => self.tell(convert::pull_progress(progress)).await,
-                        Some(PullEvent::Done(pulled)) => {
-                            let specifier = registry.stored(&pulled.model.name);
-                            break ModelReply::Pull(convert::pulled_model(specifier.as_ref(), pulled));
-                        }
+                        Some(PullEvent::Done(pulled)) => break ModelReply::Pull(convert::pulled_model(*pulled)),
                         None => return Err(PullError::Cancelled.into()),
                     }
                 }
+            }
+            ModelRequest::Create(create) => {
+                let resolved = self.resolve(Some(create.model.clone())).await?;
+                self.follow(resolved.ollama()?.create(convert::creation(&resolved.model, create))).await?;
+                ModelReply::Create(NamedModel { model: resolved.specifier.to_string() })
             }
             ModelRequest::Chat(chat) => {
                 let prompt = convert::conversation(chat.messages, chat.tools);
@@ -204,6 +207,14 @@ impl Asked<'_> {
         }
         reply.duration_ms = started.elapsed().as_secs_f64() * 1000.0;
         Ok(reply)
+    }
+
+    /// Tells how far an Ollama is with what it was asked, until it is done.
+    async fn follow(&self, mut progress: ProgressStream) -> Result<(), Error> {
+        while let Some(step) = progress.next().await {
+            self.tell(convert::progress(step?)).await;
+        }
+        Ok(())
     }
 
     async fn tell(&self, event: ModelEvent) {

@@ -13,6 +13,9 @@ pub struct ChatMessage {
     /// The text; empty where only tools are called.
     #[serde(default, deserialize_with = "null_default")]
     pub content: String,
+    /// Pictures that belong to it, each as base64 of its file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub images: Vec<String>,
     /// Tools that the assistant calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
     pub tool_calls: Vec<ToolCall>,
@@ -109,6 +112,9 @@ pub struct GenerateOptions {
     /// The JSON schema that the answer keeps to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Box<Value>>,
+    /// Whether a model thinks before it answers: `true`, `false`, or how much: `"low"`, `"medium"`, `"high"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think: Option<Think>,
     /// Members for the body of the request that a backend makes of this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_body: Option<Box<Map<String, Value>>>,
@@ -118,6 +124,28 @@ pub struct GenerateOptions {
     /// The longest it may take, in seconds, waiting and loading included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<f64>,
+}
+
+/// How a model thinks before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Think {
+    /// Whether it does.
+    Is(bool),
+    /// How much.
+    Effort(Effort),
+}
+
+/// How much a model thinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// Little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
 }
 
 /// A number that is added to the logit of a token, or of each token of a text.

@@ -37,8 +37,8 @@ pub mod transport;
 pub mod usage;
 
 pub use chat::{
-    Biased, ChatMessage, FinishReason, GenerateOptions, LogitBias, Role, TokenLogprob, TokenLogprobs, Tool, ToolCall,
-    Usage,
+    Biased, ChatMessage, Effort, FinishReason, GenerateOptions, LogitBias, Role, Think, TokenLogprob, TokenLogprobs,
+    Tool, ToolCall, Usage,
 };
 pub use codec::{Codec, DecodeError, Dropped, EncodeError};
 pub use comm::{CommData, CommInfo, CommInfoReply, CommInfoRequest, CommOpen};
@@ -54,10 +54,10 @@ pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
 pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};
 pub use message::{Content, Frames, Message};
 pub use model::{
-    BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, CopyRequest, DroppedModel, EmbedReply,
-    GenerateReply, ListReply, ListedModel, LoadRequest, LoadedModel, ModelChatRequest, ModelCompleteRequest,
-    ModelEmbedRequest, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel, PullProgress, PullRequest,
-    PulledModel, RemovedModel, StatusReply, StoragePlace, StorageReply, WhichBackend,
+    BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, CopyRequest, CreateRequest, DroppedModel,
+    EmbedReply, GenerateReply, ListReply, ListedModel, LoadRequest, LoadedModel, ModelChatRequest,
+    ModelCompleteRequest, ModelEmbedRequest, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel,
+    PullProgress, PullRequest, PulledModel, RemovedModel, StatusReply, StoragePlace, StorageReply, WhichBackend,
 };
 pub use output::{
     ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, ExecutionState, IopubWelcome, MimeBundle,

@@ -1,7 +1,10 @@
 //! `model_request`, `model_reply` and `model_event`: borrowing a kernel's models without running Lua. The request and the reply are
 //! tagged on `command`, the event on `event`. An error is an ordinary error reply with its machine-readable `kind`.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::chat::{ChatMessage, FinishReason, GenerateOptions, TokenLogprobs, Tool, ToolCall, Usage};
 use crate::lenient::{is_off, null_default};
@@ -28,6 +31,8 @@ pub enum ModelRequest {
     Copy(CopyRequest),
     /// Bring a model into the store.
     Pull(PullRequest),
+    /// Make a model of a file, on a backend that keeps models of its own.
+    Create(CreateRequest),
     /// Continue a conversation.
     Chat(ModelChatRequest),
     /// Continue a text.
@@ -89,6 +94,24 @@ pub struct PullRequest {
     /// Whether it is fetched although it is there, and takes the place of another model of that name.
     #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
     pub force: bool,
+}
+
+/// Make a model of a GGUF file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CreateRequest {
+    /// The specifier that it shall have.
+    pub model: String,
+    /// The file, on the kernel's machine.
+    pub file: PathBuf,
+    /// How conversations are written, in the backend's template language; none leaves that to the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// What the model is told before a conversation that has no system message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Options that hold unless a request has others, by the backend's names.
+    #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "null_default")]
+    pub parameters: Map<String, Value>,
 }
 
 /// Continue a conversation.
@@ -165,6 +188,8 @@ pub enum ModelReply {
     Copy(NamedModel),
     /// What is in the store now.
     Pull(PulledModel),
+    /// What was made.
+    Create(NamedModel),
     /// The model's answer.
     Chat(GenerateReply),
     /// The text's continuation.

@@ -5,11 +5,13 @@
 //! are merged key by key. Without any file there is one instance, `candle`.
 
 mod candle;
+mod check;
 mod downloads;
 mod effective;
 mod error;
 mod kernel;
 mod layer;
+mod ollama;
 mod openai;
 mod sources;
 
@@ -30,6 +32,7 @@ pub use downloads::DownloadsConfig;
 pub use effective::{SCHEMA, Setting};
 pub use error::{ConfigError, ConfigWarning, Origin};
 pub use kernel::{KernelAddress, KernelConfig};
+pub use ollama::OllamaConfig;
 pub use openai::{OpenAiConfig, Preset, Secret, Words};
 pub use sources::{ConfigSources, Overrides};
 
@@ -79,6 +82,13 @@ pub use sources::{ConfigSources, Overrides};
 /// ca_file = "~/company.pem"               # `CURL_CA_BUNDLE`, else the system's certificates; those that sign the server's
 /// idle_timeout_seconds = 300              # the longest time without a byte
 /// timeout_seconds = 600                   # and `enabled`, `default_model`: as above
+///
+/// [providers.ollama]                      # an Ollama server; and `enabled`, `default_model`, `timeout_seconds`: as above
+/// ca_file = "~/company.pem"               # as above; `idle_timeout_seconds` is 600 unless it is said
+/// base_url = "http://127.0.0.1:11434"     # what `OLLAMA_HOST` says to Ollama's own client
+/// api_key_env = "OLLAMA_API_KEY"          # no key; the variable that holds one, for a server that wants it
+/// context_size = 8192                     # Ollama's own default; another one than a loaded model has loads it again
+/// keep_alive_seconds = 300                # Ollama's own default
 /// ```
 ///
 /// The user's file is `config.toml` in `PERILUNE_HOME`, or in `perilune/` of the XDG configuration
@@ -131,6 +141,8 @@ pub enum ProviderOptions {
     /// Models of a server that speaks OpenAI's dialect.
     #[serde(rename = "openai")]
     OpenAi(OpenAiConfig),
+    /// Models of an Ollama server.
+    Ollama(OllamaConfig),
 }
 
 impl ProviderOptions {
@@ -140,6 +152,7 @@ impl ProviderOptions {
             ProviderOptions::Candle(_) => ProviderType::Candle,
             ProviderOptions::Kernel(_) => ProviderType::Kernel,
             ProviderOptions::OpenAi(_) => ProviderType::OpenAi,
+            ProviderOptions::Ollama(_) => ProviderType::Ollama,
         }
     }
 }
@@ -275,6 +288,7 @@ impl ProviderConfig {
             ProviderType::Candle => ProviderOptions::Candle(CandleConfig::from_table(&mut table, sources)?),
             ProviderType::Kernel => ProviderOptions::Kernel(KernelConfig::from_table(&mut table, sources)?),
             ProviderType::OpenAi => ProviderOptions::OpenAi(OpenAiConfig::from_table(&mut table, sources)?),
+            ProviderType::Ollama => ProviderOptions::Ollama(OllamaConfig::from_table(&mut table, sources)?),
         };
         Ok(ProviderConfig { enabled, default_model, timeout, options })
     }

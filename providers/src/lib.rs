@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`ModelSpecifier`] is the name of a model as a user writes it; [`Config`] says
 //! which provider instances there are; [`Provider`] and [`LocalProvider`] say what every instance
-//! can do; [`CandleProvider`] runs models in this process through the engine, `openai` asks servers by way of `http`;
-//! [`ModelStore`] holds the model files that [`Puller`] fetched; [`Registry`] holds
+//! can do; [`CandleProvider`] runs models in this process through the engine, `ollama` and `openai` ask servers by
+//! way of `http`; [`ModelStore`] holds the model files that [`Puller`] fetched; [`Registry`] holds
 //! the instances and resolves a specifier to one of them; [`limited`] ends what takes too long;
 //! [`bench()`] measures a model; [`Ledger`] counts what requests took; [`Error`] is everything that can go wrong. Instances of type
 //! `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
@@ -19,6 +19,7 @@ mod error;
 mod http;
 mod ledger;
 mod nearest;
+mod ollama;
 mod openai;
 mod provider;
 mod pull;
@@ -30,17 +31,19 @@ pub use bench::{BenchSubject, bench, synthetic_models};
 pub use candle::{CandleProvider, available_memory};
 pub use config::{
     CandleConfig, Config, ConfigError, ConfigSources, ConfigWarning, DownloadsConfig, KernelAddress, KernelConfig,
-    OpenAiConfig, Origin, Overrides, Preset, ProviderConfig, ProviderOptions, SCHEMA, Secret, Setting, Words,
+    OllamaConfig, OpenAiConfig, Origin, Overrides, Preset, ProviderConfig, ProviderOptions, SCHEMA, Secret, Setting,
+    Words,
 };
 pub use deadline::{Limit, limited, within};
 pub use directories::Directories;
 pub use disk::{DiskSpace, disk_space};
 pub use error::{Error, ErrorKind};
 pub use ledger::{Ledger, Spent};
+pub use ollama::{Creation, OllamaClient, OllamaProvider, Progress, ProgressStream};
 pub use perilune_engine::{
-    Bench, BenchOptions, Biased, CacheType, ChatMessage, DroppedModel, Event, Facts, FinishReason, GenerateOptions,
-    LogitBias, ModelInfo, NoPlace, Places, Prefill, Prompt, Role, Sampling, StateInfo, TokenLogprob, TokenLogprobs,
-    Tool, ToolCall, Usage,
+    Bench, BenchOptions, Biased, CacheType, ChatMessage, DroppedModel, Effort, Event, Facts, FinishReason,
+    GenerateOptions, LogitBias, ModelInfo, NoPlace, Places, Prefill, Prompt, Role, Sampling, StateInfo, Think,
+    TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
 };
 pub use provider::{
     Collection, EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::disk::DiskSpace;
 use crate::error::Error;
+use crate::ollama::OllamaClient;
 
 /// The events of one generation. A stream that does not fail ends with `Usage`, unless a server elsewhere did not tell it, then
 /// `Done`, also when it was cancelled; an error is its last item. Dropping it cancels the generation.
@@ -51,6 +52,11 @@ pub trait Provider: Send + Sync {
     fn embed(&self, _: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>> {
         let (instance, provider_type) = (self.name().to_owned(), self.provider_type());
         Box::pin(future::ready(Err(Error::NoEmbeddings { instance, provider_type })))
+    }
+
+    /// The server that keeps this instance's models if that is an Ollama: it gets, names, makes and removes them itself.
+    fn ollama(&self) -> Option<&OllamaClient> {
+        None
     }
 
     /// The instance as one that holds models in memory, if it does.
@@ -184,6 +190,8 @@ pub enum ProviderType {
     Candle,
     /// Models of another kernel.
     Kernel,
+    /// Models of an Ollama server.
+    Ollama,
     /// Models of a server that speaks OpenAI's dialect.
     #[serde(rename = "openai")]
     OpenAi,
@@ -191,13 +199,15 @@ pub enum ProviderType {
 
 impl ProviderType {
     /// Every type, in the order errors list them.
-    pub const ALL: [ProviderType; 3] = [ProviderType::Candle, ProviderType::Kernel, ProviderType::OpenAi];
+    pub const ALL: [ProviderType; 4] =
+        [ProviderType::Candle, ProviderType::Kernel, ProviderType::Ollama, ProviderType::OpenAi];
 
     /// The word the configuration uses.
     pub fn as_str(self) -> &'static str {
         match self {
             ProviderType::Candle => "candle",
             ProviderType::Kernel => "kernel",
+            ProviderType::Ollama => "ollama",
             ProviderType::OpenAi => "openai",
         }
     }

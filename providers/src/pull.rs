@@ -27,16 +27,18 @@ use tokio_util::sync::CancellationToken;
 use crate::config::DownloadsConfig;
 use crate::error::Error;
 use crate::http::{ClientOptions, built, client_builder, proxy_hosts};
+use crate::specifier::ModelSpecifier;
 use crate::store::{ModelStore, StoredModel, check_store_name};
 use address::{Allowed, CheckedNames};
 use fetch::Fetcher;
 use hub::HubSettings;
 use progress::Listener;
-use run::Pull;
+use run::{Kept, Pull};
 use spec::Origin;
 
 pub use error::PullError;
 pub use known::{KnownModel, known_models};
+pub(crate) use progress::Gauge;
 pub use progress::{PullProgress, PullStage};
 
 /// Progress that waits to be heard; what comes while nobody listens is left out.
@@ -71,8 +73,14 @@ pub struct PullRequest {
 /// What came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulled {
-    /// The model as the store has it.
-    pub model: StoredModel,
+    /// The name it goes by.
+    pub name: String,
+    /// How it is asked for, if an instance serves it.
+    pub specifier: Option<ModelSpecifier>,
+    /// Bytes of its files.
+    pub size_bytes: u64,
+    /// The model as the store has it; `None` for one that a server keeps.
+    pub stored: Option<StoredModel>,
     /// Whether it was there before, so that nothing came.
     pub was_there: bool,
 }
@@ -83,7 +91,7 @@ pub enum PullEvent {
     /// How far it is.
     Progress(PullProgress),
     /// It is done. Nothing follows.
-    Done(Pulled),
+    Done(Box<Pulled>),
 }
 
 /// The events of a pull: progress, then its result or an error. Dropping it ends the pull; what came is kept for the next.
@@ -103,15 +111,25 @@ impl Puller {
 
     /// Starts to bring a model; nothing happens until the stream is polled. Of several pulls of one file, also in other processes, one
     /// brings it, and the others wait for that. Cancelled, it ends with [`PullError::Cancelled`] once what came is saved.
-    pub fn pull(&self, request: PullRequest, cancel: CancellationToken) -> PullStream {
+    /// `instance` is the one that serves the store.
+    pub(crate) fn pull(&self, request: PullRequest, cancel: CancellationToken, instance: Option<&str>) -> PullStream {
         let (sender, mut heard) = mpsc::channel(HEARD);
-        let shared = Arc::clone(&self.shared);
-        let mut work = Some(Box::pin(async move { shared.run(&request, &Listener(sender), &cancel).await }));
+        let (shared, instance) = (Arc::clone(&self.shared), instance.map(str::to_owned));
+        let mut work = Some(Box::pin(async move {
+            let Kept { model, was_there } = shared.run(&request, &Listener(sender), &cancel).await?;
+            Ok::<_, PullError>(Pulled {
+                specifier: instance.and_then(|instance| ModelSpecifier::local(&model.name, &instance).ok()),
+                name: model.name.clone(),
+                size_bytes: model.size_bytes,
+                stored: Some(model),
+                was_there,
+            })
+        }));
         let events = stream::poll_fn(move |context| {
             let Some(running) = &mut work else { return Poll::Ready(None) };
             if let Poll::Ready(result) = running.as_mut().poll(context) {
                 work = None;
-                return Poll::Ready(Some(result.map(PullEvent::Done).map_err(Error::from)));
+                return Poll::Ready(Some(result.map(|pulled| PullEvent::Done(Box::new(pulled))).map_err(Error::from)));
             }
             let progress = ready!(heard.poll_recv(context));
             Poll::Ready(progress.map(|progress| Ok(PullEvent::Progress(progress))))
@@ -133,7 +151,7 @@ impl Shared {
         request: &PullRequest,
         listener: &Listener,
         cancel: &CancellationToken,
-    ) -> Result<Pulled, PullError> {
+    ) -> Result<Kept, PullError> {
         let store = self.store.as_ref().ok_or(PullError::NoStore)?;
         let mut spec = spec::parse(&request.spec, request.quantization.as_deref())?;
         if let Some(name) = &request.name {

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use futures::future::{join, join_all};
 use perilune_engine::DroppedModel;
+use tokio_util::sync::CancellationToken;
 
 use crate::candle::CandleProvider;
 use crate::config::{Config, ConfigError, KernelConfig, ProviderConfig, ProviderOptions};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
+use crate::ollama::{OllamaClient, OllamaProvider};
 use crate::openai::OpenAiProvider;
 use crate::provider::{
     Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, PlaceUsage, Provider, ProviderType,
 };
-use crate::pull::Puller;
+use crate::pull::{PullRequest, PullStream, Puller};
 use crate::specifier::{ModelSpecifier, SpecifierError};
 use crate::store::ModelStore;
 
@@ -107,6 +109,9 @@ impl Registry {
             (ProviderOptions::OpenAi(options), _) => {
                 Ok(Arc::new(OpenAiProvider::new(name, provider, options)) as Arc<dyn Provider>)
             }
+            (ProviderOptions::Ollama(options), _) => {
+                Ok(Arc::new(OllamaProvider::new(name, provider, options)) as Arc<dyn Provider>)
+            }
             (ProviderOptions::Kernel(options), Some(open)) => Ok(open(name, provider, options)),
             (ProviderOptions::Kernel(_), None) => Err(Error::NoKernels { instance: name.clone() }),
         });
@@ -137,15 +142,37 @@ impl Registry {
         &self.instances
     }
 
-    /// What brings models into the store.
-    pub fn puller(&self) -> &Puller {
-        &self.puller
+    /// Starts to bring a model into the store; where its name ends with `@INSTANCE`, that one's server gets it for itself.
+    pub fn pull(&self, request: PullRequest, cancel: CancellationToken) -> Result<PullStream, Error> {
+        let named = request.spec.trim().rsplit_once('@');
+        let named = named.and_then(|(model, name)| Some((model, self.instances.iter().find(|i| i.name() == name)?)));
+        let Some((model, instance)) = named else {
+            return Ok(self.puller.pull(request, cancel, self.store_instance()));
+        };
+        let model = model.strip_prefix("local/").unwrap_or(model);
+        if instance.provider_type() == ProviderType::Candle {
+            let request = PullRequest { spec: model.to_owned(), ..request };
+            return Ok(self.puller.pull(request, cancel, Some(instance.name())));
+        }
+        let Some(server) = instance.ollama() else {
+            return Err(Error::Elsewhere {
+                instance: instance.name().to_owned(),
+                kind: ErrorKind::InvalidRequest,
+                problem: format!(
+                    "a provider of type `{}` gets no models; leave `@{}` out to bring it into the store",
+                    instance.provider_type(),
+                    instance.name()
+                ),
+            });
+        };
+        let name = model.strip_prefix("http://").unwrap_or(model);
+        server.pull_as_told(model, &request, specifier(instance.name(), true, name)?, cancel)
     }
 
-    /// The whole name of a model of the store: on the first instance that runs models in this process.
-    pub fn stored(&self, name: &str) -> Option<ModelSpecifier> {
+    /// The first instance that runs models in this process: it serves the store.
+    fn store_instance(&self) -> Option<&str> {
         let serves = |instance: &&Arc<dyn Provider>| instance.provider_type() == ProviderType::Candle;
-        ModelSpecifier::local(name, self.instances.iter().find(serves)?.name()).ok()
+        self.instances.iter().find(serves).map(|instance| instance.name())
     }
 
     /// The instance of that name.
@@ -199,6 +226,10 @@ impl Registry {
     pub async fn check(&self, specifier: &ModelSpecifier) -> Result<Resolved, Error> {
         let resolved = self.resolve(specifier).await?;
         let Resolved { provider, model, .. } = &resolved;
+        // A model may have more names than its instance lists.
+        if matches!(holds(provider, model).await, Ok(Holding::Loaded | Holding::Stored)) {
+            return Ok(resolved);
+        }
         let names = async {
             let servable = provider.models().await?.into_iter().filter(|entry| entry.problem.is_none());
             Ok(servable.map(|entry| entry.name).collect::<Vec<_>>())
@@ -401,6 +432,15 @@ impl Resolved {
     fn new(provider: Arc<dyn Provider>, model: String) -> Result<Resolved, Error> {
         let specifier = specifier(provider.name(), provider.local().is_some(), &model)?;
         Ok(Resolved { provider, model, specifier })
+    }
+
+    /// The server that keeps the model, if that is an Ollama.
+    pub fn ollama(&self) -> Result<&OllamaClient, Error> {
+        self.provider.ollama().ok_or_else(|| Error::Elsewhere {
+            instance: self.provider.name().to_owned(),
+            kind: ErrorKind::InvalidRequest,
+            problem: "only a provider of type `ollama` does that; name one as in `MODEL@ollama`".to_owned(),
+        })
     }
 
     /// The instance as one that holds models in memory.

@@ -240,6 +240,27 @@ fn another_kernel_is_reached_by_its_connection_file() {
 }
 
 #[test]
+fn an_ollama_is_where_it_is_said_to_be() {
+    let of = |text: &str, variable: Option<&str>| {
+        let home = Home::new();
+        let sources =
+            ConfigSources { ollama_host: variable.map(str::to_owned), ..home.user(text).sources("project/deep/er") };
+        match &Config::load(&sources).unwrap().providers["ollama"].options {
+            ProviderOptions::Ollama(ollama) => ollama.base_url.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let written = "[providers.ollama]\nbase_url = \"https://example.com/ollama\"";
+    assert_eq!(of("[providers.ollama]", None), "http://127.0.0.1:11434");
+    assert_eq!(of("[providers.ollama]", Some("gpu-box")), "http://gpu-box:11434");
+    assert_eq!(of(written, Some("gpu-box")), "https://example.com/ollama");
+    for wrong in ["127.0.0.1:11434", "ftp://h", "http://h?key=1", "http://u:p@h"] {
+        let error = error(&format!("[providers.ollama]\nbase_url = \"{wrong}\""));
+        assert!(error.starts_with("`c.toml` line 2: `base_url` in [providers.ollama] must be an address"), "{error}");
+    }
+}
+
+#[test]
 fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
     for (text, expected) in [
         (
@@ -319,11 +340,11 @@ fn wrong_tables_say_what_works() {
     for (text, expected) in [
         (
             "[providers.box]\ntype = \"candel\"",
-            "`c.toml` line 2: unknown provider type `candel`; this build has: `candle`, `kernel`, `openai`; did you mean `candle`?",
+            "`c.toml` line 2: unknown provider type `candel`; this build has: `candle`, `kernel`, `ollama`, `openai`; did you mean `candle`?",
         ),
         (
             "[providers.box]\nenabled = true",
-            "`c.toml` line 2: [providers.box] has no `type`; this build has: `candle`, `kernel`, `openai`",
+            "`c.toml` line 2: [providers.box] has no `type`; this build has: `candle`, `kernel`, `ollama`, `openai`",
         ),
         (
             "[providers.kernel]\nconnection_file = \"\"",
@@ -417,6 +438,8 @@ fn secrets_are_repeated_neither_by_errors_nor_by_debug() {
         format!("[providers.candle]\ncpu_threads = \"{SECRET}\""),
         format!("[providers.candle]\ndevice = \"{SECRET}\""),
         format!("[providers.candle]\nenabled = \"{SECRET}\""),
+        format!("[providers.ollama]\napi_key_env = \"{SECRET}\""),
+        format!("[providers.ollama]\nbase_url = \"https://u:{SECRET}@h\""),
         format!("api_key = \"{SECRET}"),
         format!("api_key = {SECRET}"),
         format!("default_backend = [\"{SECRET}\"]"),

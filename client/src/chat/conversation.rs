@@ -117,7 +117,8 @@ impl Conversation {
 }
 
 fn message(role: Role, content: &str) -> ChatMessage {
-    ChatMessage { role, content: content.to_owned(), tool_calls: Vec::new(), tool_call_id: None, name: None }
+    let (images, tool_calls) = (Vec::new(), Vec::new());
+    ChatMessage { role, content: content.to_owned(), images, tool_calls, tool_call_id: None, name: None }
 }
 
 fn paragraph(message: &ChatMessage) -> String {

@@ -41,6 +41,7 @@ fn chat_message(message: providers::ChatMessage) -> wire::ChatMessage {
             providers::Role::Tool => wire::Role::Tool,
         },
         content: message.content,
+        images: message.images,
         tool_calls: message.tool_calls.into_iter().map(super::tool_call).collect(),
         tool_call_id: message.tool_call_id,
         name: message.name,
@@ -63,9 +64,19 @@ fn options(options: providers::GenerateOptions) -> wire::GenerateOptions {
         max_tokens: options.max_tokens,
         stop: options.stop,
         schema: options.schema,
+        think: options.think.map(think),
         extra_body: options.extra_body,
         truncate: options.truncate,
         timeout_seconds: options.timeout_seconds,
+    }
+}
+
+fn think(think: providers::Think) -> wire::Think {
+    match think {
+        providers::Think::Is(thinks) => wire::Think::Is(thinks),
+        providers::Think::Effort(providers::Effort::Low) => wire::Think::Effort(wire::Effort::Low),
+        providers::Think::Effort(providers::Effort::Medium) => wire::Think::Effort(wire::Effort::Medium),
+        providers::Think::Effort(providers::Effort::High) => wire::Think::Effort(wire::Effort::High),
     }
 }
 

@@ -93,6 +93,7 @@ fn model_requests_are_tagged_on_their_command() {
             role: Role::User,
             content: "hi".into(),
             tool_calls: vec![],
+            images: Vec::new(),
             tool_call_id: None,
             name: None,
         }],

@@ -12,6 +12,9 @@ pub struct ChatMessage {
     /// What is said; may be empty when the message only calls tools.
     #[serde(default)]
     pub content: String,
+    /// Pictures that belong to it, each as base64 of its file. This engine refuses them; backends that speak to other engines pass them on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
     /// The tools an assistant message calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
@@ -26,7 +29,8 @@ pub struct ChatMessage {
 impl ChatMessage {
     /// A message that is only text.
     pub fn text(role: Role, content: impl Into<String>) -> ChatMessage {
-        ChatMessage { role, content: content.into(), tool_calls: Vec::new(), tool_call_id: None, name: None }
+        let (images, tool_calls) = (Vec::new(), Vec::new());
+        ChatMessage { role, content: content.into(), images, tool_calls, tool_call_id: None, name: None }
     }
 
     /// A system message.

@@ -49,7 +49,7 @@ pub use event::{DroppedModel, Event, FinishReason, Generation, Prefill, TokenLog
 pub use facts::Facts;
 pub use info::ModelInfo;
 pub use places::{NoPlace, Place, Places};
-pub use request::{Biased, GenerateOptions, LogitBias, Prompt, Request, Sampling};
+pub use request::{Biased, Effort, GenerateOptions, LogitBias, Prompt, Request, Sampling, Think};
 pub use state::StateInfo;
 pub use synthetic::Synthetic;
 

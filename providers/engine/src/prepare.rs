@@ -120,6 +120,7 @@ impl PromptMaker {
     fn prepare(&self, prompt: Prompt, options: GenerateOptions) -> Result<Recipe, Error> {
         only_elsewhere("schema", options.schema.is_some())?;
         only_elsewhere("extra_body", options.extra_body.is_some())?;
+        only_elsewhere("think", options.think.is_some())?;
         let sampler = Sampler::new(&options.sampling, self.bias(&options.logit_bias)?)?;
         let logprobs = options.logprobs.map(Logprobs::new).transpose()?;
         let stop = StopTexts::new(options.stop)?;
@@ -134,6 +135,7 @@ impl PromptMaker {
         let (text, opening, format, tools) = match prompt {
             Prompt::Raw(text) => (text, Opening::Open, Format::default(), Vec::new()),
             Prompt::Chat { messages, tools } => {
+                only_elsewhere("images", messages.iter().any(|message| !message.images.is_empty()))?;
                 let template = self.template.as_ref().ok_or(Error::NoChatTemplate)?;
                 let text = template.render(&messages, &tools)?;
                 let opening = template.opening(&text);

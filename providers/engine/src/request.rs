@@ -56,6 +56,9 @@ pub struct GenerateOptions {
     /// The JSON schema that the answer keeps to. This engine refuses it; backends that speak to other engines pass it on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Box<Value>>,
+    /// Whether, or how long, a model thinks before it answers that can do either. This engine refuses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub think: Option<Think>,
     /// Members for the body of the request that a backend makes, in its dialect's words. This engine makes none and refuses them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_body: Option<Box<Map<String, Value>>>,
@@ -63,6 +66,28 @@ pub struct GenerateOptions {
     pub truncate: bool,
     /// The longest it may take, in seconds, waiting and loading included; providers see to it, the engine itself does not.
     pub timeout_seconds: Option<f64>,
+}
+
+/// How a model thinks before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Think {
+    /// Whether it does.
+    Is(bool),
+    /// How much.
+    Effort(Effort),
+}
+
+/// How much a model thinks, in the three words that backends share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// Little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
 }
 
 /// A number for the logit of a token, or of every token of a text.

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::error::{ConfigError, Origin};
 use super::layer::Table;
 use super::sources::ConfigSources;
-use super::{candle, kernel};
+use super::{candle, check, kernel};
 use crate::nearest::{nearest, suggestion};
 
 /// Every key that means something for this type.
@@ -169,12 +169,16 @@ impl OpenAiConfig {
             None => PLAIN,
         };
         let base_url = match table.located_string("base_url")? {
-            Some((text, origin)) => Some(base_url(text, origin, table)?),
+            Some((text, origin)) => {
+                Some(check::base_url(text, origin, table, "`https://api.openai.com/v1` or `http://127.0.0.1:8000/v1`")?)
+            }
             None => preset.base_url.map(str::to_owned),
         };
         let api_key = table.located_string("api_key")?.map(|(key, _)| Secret(key));
         let api_key_env = match table.located_string("api_key_env")? {
-            Some((name, origin)) => Some(variable(name, origin, table)?),
+            Some((name, origin)) => {
+                Some(check::variable(name, origin, table, "`OPENAI_API_KEY`; the key itself goes into `api_key`")?)
+            }
             None => preset.api_key_env.map(str::to_owned),
         };
         let config = OpenAiConfig {
@@ -196,28 +200,4 @@ fn preset(word: &str, origin: Origin, table: &Table) -> Result<Preset, ConfigErr
         let near = suggestion(&nearest(word, PRESETS.iter().map(|preset| preset.name)));
         table.refuse("preset", origin, format!("must be one of {known}{near}"))
     })
-}
-
-fn base_url(text: String, origin: Origin, table: &Table) -> Result<String, ConfigError> {
-    let url = reqwest::Url::parse(&text).ok();
-    let is_address = url.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if is_address
-        && url.is_some_and(|url| url.query().is_none() && url.fragment().is_none() && url.password().is_none())
-    {
-        return Ok(text);
-    }
-    // It may hold a password.
-    let problem = "must be an address such as `https://api.openai.com/v1` or `http://127.0.0.1:8000/v1`, without user and query; \
-                   a key goes into `api_key_env`";
-    Err(table.refuse("base_url", origin, problem.to_owned()))
-}
-
-fn variable(name: String, origin: Origin, table: &Table) -> Result<String, ConfigError> {
-    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-    if !name.is_empty() && is_name(&name.to_ascii_uppercase()) {
-        return Ok(name);
-    }
-    // Somebody may have pasted the key.
-    let problem = "must be the name of a variable of the environment, such as `OPENAI_API_KEY`; the key itself goes into `api_key`";
-    Err(table.refuse("api_key_env", origin, problem.to_owned()))
 }

@@ -30,6 +30,8 @@ pub struct ConfigSources {
     pub environment: Overrides,
     /// Where other programs keep models.
     pub collections: Vec<(Collection, PathBuf)>,
+    /// What `OLLAMA_HOST` says: where an instance of type `ollama` is that has no `base_url`.
+    pub ollama_host: Option<String>,
 }
 
 /// Settings for one process.
@@ -51,6 +53,7 @@ impl ConfigSources {
             working_directory: std::env::current_dir().ok(),
             environment: Overrides { model: variable("PERILUNE_MODEL"), backend: variable("PERILUNE_BACKEND") },
             collections: collections::from_environment(),
+            ollama_host: variable("OLLAMA_HOST"),
         }
     }
 

@@ -1,11 +1,14 @@
 //! The body of a request, in the dialect's words. What the dialect cannot say is an error, never left out.
 
-use perilune_engine::{Biased, ChatMessage, GenerateOptions, LogitBias, Prompt, Tool};
+use perilune_engine::{Biased, ChatMessage, GenerateOptions, LogitBias, Prompt, Think, Tool};
 use serde_json::{Map, Value, json};
 
 use crate::config::Words;
 use crate::error::{Error, ErrorKind};
 use crate::provider::GenerateRequest;
+
+/// How files of pictures begin, in base64.
+const PICTURES: [(&str, &str); 4] = [("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("R0lGOD", "gif"), ("UklGR", "webp")];
 
 /// The body that asks for a generation, in pieces. `extra_body` comes last, so that it may replace anything.
 pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Result<Map<String, Value>, Error> {
@@ -21,14 +24,15 @@ pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Res
             put("prompt", Value::String(text));
         }
         Prompt::Chat { messages, tools } => {
-            put("messages", messages.iter().map(message).collect());
+            put("messages", messages.iter().map(|one| message(one, instance)).collect::<Result<_, _>>()?);
             if !tools.is_empty() {
                 put("tools", tools.iter().map(tool).collect());
             }
         }
     }
-    let GenerateOptions { sampling, max_tokens, stop, ignore_end, logit_bias, logprobs, schema, extra_body, .. } =
-        options;
+    let GenerateOptions {
+        sampling, max_tokens, stop, ignore_end, logit_bias, logprobs, schema, think, extra_body, ..
+    } = options;
     // What is not set is the server's to decide. `truncate` allows what no server offers, and asks for nothing.
     for (name, value) in [
         ("temperature", sampling.temperature.map(number)),
@@ -47,6 +51,15 @@ pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Res
     ] {
         if let Some(value) = value {
             put(name, value);
+        }
+    }
+    match think {
+        None => {}
+        Some(Think::Effort(effort)) => drop(put("reasoning_effort", json!(effort))),
+        Some(Think::Is(_)) => {
+            let problem = "can be told how much to think, not whether: `think` is \"low\", \"medium\" or \"high\"; some servers \
+                           have a member of their own for it, which goes into `extra_body`";
+            return Err(invalid(instance, problem));
         }
     }
     if !logit_bias.is_empty() {
@@ -69,12 +82,14 @@ fn number(number: f32) -> Value {
     number.to_string().parse::<f64>().map(Value::from).unwrap_or(Value::Null)
 }
 
-fn message(message: &ChatMessage) -> Value {
+fn message(message: &ChatMessage, instance: &str) -> Result<Value, Error> {
     let mut written = Map::new();
     written.insert("role".to_owned(), message.role.as_str().into());
     // Servers refuse an empty text beside calls, and a missing one without them.
     let content = if message.content.is_empty() && !message.tool_calls.is_empty() {
         Value::Null
+    } else if !message.images.is_empty() {
+        parts(message, instance)?
     } else {
         message.content.as_str().into()
     };
@@ -92,7 +107,22 @@ fn message(message: &ChatMessage) -> Value {
         });
         written.insert("tool_calls".to_owned(), calls.collect());
     }
-    Value::Object(written)
+    Ok(Value::Object(written))
+}
+
+/// A text and the pictures that belong to it. The dialect wants each one's type, which the first bytes of a file tell.
+fn parts(message: &ChatMessage, instance: &str) -> Result<Value, Error> {
+    let picture = |base64: &String| {
+        let known = PICTURES.iter().find(|(beginning, _)| base64.starts_with(beginning));
+        let Some((_, kind)) = known else {
+            let problem =
+                "takes pictures as base64 of a PNG, JPEG, GIF or WebP file; one of `images` begins like none of them";
+            return Err(invalid(instance, problem));
+        };
+        Ok(json!({ "type": "image_url", "image_url": { "url": format!("data:image/{kind};base64,{base64}") } }))
+    };
+    let text = Ok(json!({ "type": "text", "text": message.content }));
+    std::iter::once(text).chain(message.images.iter().map(picture)).collect()
 }
 
 fn tool(tool: &Tool) -> Value {

@@ -59,9 +59,14 @@ impl PullStage {
 #[derive(Clone)]
 pub(super) struct Listener(pub(super) Sender<PullProgress>);
 
-/// One stage of one file.
+/// One stage of one file, told.
 pub(super) struct Meter {
     listener: Listener,
+    gauge: Gauge,
+}
+
+/// One stage of one file.
+pub(crate) struct Gauge {
     stage: PullStage,
     file: String,
     total: Option<u64>,
@@ -70,18 +75,27 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new(listener: &Listener, stage: PullStage, file: &str, total: Option<u64>) -> Meter {
-        Meter { listener: listener.clone(), stage, file: file.to_owned(), total, seen: VecDeque::new() }
+        Meter { listener: listener.clone(), gauge: Gauge::new(stage, file, total) }
     }
 
     /// Tells that so many bytes are done, unless it was told a moment ago.
     pub(super) fn tell(&mut self, completed: u64) {
-        self.tell_at(Instant::now(), completed);
+        if let Some(progress) = self.gauge.at(Instant::now(), completed) {
+            let _ = self.listener.0.try_send(progress);
+        }
+    }
+}
+
+impl Gauge {
+    pub(crate) fn new(stage: PullStage, file: &str, total: Option<u64>) -> Gauge {
+        Gauge { stage, file: file.to_owned(), total, seen: VecDeque::new() }
     }
 
-    fn tell_at(&mut self, now: Instant, completed: u64) {
+    /// What there is to tell once so many bytes are done, unless it was told a moment ago.
+    pub(crate) fn at(&mut self, now: Instant, completed: u64) -> Option<PullProgress> {
         let over = self.total == Some(completed);
         if self.seen.back().is_some_and(|(at, _)| !over && now.duration_since(*at) < TOLD_EVERY / 2) {
-            return;
+            return None;
         }
         self.seen.push_back((now, completed));
         while self.seen.len() > 2 && self.seen.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
@@ -92,15 +106,14 @@ impl Meter {
             (seconds > 0.0).then(|| completed.saturating_sub(*bytes) as f64 / seconds)
         });
         let left = self.total.zip(rate.filter(|rate| *rate > 0.0));
-        let progress = PullProgress {
+        Some(PullProgress {
             stage: self.stage,
             file: self.file.clone(),
             completed_bytes: completed,
             total_bytes: self.total,
             bytes_per_second: rate,
             seconds_left: left.map(|(total, rate)| total.saturating_sub(completed) as f64 / rate),
-        };
-        let _ = self.listener.0.try_send(progress);
+        })
     }
 }
 
@@ -110,17 +123,13 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_what_came_lately() {
-        let (sender, mut receiver) = tokio::sync::mpsc::channel(100);
-        let mut meter = Meter::new(&Listener(sender), PullStage::Downloading, "m.gguf", Some(10_000));
+        let mut gauge = Gauge::new(PullStage::Downloading, "m.gguf", Some(10_000));
         let start = Instant::now();
-        for second in 0..=10 {
-            meter.tell_at(start + Duration::from_secs(second), 5_000 + second * 100);
-        }
-        let mut last = receiver.try_recv().unwrap();
-        assert_eq!((last.completed_bytes, last.bytes_per_second), (5_000, None));
-        while let Ok(next) = receiver.try_recv() {
-            last = next;
-        }
+        let at = |second| start + Duration::from_secs(second);
+        let first = gauge.at(start, 5_000).unwrap();
+        assert_eq!((first.completed_bytes, first.bytes_per_second), (5_000, None));
+        assert_eq!(gauge.at(start + TOLD_EVERY / 4, 5_001), None, "a moment later");
+        let last = (1..=10).filter_map(|second| gauge.at(at(second), 5_000 + second * 100)).last().unwrap();
         assert_eq!((last.completed_bytes, last.bytes_per_second, last.seconds_left), (6_000, Some(100.0), Some(40.0)));
     }
 }

@@ -15,7 +15,7 @@ use super::part::{Lock, digest_of};
 use super::progress::{Listener, Meter, PullStage};
 use super::spec::{self, Spec};
 use super::transfer::{Came, Patience, Transfer, Wanted, check_space, unless_cancelled, wait_for_lock};
-use super::{Pulled, Shared, Whom, quantization, shards};
+use super::{Shared, Whom, quantization, shards};
 use crate::error::ErrorKind;
 use crate::nearest::quoted;
 use crate::store::{ModelStore, NewModel, Sha256Digest, StoreError, StoredModel, check_magic, check_store_name};
@@ -29,6 +29,12 @@ struct WantedFile {
     path: String,
     size: Option<u64>,
     digest: Option<Sha256Digest>,
+}
+
+/// What came into the store, or was there.
+pub(super) struct Kept {
+    pub(super) model: StoredModel,
+    pub(super) was_there: bool,
 }
 
 /// One pull.
@@ -47,7 +53,7 @@ impl Pull<'_> {
         file: Option<&str>,
         license: Option<&str>,
         spec: &Spec,
-    ) -> Result<Pulled, PullError> {
+    ) -> Result<Kept, PullError> {
         if let Some(there) = self.stored_from(&format!("hf:{name}/{}", file.unwrap_or_default()), spec)? {
             return Ok(there);
         }
@@ -97,7 +103,7 @@ impl Pull<'_> {
             && !self.force
             && let Some(model) = self.store.name(digest, model.clone(), false)?
         {
-            return Ok(Pulled { model, was_there: true });
+            return Ok(Kept { model, was_there: true });
         }
         match &files[..] {
             [WantedFile { digest: Some(digest), .. }] => self.store.check_free(&model.name, digest, self.force)?,
@@ -139,7 +145,7 @@ impl Pull<'_> {
         files: Vec<WantedFile>,
         model: NewModel,
         online: bool,
-    ) -> Result<Pulled, PullError> {
+    ) -> Result<Kept, PullError> {
         let single = files.len() == 1;
         let mut came = Vec::new();
         for file in &files {
@@ -179,7 +185,7 @@ impl Pull<'_> {
                     if let Some(digest) = &wanted.digest
                         && let Some(model) = self.store.name(digest, model.clone(), self.force)?
                     {
-                        return Ok(Pulled { model, was_there: true });
+                        return Ok(Kept { model, was_there: true });
                     }
                 }
             }
@@ -189,7 +195,7 @@ impl Pull<'_> {
             let (path, digest) = self.join(shards, &model).await?;
             let stored = self.store.add(&path, &digest, model, self.force)?;
             came.into_iter().for_each(Brought::discard);
-            return Ok(Pulled { model: stored, was_there: false });
+            return Ok(Kept { model: stored, was_there: false });
         }
         let Some(one) = came.pop() else {
             return Err(PullError::NoFile {
@@ -200,7 +206,7 @@ impl Pull<'_> {
         self.keep(one, model)
     }
 
-    pub(super) async fn pull_address(&self, url: &Url, spec: &Spec) -> Result<Pulled, PullError> {
+    pub(super) async fn pull_address(&self, url: &Url, spec: &Spec) -> Result<Kept, PullError> {
         let source = shown(url);
         if let Some(there) = self.stored_from(&source, spec)? {
             return Ok(there);
@@ -231,12 +237,12 @@ impl Pull<'_> {
                     of: source.clone(),
                     problem: "was removed while it came".to_owned(),
                 })?;
-                Ok(Pulled { model, was_there: true })
+                Ok(Kept { model, was_there: true })
             }
         }
     }
 
-    pub(super) async fn pull_file(&self, path: &Path, spec: &Spec) -> Result<Pulled, PullError> {
+    pub(super) async fn pull_file(&self, path: &Path, spec: &Spec) -> Result<Kept, PullError> {
         let path = std::path::absolute(path).map_err(|error| PullError::disk(path, error))?;
         check_magic(&path)?;
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -257,14 +263,14 @@ impl Pull<'_> {
     }
 
     /// The model of the name that is asked for, if it came from there and is whole.
-    fn stored_from(&self, source: &str, spec: &Spec) -> Result<Option<Pulled>, PullError> {
+    fn stored_from(&self, source: &str, spec: &Spec) -> Result<Option<Kept>, PullError> {
         let Some(name) = spec.name.as_deref().filter(|_| !self.force) else { return Ok(None) };
         let Some(model) = self.store.get(name)? else { return Ok(None) };
         let same = model.source.starts_with(source)
             && spec.quantization.as_ref().is_none_or(|wanted| {
                 model.quantization.as_ref().is_some_and(|there| there.eq_ignore_ascii_case(wanted))
             });
-        Ok((same && model.problem.is_none()).then_some(Pulled { model, was_there: true }))
+        Ok((same && model.problem.is_none()).then_some(Kept { model, was_there: true }))
     }
 
     /// Refuses a name that a model from elsewhere has, before any of it comes whose content is not known yet.
@@ -294,14 +300,14 @@ impl Pull<'_> {
     }
 
     /// Moves what came into the store.
-    fn keep(&self, came: Brought, model: NewModel) -> Result<Pulled, PullError> {
+    fn keep(&self, came: Brought, model: NewModel) -> Result<Kept, PullError> {
         let was_there = self.store.blob(came.digest()).is_some() && !self.force;
         let added = self.store.add(came.path(), came.digest(), model, self.force);
         // A name that another model has is no reason to fetch the file again.
         if added.is_ok() || matches!(came, Brought::Copy(_)) {
             came.discard();
         }
-        Ok(Pulled { model: added?, was_there })
+        Ok(Kept { model: added?, was_there })
     }
 
     /// A copy of a file among the parts, and its digest.
