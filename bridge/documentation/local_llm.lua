@@ -98,7 +98,8 @@ function LocalLLM.info(model) end
 ---@example for _, place in ipairs(LocalLLM.storage()) do print(place.collection, place.bytes, place.disk.free_bytes) end
 function LocalLLM.storage(backend) end
 
---- Deletes a model that was pulled. Files of other programs, and a model that is in memory, are left alone.
+--- Deletes a model that was pulled, or, named with its backend, one of an Ollama. Files of other programs, and a model that is in
+--- memory, are left alone.
 ---@param model ModelSpecifier which one
 ---@return LocalLLM.RemovedModel removed what that did
 ---@error model_not_found no backend has that model
@@ -148,7 +149,7 @@ function LocalLLM.unload(model) end
 ---
 --- Known names such as `tinyllama:Q4_K_M` mean repositories of the Hugging Face Hub; `hf:OWNER/REPOSITORY:QUANTIZATION` names one,
 --- an `https://` address or a path a file. Of several pulls of one file, one brings it. `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and
---- `HF_HUB_OFFLINE` mean what they mean elsewhere.
+--- `HF_HUB_OFFLINE` mean what they mean elsewhere. `"NAME@ollama"` has that server get a model from its own registry.
 ---@param spec string what to bring
 ---@param options? LocalLLM.PullOptions how
 ---@return LocalLLM.PulledModel model what is in the store now; its `specifier` is asked for it
@@ -178,14 +179,14 @@ function LocalLLM.pull(spec, options) end
 ---@field bytes_per_second? number how many come, as lately
 ---@field seconds_left? number until the end, if it goes on so
 
---- A model of the store.
+--- A model that was pulled.
 ---@class LocalLLM.PulledModel
 ---@field name string the name that it is stored under
 ---@field specifier? ModelSpecifier the name by which it is asked
----@field location string its file
 ---@field size_bytes integer bytes of its file
----@field sha256 string the SHA-256 of its file, in hexadecimal digits
----@field source string where it came from
+---@field location? string its file; this and what follows are of the store's models alone, and not of an Ollama's
+---@field sha256? string the SHA-256 of its file, in hexadecimal digits
+---@field source? string where it came from
 ---@field revision? string the commit of the repository that it came from
 ---@field quantization? string such as `Q4_K_M`
 ---@field license? string such as `apache-2.0`
@@ -222,7 +223,7 @@ function LocalLLM.pull(spec, options) end
 ---@field seed? integer the same seed gives the same answer
 ---@field stop? string|string[] texts before which the answer ends
 ---@field schema? table JSON schema of the answer, as a table; backends of the types `openai` and `ollama` keep to it, on others it is an error
----@field think? boolean|"low"|"medium"|"high" whether, or how much, a model thinks before it answers, where its backend, of the type `ollama`, can say so
+---@field think? boolean|"low"|"medium"|"high" whether, or how much, a model thinks before it answers, where its backend can say so: of the type `ollama`, or of the type `openai`, which knows the three words only
 ---@field extra_body? table more members for the body of a request to a backend of the type `openai` or `ollama`, as its documentation names them
 ---@field timeout_seconds? number the longest it may take, waiting and loading included; then an error of the kind `timeout`
 ---@field truncate? boolean cut a prompt that is longer than the context, instead of raising an error
@@ -241,7 +242,7 @@ function LocalLLM.pull(spec, options) end
 ---@class LocalLLM.Message
 ---@field role "system"|"user"|"assistant"|"tool" who speaks
 ---@field content? string what is said
----@field images? string[] pictures that belong to it, each the bytes of its file; models that see are on backends of the type `ollama`
+---@field images? string[] pictures that belong to it, each the bytes of its file; models that see are on backends of the types `ollama` and `openai`
 ---@field name? string a name for the speaker; for a tool's message, the tool's
 ---@field tool_call_id? string for a tool's message: the call it answers
 ---@field tool_calls? LocalLLM.ToolCall[] the tools that an assistant's message calls

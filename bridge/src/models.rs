@@ -243,8 +243,7 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
     models.set(
         "remove",
         asking(lua, host, "LocalLLM.remove", named_model, |registry, model| async move {
-            let resolved = registry.resolve(&model).await?;
-            let removed = resolved.local()?.remove(&resolved.model).await?;
+            let (_, removed) = registry.remove(&model).await?;
             Ok(Answered(move |lua: &Lua| serde(lua, &removed)))
         })?,
     )?;

@@ -206,7 +206,7 @@ pub enum Model {
     },
     /// Delete a model that was pulled; files of other programs are never touched
     ///
-    /// A model that the kernel has in memory is refused. Another kernel that has it in memory keeps it until it is unloaded there.
+    /// An Ollama deletes one of its own if it is named, as in `luna@ollama`. A model that the kernel has in memory is refused. Another kernel that has it in memory keeps it until it is unloaded there.
     Remove {
         /// A model specifier, e.g. `local/tinyllama@candle`
         model: String,
@@ -266,12 +266,13 @@ pub enum Model {
     },
     /// List the models that the resident kernel has in memory
     Ps,
-    /// Bring a model file into the store: whole and checked, or not at all
+    /// Bring a model file into the store, or have an Ollama get a model: whole and checked, or not at all
     ///
     /// What is interrupted goes on where it ended when the same is pulled again. Files of the Hugging Face Hub come as
     /// `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` say.
     Pull {
-        /// A known name, e.g. `tinyllama:Q4_K_M`; `hf:OWNER/REPOSITORY:QUANTIZATION`; an `https://` address or the path of a GGUF file
+        /// A known name, e.g. `tinyllama:Q4_K_M`; `hf:OWNER/REPOSITORY:QUANTIZATION`; an `https://` address or the path of a GGUF file;
+        /// `NAME@ollama` for what that server gets from the registry of its own (`http://HOST/NAME@ollama` from one without encryption)
         spec: String,
         /// How its weights shall be written, e.g. `Q8_0`, where several files differ in that
         #[arg(long, value_name = "QUANTIZATION")]

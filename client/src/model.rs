@@ -293,7 +293,12 @@ fn loaded_now(model: &LoadedModel) -> String {
 /// What was pulled, and how it is asked.
 fn pulled_now(model: &PulledModel) -> String {
     let size = model.size_bytes.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
-    let state = if model.was_there { "was in the store already" } else { "is in the store" };
+    let state = match (&model.location, model.was_there) {
+        (Some(_), true) => "was in the store already",
+        (Some(_), false) => "is in the store",
+        (None, true) => "was there already",
+        (None, false) => "is there",
+    };
     let facts = [
         ("source", &model.source),
         ("licence", &model.license),

@@ -132,9 +132,8 @@ impl Asked<'_> {
                 ModelReply::Storage(convert::storage_reply(registry.storage(which.backend.as_deref()).await?))
             }
             ModelRequest::Remove(named) => {
-                let resolved = self.resolve(Some(named.model)).await?;
-                let removed = resolved.local()?.remove(&resolved.model).await?;
-                ModelReply::Remove(convert::removed_model(&resolved.specifier, removed))
+                let (specifier, removed) = registry.remove(&named.model.parse()?).await?;
+                ModelReply::Remove(convert::removed_model(&specifier, removed))
             }
             ModelRequest::Copy(copy) => {
                 let resolved = self.resolve(Some(copy.model)).await?;

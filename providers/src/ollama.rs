@@ -304,6 +304,9 @@ impl LocalProvider for OllamaProvider {
     fn remove(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
         let name = full_name(model);
         async move {
+            if self.running(&name).await?.is_some() {
+                return Err(Error::RemoveLoaded { model: name, instance: self.name.clone() });
+            }
             let before = self.client.stored().await?;
             self.client.delete(&name).await?;
             let same = |tag: &&Tag| before.iter().any(|gone| gone.name == name && gone.digest == tag.digest);
@@ -318,7 +321,15 @@ impl LocalProvider for OllamaProvider {
 
     fn copy(&self, model: &str, name: &str) -> BoxFuture<'_, Result<(), Error>> {
         let (model, name) = (model.to_owned(), name.to_owned());
-        async move { self.client.copy(&model, &name).await }.boxed()
+        async move {
+            // Ollama would let the name mean another model from then on.
+            let full = full_name(&name);
+            if self.client.stored().await?.iter().any(|tag| tag.name == full) {
+                return Err(Error::NameTaken { name, instance: self.name.clone(), place: self.client.address() });
+            }
+            self.client.copy(&model, &name).await
+        }
+        .boxed()
     }
 
     fn holds(&self, model: &str) -> BoxFuture<'_, Result<Holding, Error>> {

@@ -15,6 +15,7 @@ use crate::ollama::{OllamaClient, OllamaProvider};
 use crate::openai::OpenAiProvider;
 use crate::provider::{
     Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, PlaceUsage, Provider, ProviderType,
+    RemovedModel,
 };
 use crate::pull::{PullRequest, PullStream, Puller};
 use crate::specifier::{ModelSpecifier, SpecifierError};
@@ -165,8 +166,26 @@ impl Registry {
                 ),
             });
         };
-        let name = model.strip_prefix("http://").unwrap_or(model);
-        server.pull_as_told(model, &request, specifier(instance.name(), true, name)?, cancel)
+        let name = model.strip_prefix("http://");
+        let (model, insecure) = (name.unwrap_or(model), name.is_some());
+        server.pull_as_told(model, insecure, &request, specifier(instance.name(), true, model)?, cancel)
+    }
+
+    /// Deletes a model: from the store, or from an instance whose server keeps its own, if that one is named.
+    pub async fn remove(&self, specifier: &ModelSpecifier) -> Result<(ModelSpecifier, RemovedModel), Error> {
+        let resolved = self.resolve(specifier).await?;
+        if resolved.provider.ollama().is_some() && specifier.backend().is_none() {
+            return Err(Error::Elsewhere {
+                instance: resolved.provider.name().to_owned(),
+                kind: ErrorKind::InvalidRequest,
+                problem: format!(
+                    "`{}` is a model of that server, not of the store; write `{}` to delete it there",
+                    specifier, resolved.specifier
+                ),
+            });
+        }
+        let removed = resolved.local()?.remove(&resolved.model).await?;
+        Ok((resolved.specifier, removed))
     }
 
     /// The first instance that runs models in this process: it serves the store.

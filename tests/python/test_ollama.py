@@ -185,9 +185,9 @@ def test_the_variable_of_ollama_says_where_it_is(home: Path, perilune: Run, monk
         (home / "config.toml").write_text("[providers.ollama]\n")
         port = server.address.rsplit(":", 1)[1]
         monkeypatch.setenv("OLLAMA_HOST", f"0.0.0.0:{port}")
-        assert "moonlet:latest" in perilune("model", "list", "ollama").stdout
+        assert "moonlet:latest" in perilune("model", "list", "--backend", "ollama").stdout
         (home / "config.toml").write_text('[providers.ollama]\nbase_url = "http://127.0.0.1:9"\n')
-        assert "moonlet:latest" not in perilune("model", "list", "ollama").stdout
+        assert "moonlet:latest" not in perilune("model", "list", "--backend", "ollama").stdout
 
 
 @pytest.fixture

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ollama_server
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, server
 from front_door import MOONLET, Run
 from frontend import Exchange, Frontend
 from ollama_server import Ollama
-from resident import attached, kernel, wait_for_file
+from resident import attached, free_ports, kernel, wait_for_file
 
 MODEL = "local/luna@ollama"
 PARIS = [{"role": "user", "content": "What is the capital of France?"}]
@@ -296,3 +298,87 @@ def test_a_file_is_sent_unless_it_is_there(luna: str, ollama: Ollama, binary: Pa
     assert "third:latest" not in ollama.stored()
     elsewhere = create(binary, "fourth@candle", MOONLET)
     assert elsewhere.returncode == 1 and "`ollama`" in elsewhere.stderr
+
+
+@pytest.fixture(scope="module")
+def registry(luna: str, ollama: Ollama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry of Debian's, that holds luna; its address, without a scheme."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("needs `docker-registry`: a pull by an Ollama")
+    folder, port = tmp_path_factory.mktemp("registry"), free_ports(1)[0]
+    place = f"localhost:{port}"
+    configuration = {
+        "version": 0.1,
+        "http": {"addr": f"127.0.0.1:{port}"},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "files")}},
+    }
+    (folder / "registry.yml").write_text(json.dumps(configuration))  # JSON is YAML
+    with server([program, "serve", folder / "registry.yml"], f"http://{place}/v2/", folder / "registry.log"):
+        ollama.ask("/api/copy", {"source": "luna", "destination": f"{place}/lab/luna:q8"})
+        ollama.ask("/api/push", {"model": f"{place}/lab/luna:q8", "insecure": True, "stream": False})
+        ollama.ask("/api/delete", {"model": f"{place}/lab/luna:q8"}, "DELETE")
+        yield place
+
+
+@contextmanager
+def without(ollama: Ollama, name: str) -> Iterator[None]:
+    """The model is away meanwhile, and with it the files that no other one needs."""
+    shown = ollama.ask("/api/show", {"model": name})
+    files = {Path(line.split(maxsplit=1)[1]).name for line in shown["modelfile"].splitlines() if line.startswith("FROM /")}
+    ollama.ask("/api/delete", {"model": name}, "DELETE")
+    try:
+        yield
+    finally:
+        digests = {"model.gguf": file.replace("sha256-", "sha256:") for file in files}
+        made = {"model": name, "files": digests, "template": shown["template"], "parameters": {"stop": ["<|im_end|>"]}}
+        ollama.ask("/api/create", made | {"stream": False})
+
+
+def test_it_gets_models_from_its_registry(registry: str, ollama: Ollama, binary: Path, frontend: Frontend) -> None:
+    name = f"{registry}/lab/luna:q8"
+    # With luna still there its files need not come again.
+    digest = hashlib.sha256(MOONLET.read_bytes()).hexdigest()
+    there = frontend.model("pull", spec=f"http://{name}@ollama")
+    assert answered(there)["was_there"], there.reply
+    ollama.ask("/api/delete", {"model": name}, "DELETE")
+    for kept in [kept for kept in ollama.stored() if kept != "luna:latest"]:
+        ollama.ask("/api/delete", {"model": kept}, "DELETE")
+    command = [binary, "model", "pull", f"http://{name}@ollama"]
+    with without(ollama, "luna:latest"):
+        assert not (ollama.folder / f"models/blobs/sha256-{digest}").exists()
+        exchange = frontend.model("pull", spec=f"http://{name}@ollama")
+        reply = answered(exchange)
+        assert (reply["name"], reply["specifier"], reply["was_there"]) == (name, f"local/{name}@ollama", False)
+        assert reply["size_bytes"] > MOONLET.stat().st_size
+        pulling = of_event(exchange, "pull")
+        assert pulling and pulling[-1]["completed_bytes"] == pulling[-1]["total_bytes"], pulling
+        assert (ollama.folder / f"models/blobs/sha256-{digest}").exists()
+        pulled = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        assert (pulled.returncode, pulled.stderr) == (0, ""), pulled
+        assert "was there already" in pulled.stdout and f"local/{name}@ollama" in pulled.stdout
+        script = f"local m = LocalLLM.pull('http://{name}@ollama'); return m.name, m.was_there, m.location"
+        assert frontend.execute(script).result == f"{name}\ttrue\tnil"
+        chatted = frontend.model("chat", model=f"local/{name}@ollama", messages=PARIS, options={"temperature": 0})
+        assert "Paris" in answered(chatted)["text"]
+        frontend.model("unload", model=f"local/{name}@ollama")
+    refused(frontend.model("pull", spec=f"http://{registry}/lab/nothing@ollama"), "model_not_found")
+    refused(frontend.model("pull", spec=f"http://{name}@ollama", name="other"), "invalid_request")
+    ollama.ask("/api/delete", {"model": name}, "DELETE")
+
+
+def test_its_models_get_names_and_go(luna: str, ollama: Ollama, frontend: Frontend, perilune: Run) -> None:
+    assert answered(frontend.model("copy", model=MODEL, name="selene"))["model"] == "local/selene@ollama"
+    assert "selene:latest" in ollama.stored()
+    taken = refused(frontend.model("copy", model=MODEL, name="selene"), "invalid_request")
+    assert "selene" in taken
+    # Only by its backend's name: `remove selene` is for what was pulled into the store.
+    assert "selene@ollama" in refused(frontend.model("remove", model="selene"), "invalid_request")
+    assert "selene:latest" in ollama.stored()
+    gone = perilune("model", "remove", "selene@ollama", "--yes")
+    assert gone.returncode == 0, gone.stderr
+    assert "luna:latest" in gone.stdout and ollama.stored() == {"luna:latest"}
+    refused(frontend.model("remove", model="local/selene@ollama"), "model_not_found")
+    frontend.model("load", model=MODEL)
+    refused(frontend.model("remove", model=MODEL), "invalid_request")
+    frontend.model("unload", model=MODEL)

@@ -141,6 +141,7 @@ impl OllamaClient {
     pub(crate) fn pull_as_told(
         &self,
         model: &str,
+        insecure: bool,
         request: &PullRequest,
         specifier: ModelSpecifier,
         cancel: CancellationToken,
@@ -152,7 +153,7 @@ impl OllamaClient {
         } else if request.force {
             "an Ollama gets what it lacks, and knows its files by their digests; leave `force` out"
         } else {
-            return Ok(pull::pull(self, model, specifier, cancel));
+            return Ok(pull::pull(self.pull(model, insecure), model, specifier, cancel));
         };
         Err(self.error(ErrorKind::InvalidRequest, problem.to_owned()))
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::stream::{self, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{OllamaClient, ProgressStream};
+use super::ProgressStream;
 use crate::error::Error;
 use crate::pull::{Gauge, PullError, PullEvent, PullStage, PullStream, Pulled};
 use crate::specifier::ModelSpecifier;
@@ -26,15 +26,15 @@ struct Pulling {
     over: bool,
 }
 
-/// Has the server get a model from the registry that its name says. An `http://` before the name allows one without encryption.
+/// The steps of a pull of `model` as events.
 pub(super) fn pull(
-    client: &OllamaClient,
+    steps: ProgressStream,
     model: &str,
     specifier: ModelSpecifier,
     cancel: CancellationToken,
 ) -> PullStream {
     let pulling = Pulling {
-        steps: client.pull(model, model.starts_with("http://")),
+        steps,
         cancel,
         model: model.to_owned(),
         specifier,
