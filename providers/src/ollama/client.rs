@@ -84,6 +84,12 @@ impl OllamaClient {
         Ok(tags.models.unwrap_or_default())
     }
 
+    /// What a name means there; `None` where it means nothing.
+    pub(super) async fn digest(&self, model: &str) -> Result<Option<String>, Error> {
+        let name = full_name(model);
+        Ok(self.stored().await?.into_iter().find(|tag| tag.name == name).map(|tag| tag.digest))
+    }
+
     /// What is in memory.
     pub(super) async fn running(&self) -> Result<Vec<Runner>, Error> {
         let running: Running = self.ask(Method::GET, "/api/ps", None, MOST_FACTS).await?;
@@ -153,7 +159,7 @@ impl OllamaClient {
         } else if request.force {
             "an Ollama gets what it lacks, and knows its files by their digests; leave `force` out"
         } else {
-            return Ok(pull::pull(self.pull(model, insecure), model, specifier, cancel));
+            return Ok(pull::pull(self, self.pull(model, insecure), model, specifier, cancel));
         };
         Err(self.error(ErrorKind::InvalidRequest, problem.to_owned()))
     }
@@ -367,7 +373,7 @@ fn meaning(words: &str) -> Option<ErrorKind> {
     let says = |part: &str| words.contains(part);
     if says("exceeds the context length") || says("exceeds maximum context length") {
         Some(ErrorKind::ContextOverflow)
-    } else if words.starts_with("model ") && says("not found") {
+    } else if words.starts_with("model ") && says("not found") || says("manifest: file does not exist") {
         Some(ErrorKind::ModelNotFound)
     } else if says("does not support") || says("invalid format") || says("JSON schema") || says("must be of type") {
         Some(ErrorKind::InvalidRequest)
