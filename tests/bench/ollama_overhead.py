@@ -1,6 +1,6 @@
 """What it costs to ask an Ollama through Perilune: against Ollama's own Python client, in turns, on one server and one model.
 
-    target/real-venv/bin/python tests/bench/ollama.py [--rounds 30] [--tokens 100] [--perilune BINARY]
+    target/real-venv/bin/python tests/bench/ollama_overhead.py [--rounds 30] [--tokens 100] [--perilune BINARY]
 
 Both ask for the same answer (one seed; so hot that no end comes before its time), and end with the same connection kept for the next. Perilune is asked as any
 Jupyter client asks it: a kernel started by jupyter_client, and `model_request` messages, so that two sockets and Python's own decoding
