@@ -55,7 +55,21 @@ fn help_lists_what_is_built_and_nothing_else() {
     );
     assert_eq!(
         commands(&["model", "--help"]),
-        ["list", "info", "storage", "remove", "copy", "status", "load", "unload", "ps", "pull", "help"]
+        [
+            "list",
+            "info",
+            "storage",
+            "remove",
+            "copy",
+            "create",
+            "install-ollama",
+            "status",
+            "load",
+            "unload",
+            "ps",
+            "pull",
+            "help"
+        ]
     );
     assert_eq!(commands(&["provider", "--help"]), ["list", "test", "help"]);
     assert_eq!(commands(&["config", "--help"]), ["show", "path", "check", "schema", "help"]);
