@@ -208,7 +208,8 @@ function LocalLLM.pull(spec, options) end
 
 --- The options that every call of a model takes.
 ---@class LocalLLM.Options
----@field model? ModelSpecifier the model that answers
+---@field model? ModelSpecifier|ModelSpecifier[] the model that answers; of several, the first that can: the next one is asked where one is unavailable, overloaded, limits its requests, takes too long or cannot be reached
+---@field fallback_after_text? boolean ask the next model also when one fails after part of its answer came; the answer then begins anew. Default: that is an error
 ---@field temperature? number randomness: 0 always takes the likeliest token; default 0.8
 ---@field top_k? integer keep so many of the likeliest tokens, 0 keeps all; default 40
 ---@field top_p? number keep the likeliest tokens until their probabilities sum to this; default 0.95
@@ -266,6 +267,7 @@ function LocalLLM.pull(spec, options) end
 ---@field usage LocalLLM.Usage the tokens it took
 ---@field finish_reason "stop"|"length"|"tool_calls" why it ended
 ---@field model ModelSpecifier the model that answered
+---@field route LocalLLM.RouteDecision[] how that model was come by; the last one `chosen` is the model that answered
 ---@field duration_ms integer milliseconds from the call to the end
 ---@field tool_calls LocalLLM.ToolCall[] the tools the model asks for
 ---@field logprobs? LocalLLM.TokenLogprobs[] with the option `logprobs`: one for each token of the answer, its end left out
@@ -287,6 +289,16 @@ function LocalLLM.pull(spec, options) end
 ---@field total_tokens integer both together
 ---@field cached_tokens integer tokens of the prompt that were not computed again
 ---@field truncated_tokens integer tokens cut from the prompt, with the option `truncate`
+---@field thinking_tokens integer those of the answer's tokens that were thinking, where that is told
+
+--- One decision on the way from a request to the model that answers it.
+---@class LocalLLM.RouteDecision
+---@field action "chosen"|"retry"|"fallback"|"skipped"|"breaker_opened"|"breaker_closed" it is asked; it failed and is asked again; it failed and the next one is asked; it is not asked; its backend failed so often that it is left alone for a while; that answers again
+---@field model ModelSpecifier the model it is about
+---@field reason string why
+---@field kind? string the kind of the error that led to it
+---@field wait_ms? integer milliseconds until it is asked again
+---@field by? string the backend on whose far side, in another kernel, this was decided
 
 --- A model that a backend could serve.
 ---@class LocalLLM.ModelEntry

@@ -14,7 +14,7 @@
 --- Shows the notebook's model and those there are; with a name, chooses the model of all requests that name none.
 ---@magic %model [NAME]
 
---- Shows the tokens and the time that this notebook's requests to models took, and the memory of the process and its models.
+--- Shows the tokens, time and money that this notebook's requests to models took, and the memory of the process and its models.
 ---@magic %usage
 
 --- Shows the documentation of a name in the pager; without one, lists what is documented.

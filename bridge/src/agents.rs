@@ -95,7 +95,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         lua.create_function(move |_, agent: UserDataRef<Agent>| {
             let options = &shared.options;
             let model = agent.0.options.model.clone().or_else(|| options.model.get());
-            Ok(model.as_ref().unwrap_or(options.registry.default_model()).to_string())
+            Ok(model.as_ref().unwrap_or(options.registry.default_models()).to_string())
         })?,
     )?;
     prelude::load(lua, include_str!("lua/agents.lua"))
@@ -154,7 +154,8 @@ struct Kept {
 
 impl Kept {
     fn of(agent: &Agent, host: &Host) -> Kept {
-        let model = agent.0.options.model.clone().or_else(|| host.options.model.get());
+        let models = agent.0.options.model.clone().or_else(|| host.options.model.get());
+        let model = models.map(|models| models.first().clone());
         let session = host.options.session.clone();
         Kept { registry: Arc::clone(&host.options.registry), model, session, live: Live::new(host) }
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
+use perilune_providers::RouteDecision;
 use serde::{Deserialize, Serialize};
 
 use crate::comm::CommMessage;
@@ -75,6 +76,8 @@ pub enum Output {
     Page(Rich),
     /// A message over a comm.
     Comm(CommMessage),
+    /// What was decided about a request to a model, for who wants to see that.
+    Route(RouteDecision),
 }
 
 /// The other end of a running cell: who sees its output and answers its questions.

@@ -28,9 +28,10 @@ macro_rules! file {
 }
 
 /// A new area is a new file, named here.
-const FILES: [File; 18] = [
+const FILES: [File; 19] = [
     file!("local_llm", false),
     file!("agent", false),
+    file!("usage", false),
     file!("display", false),
     file!("json", false),
     file!("input", false),

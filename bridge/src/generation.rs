@@ -9,11 +9,12 @@ use std::time::Instant;
 use futures::StreamExt;
 use mlua::{Lua, Table, Variadic};
 use perilune_providers::{
-    ChatMessage, Event, EventStream, FinishReason, GenerateRequest, Ledger, ModelSpecifier, Prompt, Registry,
-    TokenLogprobs, ToolCall, Usage,
+    ChatMessage, Event, EventStream, FinishReason, ModelSpecifier, Prompt, Registry, RouteAction, RouteDecision,
+    RoutedRequest, TokenLogprobs, ToolCall, Usage,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::cell::{CellIo, Output};
 use crate::convert;
 use crate::host::Host;
 use crate::leftovers::Leftover;
@@ -24,12 +25,9 @@ use crate::script_error::ScriptError;
 /// A generation that has yet to start.
 pub(crate) struct Planned {
     registry: Arc<Registry>,
-    ledger: Arc<Ledger>,
-    model: Option<ModelSpecifier>,
-    session: String,
-    prompt: Prompt,
-    options: perilune_providers::GenerateOptions,
+    request: RoutedRequest,
     cancel: CancellationToken,
+    io: Option<Arc<dyn CellIo>>,
     live: Live,
 }
 
@@ -37,6 +35,7 @@ pub(crate) struct Planned {
 pub(crate) struct Generation {
     // Dropped before the line says that the call ended.
     events: EventStream,
+    io: Option<Arc<dyn CellIo>>,
     live: Live,
     answer: Answer,
     started: Instant,
@@ -60,6 +59,7 @@ pub(crate) struct Answer {
     usage: Usage,
     finish_reason: FinishReason,
     model: String,
+    route: Vec<RouteDecision>,
     duration_ms: u64,
 }
 
@@ -70,14 +70,20 @@ pub(crate) fn plan(host: &Host, prompt: Prompt, options: Options) -> Planned {
         let number = host.next_generation();
         generate.sampling.seed = host.options.seed.map(|seed| seed.wrapping_add(number));
     }
-    Planned {
-        registry: Arc::clone(&host.options.registry),
-        ledger: Arc::clone(&host.options.ledger),
-        model: options.model.or_else(|| host.options.model.get()),
+    let request = RoutedRequest {
+        models: options.model.or_else(|| host.options.model.get()),
         session: host.options.session.clone(),
         prompt,
         options: generate,
+        fallback_after_text: options.fallback_after_text,
+        tally: Some(Arc::clone(&host.options.tally)),
+        lent: false,
+    };
+    Planned {
+        registry: Arc::clone(&host.options.registry),
+        request,
         cancel: host.work().child_token(),
+        io: host.io(),
         live: Live::new(host),
     }
 }
@@ -96,41 +102,23 @@ pub(crate) fn conversation(mut messages: Vec<ChatMessage>, options: &Options) ->
 }
 
 impl Planned {
-    /// Finds the model and starts.
-    pub(crate) async fn start(mut self) -> Result<Generation, ScriptError> {
-        let started = Instant::now();
+    /// Starts; the model is asked for with the first piece.
+    pub(crate) fn start(self) -> Generation {
         let cancel_on_drop = self.cancel.clone().drop_guard();
-        let resolved = self.live.during(self.registry.resolve_or_default(self.model.as_ref())).await?;
-        self.live.model(&resolved.model);
-        let request = GenerateRequest {
-            session: self.session,
-            model: resolved.model,
-            prompt: self.prompt,
-            options: self.options,
-        };
-        let events = resolved.provider.generate(request, self.cancel.clone());
-        Ok(Generation {
-            events: self.ledger.watch(resolved.specifier.to_string(), events),
+        Generation {
+            events: self.registry.generate(self.request, self.cancel.clone()),
+            io: self.io,
             live: self.live,
-            answer: Answer {
-                text: String::new(),
-                thinking: String::new(),
-                tool_calls: Vec::new(),
-                logprobs: Vec::new(),
-                usage: Usage::default(),
-                finish_reason: FinishReason::Stop,
-                model: resolved.specifier.to_string(),
-                duration_ms: 0,
-            },
-            started,
+            answer: Answer::default(),
+            started: Instant::now(),
             cancel: self.cancel,
             _cancel_on_drop: cancel_on_drop,
-        })
+        }
     }
 
     /// The whole answer.
     pub(crate) async fn answer(self) -> Result<Answer, ScriptError> {
-        let mut generation = self.start().await?;
+        let mut generation = self.start();
         while generation.next().await?.is_some() {}
         Ok(generation.answer)
     }
@@ -147,6 +135,8 @@ impl Generation {
             self.live.heard(&event);
             match event {
                 Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) => {}
+                Event::Route(decision) => self.decided(decision),
+                Event::Budget(warning) => self.show(Output::Stderr(format!("warning: {}\n", warning.message))),
                 Event::Text(text) => {
                     self.answer.text.push_str(&text);
                     return Ok(Some(Piece::Text(text)));
@@ -169,6 +159,23 @@ impl Generation {
         }
         Err(cancelled())
     }
+
+    /// Takes note of what was decided; an answer that was begun elsewhere is no part of this one.
+    fn decided(&mut self, decision: RouteDecision) {
+        if decision.action == RouteAction::Chosen && decision.by.is_none() {
+            let route = std::mem::take(&mut self.answer.route);
+            self.answer = Answer { model: decision.model.clone(), route, ..Answer::default() };
+            let model = decision.model.parse::<ModelSpecifier>();
+            self.live.model(model.as_ref().map_or(decision.model.as_str(), ModelSpecifier::model));
+        }
+        self.show(Output::Route(decision.clone()));
+        self.answer.route.push(decision);
+    }
+
+    fn show(&self, output: Output) {
+        // A cell that is to stop learns of it where it waits; here nothing can be done about it.
+        let _ = self.io.as_ref().map(|io| io.write(output));
+    }
 }
 
 fn cancelled() -> ScriptError {
@@ -178,8 +185,25 @@ fn cancelled() -> ScriptError {
     }
 }
 
+impl Default for Answer {
+    /// Nothing was said yet.
+    fn default() -> Answer {
+        Answer {
+            text: String::new(),
+            thinking: String::new(),
+            tool_calls: Vec::new(),
+            logprobs: Vec::new(),
+            usage: Usage::default(),
+            finish_reason: FinishReason::Stop,
+            model: String::new(),
+            route: Vec::new(),
+            duration_ms: 0,
+        }
+    }
+}
+
 impl Answer {
-    /// `{text, usage, finish_reason, model, duration_ms, tool_calls}`, with `thinking` and `logprobs` where there are any.
+    /// `{text, usage, finish_reason, model, route, duration_ms, tool_calls}`, with `thinking` and `logprobs` where there are any.
     pub(crate) fn into_table(self, lua: &Lua) -> mlua::Result<Table> {
         let table = lua.create_table()?;
         table.raw_set("text", self.text)?;
@@ -196,6 +220,7 @@ impl Answer {
         table.raw_set("usage", usage)?;
         table.raw_set("finish_reason", serde(lua, &self.finish_reason)?)?;
         table.raw_set("model", self.model)?;
+        table.raw_set("route", serde(lua, &self.route)?)?;
         table.raw_set("duration_ms", self.duration_ms)?;
         table.raw_set("tool_calls", serde(lua, &self.tool_calls)?)?;
         Ok(table)
@@ -259,7 +284,7 @@ impl Reading {
     /// The next piece: text, or no text and then what the model thinks; no value at the end.
     pub(crate) async fn next(self) -> Result<Variadic<String>, ScriptError> {
         let mut generation = match self.state.replace(State::Taken) {
-            State::Planned(planned) => planned.start().await?,
+            State::Planned(planned) => planned.start(),
             State::Running(generation) => generation,
             State::Ended => {
                 self.state.replace(State::Ended);

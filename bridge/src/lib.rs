@@ -48,6 +48,7 @@ mod schedule;
 mod script_error;
 mod syntax;
 mod text;
+mod usage;
 mod workspace;
 
 pub use cell::{Cell, CellIo, ExpressionResult, Failure, InputError, Interrupted, MimeBundle, Outcome, Output, Rich};

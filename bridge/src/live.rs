@@ -112,7 +112,12 @@ impl Live {
                 self.phase = Phase::Answering;
                 self.pieces = self.pieces.saturating_add(1);
             }
-            Event::Dropped(_) | Event::Logprobs(_) | Event::Usage(_) | Event::Done(_) => {}
+            Event::Dropped(_)
+            | Event::Route(_)
+            | Event::Budget(_)
+            | Event::Logprobs(_)
+            | Event::Usage(_)
+            | Event::Done(_) => {}
         }
         if let Line::Shown { at, .. } = &self.line
             && at.elapsed() >= INTERVAL

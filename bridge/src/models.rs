@@ -11,7 +11,7 @@ use crate::convert::described;
 use crate::generation::{self, Reading, serde};
 use crate::host::Host;
 use crate::live::Live;
-use crate::operation::{immediate, starter, waiting};
+use crate::operation::{Answered, immediate, starter, waiting};
 use crate::options::{self, Accepted, Options};
 use crate::prelude;
 use crate::pulls;
@@ -86,7 +86,8 @@ fn register_embeddings(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Resu
             let options = EMBED.read(lua, &options, Options::default())?;
             let is_one = matches!(texts, Value::String(_));
             let texts = options::texts(&texts, EMBED.function)?;
-            let model = options.model.or_else(|| shared.options.model.get());
+            let models = options.model.or_else(|| shared.options.model.get());
+            let model = models.map(|models| models.first().clone());
             let (registry, session) = (Arc::clone(&shared.options.registry), shared.options.session.clone());
             let mut live = Live::new(&shared);
             Ok(async move {
@@ -339,15 +340,6 @@ where
     })
 }
 
-/// A value that is made once it can be: on the interpreter thread.
-struct Answered<F>(F);
-
-impl<F: FnOnce(&Lua) -> mlua::Result<Value>> mlua::IntoLua for Answered<F> {
-    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
-        (self.0)(lua)
-    }
-}
-
 fn optional_name(_: &Host, value: &Value, function: &str) -> Result<Option<String>, ScriptError> {
     match value {
         Value::Nil => Ok(None),
@@ -361,7 +353,7 @@ fn optional_name(_: &Host, value: &Value, function: &str) -> Result<Option<Strin
 
 fn model_name(host: &Host, value: &Value, function: &str) -> Result<Option<ModelSpecifier>, ScriptError> {
     match value {
-        Value::Nil => Ok(host.options.model.get()),
+        Value::Nil => Ok(host.options.model.get().map(|models| models.first().clone())),
         Value::String(name) => match name.to_string_lossy().parse::<ModelSpecifier>() {
             Ok(specifier) => Ok(Some(specifier)),
             Err(error) => Err(perilune_providers::Error::from(error).into()),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, MultiValue, UserData, Value};
+use mlua::{AnyUserData, FromLuaMulti, Function, IntoLua, IntoLuaMulti, Lua, MultiValue, UserData, Value};
 
 use crate::host::Host;
 use crate::interrupt::{self, Stop};
@@ -57,6 +57,15 @@ where
             Ok(values) => values.into_lua_multi(lua).map(Ok),
             Err(error) => Ok(Err(error)),
         })
+    }
+}
+
+/// A value that is made once it can be: on the interpreter thread.
+pub(crate) struct Answered<F>(pub(crate) F);
+
+impl<F: FnOnce(&Lua) -> mlua::Result<Value>> IntoLua for Answered<F> {
+    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
+        (self.0)(lua)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use mlua::{Lua, Table, Value};
 use perilune_providers::{
-    Biased, ChatMessage, Effort, GenerateOptions, LogitBias, ModelSpecifier, Role, Think, Tool, ToolCall,
+    Biased, ChatMessage, Effort, GenerateOptions, LogitBias, ModelList, Role, Think, Tool, ToolCall,
 };
 use serde_json::{Map, Value as Json};
 
@@ -18,7 +18,8 @@ const NEAR: f64 = 0.8;
 /// What a call asks for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    pub(crate) model: Option<ModelSpecifier>,
+    /// The models that are asked, one after the other.
+    pub(crate) model: Option<ModelList>,
     /// Instructions before the conversation: `system`, or an agent's `system_prompt`.
     pub(crate) system: Option<String>,
     /// Whether the prompt goes to the model as it is, without its chat template.
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) prompt: Option<String>,
     /// Whether an agent's file has beside it what the model computed.
     pub(crate) state: Option<bool>,
+    /// Whether another model is asked also after a part of the answer came.
+    pub(crate) fallback_after_text: bool,
     pub(crate) generate: GenerateOptions,
 }
 
@@ -120,7 +123,7 @@ impl One<'_> {
     fn set(&self, lua: &Lua, options: &mut Options) -> Result<bool, ScriptError> {
         let generate = &mut options.generate;
         match self.name {
-            "model" => options.model = Some(self.model()?),
+            "model" => options.model = Some(self.models()?),
             "temperature" => generate.sampling.temperature = Some(self.number()?),
             "top_k" => generate.sampling.top_k = Some(self.count(0)?),
             "top_p" => generate.sampling.top_p = Some(self.number()?),
@@ -140,6 +143,7 @@ impl One<'_> {
             "schema" => generate.schema = Some(Box::new(self.object(lua)?.into())),
             "extra_body" => generate.extra_body = Some(Box::new(self.object(lua)?)),
             "tools" => options.tools = self.tools(lua)?,
+            "fallback_after_text" => options.fallback_after_text = self.truth()?,
             "state" => options.state = Some(self.truth()?),
             "raw" => options.raw = self.truth()?,
             "system" | "system_prompt" => options.system = Some(self.text()?),
@@ -158,8 +162,13 @@ impl One<'_> {
         ))
     }
 
-    fn model(&self) -> Result<ModelSpecifier, ScriptError> {
-        self.text()?.parse().map_err(|error: perilune_providers::SpecifierError| {
+    /// A model, or a list of them.
+    fn models(&self) -> Result<ModelList, ScriptError> {
+        let texts = self.texts()?;
+        if texts.is_empty() {
+            return Err(self.wrong("a model's name or a list of at least one"));
+        }
+        texts.join(",").parse().map_err(|error: perilune_providers::SpecifierError| {
             ScriptError::from(perilune_providers::Error::from(error))
         })
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Table};
 
 use crate::host::Host;
-use crate::{agents, comm, console, display, hook, interrupt, json, models, modules, operation, process};
+use crate::{agents, comm, console, display, hook, interrupt, json, models, modules, operation, process, usage};
 
 /// Where the registry holds the shared table.
 const TABLE: &str = "perilune";
@@ -52,6 +52,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     json::register(lua, host)?;
     models::register(lua, host)?;
     agents::register(lua, host)?;
+    usage::register(lua, host)?;
     comm::register(lua, host)?;
     load(lua, include_str!("lua/ilua.lua"))?;
     load(lua, include_str!("lua/system.lua"))?;

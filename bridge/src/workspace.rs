@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use perilune_providers::{Ledger, ModelSpecifier, Registry};
+use perilune_providers::{ModelList, Registry, Tally};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ pub struct WorkspaceOptions {
     /// Who its models are asked for: requests of one session share what was computed of prompts that begin alike.
     pub session: String,
     /// Counts what its generations take.
-    pub ledger: Arc<Ledger>,
+    pub tally: Arc<Tally>,
     /// Makes runs repeatable: the nth generation that names no seed uses `seed + n`, from 0.
     pub seed: Option<u64>,
     /// The script's arguments: `arg[1]` and on, and its `...`.
@@ -43,24 +43,24 @@ pub struct WorkspaceOptions {
     pub module_directory: Option<PathBuf>,
 }
 
-/// The model of requests that name none, which may change while a workspace runs; without one, the
+/// The model of requests that name none, or several, which may change while a workspace runs; without one, the
 /// registry's default.
 #[derive(Clone, Debug, Default)]
-pub struct ChosenModel(Arc<Mutex<Option<ModelSpecifier>>>);
+pub struct ChosenModel(Arc<Mutex<Option<ModelList>>>);
 
 impl ChosenModel {
     /// Starts with that model.
-    pub fn new(model: Option<ModelSpecifier>) -> ChosenModel {
+    pub fn new(model: Option<ModelList>) -> ChosenModel {
         ChosenModel(Arc::new(Mutex::new(model)))
     }
 
     /// The model, if one was chosen.
-    pub fn get(&self) -> Option<ModelSpecifier> {
+    pub fn get(&self) -> Option<ModelList> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Chooses another one.
-    pub fn set(&self, model: ModelSpecifier) {
+    pub fn set(&self, model: ModelList) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(model);
     }
 }

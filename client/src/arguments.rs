@@ -88,6 +88,8 @@ pub enum Command {
         #[arg(value_name = "DIR", default_value = "perilune-stubs")]
         folder: PathBuf,
     },
+    /// Say what requests to models took: tokens, time and money
+    Usage(Usage),
     /// Measure how fast a model runs on this machine
     Bench(Bench),
     /// Print the completion script of a shell
@@ -127,6 +129,9 @@ pub struct Run {
     /// Model and seed.
     #[command(flatten)]
     pub generation: Generation,
+    /// What it may spend.
+    #[command(flatten)]
+    pub budget: Budget,
 }
 
 impl Run {
@@ -150,6 +155,9 @@ pub struct Exec {
     /// Model and seed.
     #[command(flatten)]
     pub generation: Generation,
+    /// What it may spend.
+    #[command(flatten)]
+    pub budget: Budget,
 }
 
 /// Type Lua at a prompt.
@@ -163,7 +171,8 @@ pub struct Repl {
 /// Talk with a model.
 #[derive(Debug, Args)]
 pub struct Chat {
-    /// A model specifier, e.g. `local/moonlet@candle`; without it, the kernel's default model
+    /// A model specifier, e.g. `local/moonlet@candle`, or several with commas, of which the first that can answers;
+    /// without it, the kernel's default model
     pub model: Option<String>,
     /// What the model is told about its part before the conversation
     #[arg(long, value_name = "TEXT")]
@@ -176,12 +185,71 @@ pub struct Chat {
 /// What decides the answers of models that a script does not decide itself.
 #[derive(Debug, Args)]
 pub struct Generation {
-    /// The model to use where the script names none, e.g. `local/moonlet@candle`
-    #[arg(long, value_name = "SPECIFIER")]
-    pub model: Option<String>,
+    /// The model to use where the script names none, e.g. `local/moonlet@candle`; of several, the first that can answer
+    #[arg(long, value_name = "SPECIFIER", value_delimiter = ',')]
+    model: Vec<String>,
     /// The seed of every random choice, so that a run can be repeated
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
+}
+
+/// What a run may spend.
+#[derive(Debug, Args)]
+pub struct Budget {
+    /// The most tokens its requests to models may take, prompts and answers together; then they fail
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub budget_tokens: Option<u64>,
+    /// The most US dollars they may cost, as far as prices are known
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    pub budget_usd: Option<f64>,
+}
+
+fn dollars(text: &str) -> Result<f64, String> {
+    let usd = text.parse().ok().filter(|usd: &f64| usd.is_finite() && *usd > 0.0);
+    usd.ok_or_else(|| "expected a number of US dollars above 0, such as `0.5`".to_owned())
+}
+
+/// `perilune usage`
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// What makes a row
+    #[arg(long, value_enum, default_value_t = By::Model)]
+    pub by: By,
+    /// From when on: `7d`, `24h`, `30m`, `today` or a date like 2026-01-31; otherwise all that is known
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+}
+
+/// What makes a row of `perilune usage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// A model
+    Model,
+    /// A day
+    Day,
+    /// A session: a run, a notebook or another client
+    Session,
+    /// A provider instance
+    Instance,
+}
+
+impl By {
+    /// The word that messages have.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            By::Model => "model",
+            By::Day => "day",
+            By::Session => "session",
+            By::Instance => "instance",
+        }
+    }
+}
+
+impl Generation {
+    /// The models with commas between them, as messages have them.
+    pub fn models(&self) -> Option<String> {
+        Some(self.model.join(",")).filter(|models| !models.is_empty())
+    }
 }
 
 /// `perilune model ...`
@@ -458,10 +526,18 @@ mod tests {
         let arguments = parse(&["run", "--seed", "7", "a.lua", "--model", "x", "-v"]).unwrap();
         let Command::Run(run) = arguments.command else { panic!("not a run") };
         assert_eq!(run.generation.seed, Some(7));
-        assert_eq!(run.generation.model, None);
+        assert_eq!(run.generation.models(), None);
         assert_eq!(run.file(), "a.lua");
         assert_eq!(run.arguments(), ["--model", "x", "-v"]);
         assert_eq!(arguments.global.verbose, 0);
+    }
+
+    #[test]
+    fn models_are_given_with_commas_or_one_by_one() {
+        for line in [["run", "--model", "a,b", "x.lua"].as_slice(), &["run", "--model", "a", "--model=b", "x.lua"]] {
+            let Command::Run(run) = parse(line).unwrap().command else { panic!("not a run") };
+            assert_eq!(run.generation.models().as_deref(), Some("a,b"));
+        }
     }
 
     #[test]

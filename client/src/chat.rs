@@ -15,10 +15,11 @@ use perilune_protocol::{ErrorReply, GenerateReply, ModelEvent, ModelReply, Model
 
 use self::conversation::Conversation;
 use crate::arguments::{self, Format, Global};
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::interrupts::Interrupts;
 use crate::output::{is_colored, print, print_json};
 use crate::repl::{BEARABLE, is_editable};
+use crate::route;
 use crate::run::unexpected;
 use crate::session::{Session, Via};
 
@@ -103,6 +104,15 @@ impl Shown {
             Publication::ModelEvent(ModelEvent::Text { text }) => self.text(&text, false),
             // Whoever pipes an answer wants the answer.
             Publication::ModelEvent(ModelEvent::Thinking { text }) if is_editable() => self.text(&text, true),
+            Publication::ModelEvent(ModelEvent::BudgetWarning { message }) => {
+                self.end()?;
+                tell(&format!("warning: {message}"));
+                Ok(())
+            }
+            Publication::ModelEvent(event) => {
+                route::log(&event);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

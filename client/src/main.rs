@@ -1,8 +1,9 @@
 //! The `perilune` command: reads the command line, opens a kernel or connects to one, and shows what it answers.
 //!
 //! In reading order: [`arguments`]; [`session`], the one way to speak to a kernel; [`run`] with [`source`] and [`modules`];
-//! [`repl`] and [`chat`] with [`editor`] and [`pager`]; [`model`] and [`provider`]; [`config`] and [`doctor`]; [`serve`], [`exposure`], [`detach`], [`resident`] and [`kernelspec`],
-//! the commands about kernels; [`tunnel`] for `--ssh`; [`output`] with [`screen`], [`input`], [`interrupts`], [`table`] and [`failure`] at
+//! [`repl`] and [`chat`] with [`editor`] and [`pager`]; [`model`], [`provider`] and [`usage`]; [`config`] and [`doctor`]; [`serve`], [`exposure`],
+//! [`detach`], [`resident`] and [`kernelspec`],
+//! the commands about kernels; [`tunnel`] for `--ssh`; [`output`] with [`screen`], [`input`], [`interrupts`], [`table`], [`route`] and [`failure`] at
 //! the terminal; [`mod@reference`] for shells and `man`, [`manual`] for Lua. It knows messages, not Lua, models or sockets.
 
 mod arguments;
@@ -28,6 +29,7 @@ mod pull_bar;
 mod reference;
 mod repl;
 mod resident;
+mod route;
 mod run;
 mod screen;
 mod serve;
@@ -35,6 +37,7 @@ mod session;
 mod source;
 mod table;
 mod tunnel;
+mod usage;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -118,6 +121,10 @@ async fn command(Arguments { global, command }: Arguments) -> Result<ExitCode, F
         }
         Command::Manual { name } => manual::manual(name.as_deref(), global.output).map(|()| ExitCode::SUCCESS),
         Command::Stubs { folder } => manual::stubs(&folder, global.output).map(|()| ExitCode::SUCCESS),
+        Command::Usage(arguments) => {
+            usage::run(arguments, &global, &listen()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Bench(arguments) => {
             if global.connect.is_some() {
                 let what = "`bench` measures this machine in this process; `--connect` has nothing to do with it";

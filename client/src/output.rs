@@ -13,6 +13,7 @@ use serde_json::Value;
 use self::held::Held;
 use crate::arguments::Format;
 use crate::failure::Failure;
+use crate::route;
 use crate::screen::{Screen, Size};
 
 /// What a request prints, shown or gathered.
@@ -75,6 +76,10 @@ impl Output {
                 self.held.clear();
                 let text = self.screen.as_mut().map_or_else(String::new, |screen| screen.clear(clear.wait));
                 print(&text)
+            }
+            Publication::ModelEvent(event) => {
+                route::log(&event);
+                Ok(())
             }
             // The reply says the same of an error, and the rest is for notebooks.
             _ => Ok(()),

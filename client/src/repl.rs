@@ -49,7 +49,7 @@ async fn open(
     connect: Option<&Path>,
     interrupts: &Interrupts,
 ) -> Result<Session, Failure> {
-    let arguments::Generation { model, seed } = generation;
+    let (model, seed) = (generation.models(), generation.seed);
     let Some(path) = connect else {
         let kernel = open_kernel().and_then(|kernel| Ok(kernel.with_generation(model.as_deref(), seed)?));
         return Ok(Session::embed(kernel.map_err(Failure::Usage)?, interrupts));

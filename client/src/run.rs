@@ -11,7 +11,7 @@ use crate::arguments::{self, Format};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::{Session, Via};
-use crate::{modules, source};
+use crate::{modules, route, source};
 
 /// The exit code of a run that the user interrupted.
 const INTERRUPTED: u8 = 130;
@@ -37,8 +37,11 @@ impl Program {
             script: Some(file.display().to_string()),
             arguments: run.arguments().to_vec(),
             modules,
-            model: run.generation.model,
+            model: run.generation.models(),
             seed: run.generation.seed,
+            budget_tokens: run.budget.budget_tokens,
+            budget_usd: run.budget.budget_usd,
+            route_decisions: route::are_wanted(),
         };
         Ok(Program { code, extension, shows_result: false })
     }
@@ -48,8 +51,11 @@ impl Program {
         let extension = ExecuteExtension {
             fresh_workspace: true,
             script: Some(COMMAND_LINE.to_owned()),
-            model: exec.generation.model,
+            model: exec.generation.models(),
             seed: exec.generation.seed,
+            budget_tokens: exec.budget.budget_tokens,
+            budget_usd: exec.budget.budget_usd,
+            route_decisions: route::are_wanted(),
             ..ExecuteExtension::default()
         };
         Program { code: exec.code, extension, shows_result: true }

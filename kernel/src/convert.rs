@@ -27,6 +27,9 @@ pub(crate) fn publication(output: Output) -> Option<wire::Publication> {
             wire::Publication::UpdateDisplayData(display_data(value, display_id, live))
         }
         Output::ClearOutput { wait } => wire::Publication::ClearOutput(wire::ClearOutput { wait }),
+        Output::Route(decision) => {
+            wire::Publication::ModelEvent(wire::ModelEvent::RouteDecision(route_decision(decision)))
+        }
         Output::Page(_) | Output::Comm(_) => return None,
     })
 }
@@ -266,7 +269,7 @@ const LOADING: &str = "loading";
 const QUEUED: &str = "queued";
 const PREFILL: &str = "prefill";
 
-pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
+pub(crate) fn empty_reply() -> wire::GenerateReply {
     wire::GenerateReply {
         text: String::new(),
         thinking: None,
@@ -274,8 +277,9 @@ pub(crate) fn empty_reply(specifier: &ModelSpecifier) -> wire::GenerateReply {
         logprobs: Vec::new(),
         usage: wire::Usage::default(),
         finish_reason: wire::FinishReason::Cancelled,
-        model: specifier.to_string(),
+        model: String::new(),
         duration_ms: 0.0,
+        route: Vec::new(),
     }
 }
 
@@ -330,6 +334,8 @@ pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
             wire::ModelEvent::Progress { task: QUEUED.to_owned(), completed: 0, total: Some(position.into()) }
         }
         providers::Event::Dropped(model) => wire::ModelEvent::Dropped(dropped_model(model)),
+        providers::Event::Route(decision) => wire::ModelEvent::RouteDecision(route_decision(decision)),
+        providers::Event::Budget(warning) => wire::ModelEvent::BudgetWarning { message: warning.message },
         providers::Event::Prefill(prefill) => wire::ModelEvent::Progress {
             task: PREFILL.to_owned(),
             completed: prefill.computed_tokens.into(),
@@ -341,6 +347,24 @@ pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {
         providers::Event::ToolCall(call) => wire::ModelEvent::ToolCall(tool_call(call)),
         providers::Event::Usage(tokens) => wire::ModelEvent::Usage(usage(tokens)),
         providers::Event::Done(reason) => wire::ModelEvent::Done { finish_reason: finish_reason(reason) },
+    }
+}
+
+pub(crate) fn route_decision(decision: providers::RouteDecision) -> wire::RouteDecision {
+    wire::RouteDecision {
+        action: match decision.action {
+            providers::RouteAction::Chosen => wire::RouteAction::Chosen,
+            providers::RouteAction::Retry => wire::RouteAction::Retry,
+            providers::RouteAction::Fallback => wire::RouteAction::Fallback,
+            providers::RouteAction::Skipped => wire::RouteAction::Skipped,
+            providers::RouteAction::BreakerOpened => wire::RouteAction::BreakerOpened,
+            providers::RouteAction::BreakerClosed => wire::RouteAction::BreakerClosed,
+        },
+        model: decision.model,
+        reason: decision.reason,
+        kind: decision.kind,
+        wait_ms: decision.wait_ms,
+        by: decision.by,
     }
 }
 
@@ -359,6 +383,7 @@ pub(crate) fn usage(usage: providers::Usage) -> wire::Usage {
         completion_tokens: usage.completion_tokens,
         cached_tokens: usage.cached_tokens,
         truncated_tokens: usage.truncated_tokens,
+        thinking_tokens: usage.thinking_tokens,
     }
 }
 
@@ -445,6 +470,40 @@ pub(crate) fn storage_reply(instances: Vec<providers::InstanceStorage>) -> wire:
 pub(crate) fn removed_model(specifier: &ModelSpecifier, removed: providers::RemovedModel) -> wire::RemovedModel {
     let providers::RemovedModel { freed_bytes, kept_as, .. } = removed;
     wire::RemovedModel { model: specifier.to_string(), freed_bytes, kept_as }
+}
+
+pub(crate) fn ledger_reply(
+    table: providers::UsageTable,
+    (spent, limits): (providers::Amount, providers::Limits),
+) -> wire::LedgerReply {
+    let day =
+        |unit: &str, spent, limit| wire::BudgetState { period: "day".to_owned(), unit: unit.to_owned(), spent, limit };
+    let tokens = limits.tokens.map(|limit| day("tokens", spent.tokens as f64, limit as f64));
+    let usd = limits.usd.map(|limit| day("usd", spent.usd, limit));
+    wire::LedgerReply {
+        rows: table.rows.into_iter().map(ledger_row).collect(),
+        total: ledger_row(table.total),
+        lent: table.lent.map(ledger_row),
+        budgets: tokens.into_iter().chain(usd).collect(),
+    }
+}
+
+fn ledger_row(row: providers::UsageRow) -> wire::LedgerRow {
+    wire::LedgerRow {
+        key: row.key,
+        requests: row.requests,
+        untold: row.untold,
+        failed: row.failed,
+        prompt_tokens: row.prompt_tokens,
+        cached_tokens: row.cached_tokens,
+        completion_tokens: row.completion_tokens,
+        thinking_tokens: row.thinking_tokens,
+        duration_ms: row.duration_ms,
+        first_token_ms: row.first_token_ms,
+        tokens_per_second: row.tokens_per_second,
+        usd: row.usd,
+        unpriced: row.unpriced,
+    }
 }
 
 pub(crate) fn model_info(specifier: &ModelSpecifier, info: providers::ModelInfo) -> wire::ModelInfoReply {

@@ -65,6 +65,7 @@ pub(crate) async fn execute(
     let io = Arc::new(RequestIo {
         silent: request.silent,
         allow_stdin: request.allow_stdin,
+        route_decisions: request.perilune.as_ref().is_some_and(|run| run.route_decisions),
         ..RequestIo::new(context, asker, running)
     });
     let code = request.code;
@@ -178,6 +179,8 @@ pub(crate) struct RequestIo {
     asker: Asker,
     silent: bool,
     allow_stdin: bool,
+    /// Whether the client wants to see what is decided about requests to models.
+    route_decisions: bool,
     cancel: CancellationToken,
     /// What the frontend's pager is to show, sent with the reply.
     pages: Mutex<Vec<Value>>,
@@ -208,6 +211,7 @@ impl CellIo for RequestIo {
                 self.page(text);
                 Ok(())
             }
+            Output::Route(_) if !self.route_decisions => Ok(()),
             output => match convert::publication(output) {
                 Some(publication) => self.publish(publication),
                 None => Ok(()),
@@ -232,6 +236,7 @@ impl RequestIo {
             asker: asker.clone(),
             silent: false,
             allow_stdin: false,
+            route_decisions: false,
             cancel: running.token.clone(),
             pages: Mutex::default(),
         }
@@ -239,7 +244,7 @@ impl RequestIo {
 
     /// Shows what the kernel itself has to say, also of a cell that was interrupted.
     pub(crate) async fn show(&self, output: Output) {
-        if self.silent {
+        if self.silent || (matches!(output, Output::Route(_)) && !self.route_decisions) {
             return;
         }
         if let Output::Page(text) = output {

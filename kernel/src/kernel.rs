@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use perilune_bridge::{Inquirer, WorkspaceOptions};
 use perilune_protocol::{ClientEnds, Codec, ConnectReply, ConnectionFile, KernelEnds, in_process, zmq};
-use perilune_providers::{Config, ConfigSources, Directories, ModelSpecifier, Places, Registry};
+use perilune_providers::{BudgetConfig, Config, ConfigSources, Directories, Ledger, ModelList, Places, Registry};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -33,10 +33,13 @@ pub struct Kernel {
     /// Its own session id, which every message it sends carries.
     session: String,
     registry: Arc<Registry>,
+    /// What its runs may spend.
+    budget: BudgetConfig,
+    ledger: Arc<Ledger>,
     /// Its connections to other kernels.
     links: Links,
     warnings: Vec<String>,
-    model: Option<ModelSpecifier>,
+    model: Option<ModelList>,
     seed: Option<u64>,
 }
 
@@ -63,11 +66,13 @@ pub(crate) struct Context {
     pub(crate) shells: Arc<Shells>,
     pub(crate) registry: Arc<Registry>,
     /// What other kernels may ask: the registry without kernels, which they can ask themselves.
-    pub(crate) own_models: Registry,
+    pub(crate) own_models: Arc<Registry>,
     /// Asks the notebook's workspace what an editor wants to know.
     pub(crate) editor: Inquirer,
     pub(crate) history: Arc<History>,
     pub(crate) remembered: magics::Remembered,
+    /// What a run may spend that says nothing else.
+    pub(crate) budget: BudgetConfig,
     pub(crate) meter: Meter,
     pub(crate) borrowers: Borrowers,
     /// The ports of the sockets; none of a kernel in its client's process.
@@ -92,7 +97,9 @@ impl Kernel {
         let registry = Registry::with_kernels(&config, &|name, common, options| {
             Arc::new(RemoteKernel::new(name, common, options, &links))
         })?;
-        Ok(Kernel { session, registry: Arc::new(registry), links, warnings, model: None, seed: None })
+        let ledger = Arc::new(Ledger::new(Directories::from_environment().ledger(), &config.budget));
+        let registry = Arc::new(registry.with_ledger(ledger.clone()));
+        Ok(Kernel { session, registry, budget: config.budget, ledger, links, warnings, model: None, seed: None })
     }
 
     /// What the configuration holds that was not obeyed, for the user to see.
@@ -100,9 +107,9 @@ impl Kernel {
         &self.warnings
     }
 
-    /// Gives the notebook a default model, as a specifier, and a seed that makes it repeatable.
+    /// Gives the notebook a default model, as a specifier or several with commas, and a seed that makes it repeatable.
     pub fn with_generation(self, model: Option<&str>, seed: Option<u64>) -> Result<Kernel, Error> {
-        let model = model.map(str::parse::<ModelSpecifier>).transpose().map_err(perilune_providers::Error::from)?;
+        let model = model.map(str::parse::<ModelList>).transpose().map_err(perilune_providers::Error::from)?;
         Ok(Kernel { model, seed, ..self })
     }
 
@@ -138,7 +145,7 @@ impl Kernel {
         stop: CancellationToken,
         running: Running,
     ) -> Result<Shutdown, Error> {
-        let remembered = magics::Remembered::new(self.model.clone());
+        let remembered = magics::Remembered::new(self.model.clone(), &self.budget);
         let workspace = execute::start_workspace(self.notebook_options(&remembered)).await?;
         let codec = Arc::new(codec);
         let session = self.session;
@@ -155,11 +162,12 @@ impl Kernel {
             stdin,
             running,
             shells: Shells::new(jobs, &main),
-            own_models: self.registry.without_kernels(),
+            own_models: Arc::new(self.registry.without_kernels()),
             registry: self.registry,
             editor,
             history: history.clone(),
             remembered,
+            budget: self.budget,
             meter: Meter::default(),
             borrowers: Borrowers::default(),
             ports,
@@ -194,7 +202,11 @@ impl Kernel {
             tracing::warn!("some requests did not end in time; they are abandoned");
         }
         self.links.close(SHUTDOWN_GRACE).await;
-        let writing = tokio::task::spawn_blocking(move || history.close());
+        let ledger = self.ledger;
+        let writing = tokio::task::spawn_blocking(move || {
+            history.close();
+            ledger.close();
+        });
         iopub.close();
         if timeout(SHUTDOWN_GRACE, publishing).await.is_err() {
             tracing::warn!("the last publications did not leave in time");
@@ -209,7 +221,7 @@ impl Kernel {
             registry: self.registry.clone(),
             model: remembered.model.clone(),
             session: self.session.clone(),
-            ledger: remembered.ledger.clone(),
+            tally: remembered.tally.clone(),
             seed: self.seed,
             arguments: Vec::new(),
             script: None,

@@ -11,7 +11,7 @@ mod usage;
 use std::sync::{Arc, Mutex};
 
 use perilune_bridge::{ChosenModel, Failure, Output, Rich, documentation};
-use perilune_providers::{Ledger, ModelSpecifier};
+use perilune_providers::{BudgetConfig, ModelList, Tally};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::editing::{complete, completeness};
@@ -20,19 +20,22 @@ use crate::execute::RequestIo;
 use crate::kernel::Context;
 
 /// What the magics of a notebook remember.
-#[derive(Default)]
 pub(crate) struct Remembered {
     /// The model of requests that name none, in Lua as in `%%chat`.
     pub(crate) model: ChosenModel,
     /// What the notebook's generations took.
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) tally: Arc<Tally>,
     conversation: Mutex<chat::Conversation>,
 }
 
 impl Remembered {
     /// Nothing yet but the model that was chosen when the kernel was started.
-    pub(crate) fn new(model: Option<ModelSpecifier>) -> Remembered {
-        Remembered { model: ChosenModel::new(model), ..Remembered::default() }
+    pub(crate) fn new(model: Option<ModelList>, budget: &BudgetConfig) -> Remembered {
+        Remembered {
+            model: ChosenModel::new(model),
+            tally: Arc::new(Tally::new(budget)),
+            conversation: Mutex::default(),
+        }
     }
 }
 

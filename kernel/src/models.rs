@@ -8,8 +8,8 @@ use perilune_protocol::{
     CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
 };
 use perilune_providers::{
-    EmbedRequest, Error, Event, GenerateOptions, GenerateRequest, Keep, ModelSpecifier, ProgressStream, Prompt,
-    PullError, PullEvent, Registry, Resolved,
+    EmbedRequest, Error, Event, GenerateOptions, Keep, ModelList, ModelSpecifier, ProgressStream, Prompt, PullError,
+    PullEvent, Registry, Resolved, RouteAction, RoutedRequest, UsageQuery,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,7 @@ pub(crate) fn weight(request: &ModelRequest) -> Weight {
         | ModelRequest::Unload(_)
         | ModelRequest::Storage(_)
         | ModelRequest::Remove(_)
+        | ModelRequest::Usage(_)
         | ModelRequest::Copy(_) => Weight::Quick,
         ModelRequest::Cancel(_) => Weight::None,
     }
@@ -96,7 +97,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// The models that whoever asks may have.
-    fn registry(&self) -> &Registry {
+    fn registry(&self) -> &Arc<Registry> {
         if self.asker.is_kernel { &self.context.own_models } else { &self.context.registry }
     }
 
@@ -158,11 +159,21 @@ impl Asked<'_> {
             }
             ModelRequest::Chat(chat) => {
                 let prompt = convert::conversation(chat.messages, chat.tools);
-                ModelReply::Chat(self.generate(chat.model, prompt, convert::options(chat.options)).await?)
+                let request =
+                    self.routed(chat.model, prompt, convert::options(chat.options), chat.fallback_after_text)?;
+                ModelReply::Chat(self.generate(request).await?)
             }
             ModelRequest::Complete(complete) => {
                 let prompt = convert::completion(complete.prompt, complete.raw);
-                ModelReply::Complete(self.generate(complete.model, prompt, convert::options(complete.options)).await?)
+                let options = convert::options(complete.options);
+                let request = self.routed(complete.model, prompt, options, complete.fallback_after_text)?;
+                ModelReply::Complete(self.generate(request).await?)
+            }
+            ModelRequest::Usage(usage) => {
+                let by = usage.by.as_deref().map(str::parse).transpose()?.unwrap_or_default();
+                let since = usage.since.as_deref().map(str::parse).transpose()?;
+                let table = registry.usage(UsageQuery { by, since }).await?;
+                ModelReply::Usage(Box::new(convert::ledger_reply(table, registry.spent_today().await)))
             }
             ModelRequest::Embed(embed) => {
                 let resolved = self.resolve(embed.model).await?;
@@ -187,18 +198,30 @@ impl Asked<'_> {
         self.registry().resolve_or_default(specifier.as_ref()).await
     }
 
-    async fn generate(
+    fn routed(
         &self,
-        model: Option<String>,
+        models: Option<String>,
         prompt: Prompt,
         options: GenerateOptions,
-    ) -> Result<GenerateReply, Error> {
-        let started = Instant::now();
-        let Resolved { provider, model, specifier } = self.resolve(model).await?;
+        fallback_after_text: bool,
+    ) -> Result<RoutedRequest, Error> {
+        let models = models.as_deref().map(str::parse::<ModelList>).transpose()?;
         let session = self.asker.header.session.clone();
-        let request = GenerateRequest { session, model, prompt, options };
-        let mut events = provider.generate(request, self.cancel.clone());
-        let mut reply = convert::empty_reply(&specifier);
+        Ok(RoutedRequest {
+            models,
+            session,
+            prompt,
+            options,
+            fallback_after_text,
+            tally: None,
+            lent: self.asker.is_kernel,
+        })
+    }
+
+    async fn generate(&self, request: RoutedRequest) -> Result<GenerateReply, Error> {
+        let started = Instant::now();
+        let mut events = self.registry().generate(request, self.cancel.clone());
+        let mut reply = convert::empty_reply();
         while let Some(event) = events.next().await {
             let event = event?;
             collect(&mut reply, &event);
@@ -230,7 +253,14 @@ impl Asked<'_> {
 
 fn collect(reply: &mut GenerateReply, event: &Event) {
     match event {
-        Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) => {}
+        Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) | Event::Budget(_) => {}
+        Event::Route(decision) => {
+            if decision.action == RouteAction::Chosen && decision.by.is_none() {
+                let route = std::mem::take(&mut reply.route);
+                *reply = GenerateReply { model: decision.model.clone(), route, ..convert::empty_reply() };
+            }
+            reply.route.push(convert::route_decision(decision.clone()));
+        }
         Event::Text(text) => reply.text.push_str(text),
         Event::Thinking(text) => reply.thinking.get_or_insert_default().push_str(text),
         Event::Logprobs(logprobs) => reply.logprobs.push(convert::token_logprobs(logprobs.clone())),

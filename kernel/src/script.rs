@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use perilune_bridge::{ChosenModel, WorkspaceOptions};
 use perilune_protocol::{ExecuteRequest, Reply};
-use perilune_providers::ModelSpecifier;
+use perilune_providers::{Limits, ModelList, Tally};
 
 use crate::dispatch::{Asker, internal};
 use crate::execute::{self, Numbering};
@@ -20,15 +20,17 @@ pub(crate) async fn run(
     request: ExecuteRequest,
 ) -> Option<Reply> {
     let run = request.perilune.clone().unwrap_or_default();
-    let model = match run.model.as_deref().map(str::parse::<ModelSpecifier>).transpose() {
+    let model = match run.model.as_deref().map(str::parse::<ModelList>).transpose() {
         Ok(model) => model,
         Err(error) => return Some(models::failed(asker, &error.into())),
     };
+    let mut budget = context.budget.clone();
+    budget.run = Limits { tokens: run.budget_tokens, usd: run.budget_usd }.or(budget.run);
     let options = WorkspaceOptions {
         registry: context.registry.clone(),
         model: ChosenModel::new(model),
         session: asker.header.session.clone(),
-        ledger: Arc::default(),
+        tally: Arc::new(Tally::new(&budget)),
         seed: run.seed,
         arguments: run.arguments,
         script: run.script,

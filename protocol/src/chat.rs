@@ -206,6 +206,9 @@ pub struct Usage {
     /// Tokens of the prompt that were cut because it did not fit and the request allowed that.
     #[serde(default, deserialize_with = "null_default")]
     pub truncated_tokens: u32,
+    /// Those of the generated tokens that were thinking, where that is told.
+    #[serde(default, deserialize_with = "null_default")]
+    pub thinking_tokens: u32,
 }
 
 /// Why a generation ended.

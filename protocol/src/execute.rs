@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lenient::{null_default, null_yes, yes};
+use crate::lenient::{is_off, null_default, null_yes, yes};
 use crate::output::MimeBundle;
 
 /// Asks the kernel to run code.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecuteRequest {
     /// The source.
     pub code: String,
@@ -48,7 +48,7 @@ impl ExecuteRequest {
 }
 
 /// How `perilune run` wants its code run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecuteExtension {
     /// A Lua state of its own, dropped afterwards, rather than the notebook's.
     #[serde(default, deserialize_with = "null_default")]
@@ -62,9 +62,18 @@ pub struct ExecuteExtension {
     /// Sources of the modules that travelled with the script, by the name it requires them under.
     #[serde(default, deserialize_with = "null_default")]
     pub modules: BTreeMap<String, String>,
-    /// Default model of the workspace, as a specifier.
+    /// Default model of the workspace, as a specifier or several with commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Publish what is decided about its requests to models, as `model_event`s.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub route_decisions: bool,
+    /// The most tokens that its requests to models may take together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_tokens: Option<u64>,
+    /// The most US dollars that they may cost, as far as prices are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_usd: Option<f64>,
     /// Default seed of the workspace's sampling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,

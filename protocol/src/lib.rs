@@ -23,8 +23,9 @@ pub mod header;
 pub mod history;
 pub mod inquiry;
 pub mod kernel_info;
+pub mod ledger;
 mod lenient;
-pub mod lifecycle;
+mod lifecycle;
 pub mod message;
 pub mod model;
 pub mod output;
@@ -51,13 +52,15 @@ pub use inquiry::{
     IsCompleteRequest,
 };
 pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
+pub use ledger::{BudgetState, LedgerReply, LedgerRequest, LedgerRow};
 pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};
 pub use message::{Content, Frames, Message};
 pub use model::{
     BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, CopyRequest, CreateRequest, DroppedModel,
     EmbedReply, GenerateReply, ListReply, ListedModel, LoadRequest, LoadedModel, ModelChatRequest,
     ModelCompleteRequest, ModelEmbedRequest, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel,
-    PullProgress, PullRequest, PulledModel, RemovedModel, StatusReply, StoragePlace, StorageReply, WhichBackend,
+    PullProgress, PullRequest, PulledModel, RemovedModel, RouteAction, RouteDecision, StatusReply, StoragePlace,
+    StorageReply, WhichBackend,
 };
 pub use output::{
     ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, ExecutionState, IopubWelcome, MimeBundle,

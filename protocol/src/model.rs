@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::chat::{ChatMessage, FinishReason, GenerateOptions, TokenLogprobs, Tool, ToolCall, Usage};
+use crate::ledger::{LedgerReply, LedgerRequest};
 use crate::lenient::{is_off, null_default};
 
 /// What a client wants of the kernel's models.
@@ -39,6 +40,8 @@ pub enum ModelRequest {
     Complete(ModelCompleteRequest),
     /// Turn texts into vectors.
     Embed(ModelEmbedRequest),
+    /// What requests took.
+    Usage(LedgerRequest),
     /// Stop another request.
     Cancel(CancelRequest),
 }
@@ -117,7 +120,7 @@ pub struct CreateRequest {
 /// Continue a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelChatRequest {
-    /// The specifier; none is the kernel's default model.
+    /// The specifier, or several with commas, of which the first that can answer does; none is the kernel's default model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The conversation so far.
@@ -125,6 +128,9 @@ pub struct ModelChatRequest {
     /// Tools that the model may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
     pub tools: Vec<Tool>,
+    /// Ask the next model also when one fails after a part of its answer came, which then begins anew.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub fallback_after_text: bool,
     /// How to generate.
     #[serde(default, deserialize_with = "null_default")]
     pub options: GenerateOptions,
@@ -133,7 +139,7 @@ pub struct ModelChatRequest {
 /// Continue a text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelCompleteRequest {
-    /// The specifier; none is the kernel's default model.
+    /// The specifier, or several with commas, of which the first that can answer does; none is the kernel's default model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The text.
@@ -141,6 +147,9 @@ pub struct ModelCompleteRequest {
     /// Feed the text to the model as it stands, rather than as a user's message through the model's chat template.
     #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
     pub raw: bool,
+    /// Ask the next model also when one fails after a part of its answer came, which then begins anew.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub fallback_after_text: bool,
     /// How to generate.
     #[serde(default, deserialize_with = "null_default")]
     pub options: GenerateOptions,
@@ -196,6 +205,8 @@ pub enum ModelReply {
     Complete(GenerateReply),
     /// The texts' vectors.
     Embed(EmbedReply),
+    /// What requests took.
+    Usage(Box<LedgerReply>),
     /// Whether something was cancelled.
     Cancel(CancelReply),
 }
@@ -545,6 +556,9 @@ pub struct GenerateReply {
     /// What the request took, in milliseconds.
     #[serde(default, deserialize_with = "null_default")]
     pub duration_ms: f64,
+    /// How that model was come by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub route: Vec<RouteDecision>,
 }
 
 /// Texts as vectors.
@@ -564,6 +578,65 @@ pub struct EmbedReply {
 pub struct CancelReply {
     /// Whether the request was running; false when it had ended already or never was.
     pub cancelled: bool,
+}
+
+/// One decision on the way from a request to the model that answers it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteDecision {
+    /// What was decided.
+    pub action: RouteAction,
+    /// The model it is about, by its specifier.
+    #[serde(default, deserialize_with = "null_default")]
+    pub model: String,
+    /// Why, for people.
+    #[serde(default, deserialize_with = "null_default")]
+    pub reason: String,
+    /// The word for the error that led to it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Milliseconds until the model is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+    /// The provider instance on whose far side this was decided; none: in the kernel that says this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// What was decided of a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteAction {
+    /// It is asked. What was said of an answer before is not part of this one.
+    Chosen,
+    /// It failed and is asked again after a wait.
+    Retry,
+    /// It failed and the next model of the list is asked.
+    Fallback,
+    /// It is not asked at all.
+    Skipped,
+    /// It failed so often that its instance is not asked for a while.
+    BreakerOpened,
+    /// Its instance answers again.
+    BreakerClosed,
+    /// A word that is not known here.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl RouteAction {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RouteAction::Chosen => "chosen",
+            RouteAction::Retry => "retry",
+            RouteAction::Fallback => "fallback",
+            RouteAction::Skipped => "skipped",
+            RouteAction::BreakerOpened => "breaker_opened",
+            RouteAction::BreakerClosed => "breaker_closed",
+            RouteAction::Unknown => "unknown",
+        }
+    }
 }
 
 /// Something that happened while a model request runs; parented to it, on iopub.
@@ -586,6 +659,13 @@ pub enum ModelEvent {
     ToolCall(ToolCall),
     /// A model left memory so that this one could come.
     Dropped(DroppedModel),
+    /// Which model is asked, or why one is not.
+    RouteDecision(RouteDecision),
+    /// Most of a budget is spent.
+    BudgetWarning {
+        /// What is spent of which limit, for people.
+        message: String,
+    },
     /// The tokens it took.
     Usage(Usage),
     /// Something long, such as loading, is under way.

@@ -4,6 +4,7 @@
 //! `config.toml`, defaults. A key that is set in a later layer replaces the earlier one's; tables
 //! are merged key by key. Without any file there is one instance, `candle`.
 
+mod budget;
 mod candle;
 mod check;
 mod downloads;
@@ -13,6 +14,7 @@ mod kernel;
 mod layer;
 mod ollama;
 mod openai;
+mod routing;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -22,11 +24,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::model_list::ModelList;
 use crate::nearest::{listed, nearest};
+use crate::prices::Price;
 use crate::provider::ProviderType;
-use crate::specifier::ModelSpecifier;
 use layer::{Layer, Located, Table};
 
+pub use budget::{BudgetConfig, Limits};
 pub use candle::CandleConfig;
 pub use downloads::DownloadsConfig;
 pub use effective::{SCHEMA, Setting};
@@ -34,6 +38,7 @@ pub use error::{ConfigError, ConfigWarning, Origin};
 pub use kernel::{KernelAddress, KernelConfig};
 pub use ollama::OllamaConfig;
 pub use openai::{OpenAiConfig, Preset, Secret, Words};
+pub use routing::RoutingConfig;
 pub use sources::{ConfigSources, Overrides};
 
 /// Everything the user decided, checked.
@@ -41,7 +46,7 @@ pub use sources::{ConfigSources, Overrides};
 /// Every key there is, with what it is when left out:
 ///
 /// ```toml
-/// default_model = "local/moonlet@candle"  # a model specifier
+/// default_model = "local/moonlet@candle"  # a model specifier, or several with commas: the first that can answer
 /// default_backend = "candle"              # none; asked first for `local/MODEL` without `@backend`
 /// trusted_folders = []                    # only in the user's file: projects that may choose everything
 ///
@@ -89,6 +94,23 @@ pub use sources::{ConfigSources, Overrides};
 /// api_key_env = "OLLAMA_API_KEY"          # no key; the variable that holds one, for a server that wants it
 /// context_size = 8192                     # Ollama's own default; another one than a loaded model has loads it again
 /// keep_alive_seconds = 300                # Ollama's own default
+///
+/// [routing]                               # of instances that are not in this process
+/// retries = 2                             # how often a request asks a model again that cannot answer now
+/// first_wait_seconds = 0.5                # before the first of them; twice as long before each other, less by up to half
+/// longest_wait_seconds = 30               # also of what a server asks for; where it asks for more, it is not asked again
+/// breaker_failures = 5                    # in a row, after which an instance is left alone
+/// breaker_seconds = 30                    # for so long, until one request may try
+///
+/// [budget]                                # only in the user's file
+/// run_tokens = 100000                     # no limit; of one run or notebook, prompts and answers together
+/// run_usd = 1.5                           # no limit; as far as prices are known
+/// day_tokens = 1000000                    # no limit; of all kernels of this user, but for what other kernels lend
+/// day_usd = 5                             # no limit
+/// warn_at = 0.8                           # the share from which on there is a warning
+///
+/// [prices]                                # only in the user's file; US dollars per million tokens, by specifier
+/// "box/gpt-oss" = { input = 0.1, cached_input = 0.05, output = 0.4 }
 /// ```
 ///
 /// The user's file is `config.toml` in `PERILUNE_HOME`, or in `perilune/` of the XDG configuration
@@ -100,7 +122,7 @@ pub use sources::{ConfigSources, Overrides};
 #[non_exhaustive]
 pub struct Config {
     /// The model that is meant when none is named.
-    pub default_model: Option<ModelSpecifier>,
+    pub default_model: Option<ModelList>,
     /// The instance asked first for a `local/` model without `@backend`.
     pub default_backend: Option<String>,
     /// How model files are fetched.
@@ -109,6 +131,12 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// The instances by name, disabled ones included.
     pub providers: BTreeMap<String, ProviderConfig>,
+    /// What is done about an instance that does not answer.
+    pub routing: RoutingConfig,
+    /// How much may be spent.
+    pub budget: BudgetConfig,
+    /// What models cost by the user's word, by specifier.
+    pub prices: BTreeMap<String, Price>,
     /// What was ignored and why; callers show them.
     pub warnings: Vec<ConfigWarning>,
     /// The files that were read, earlier layers first.
@@ -197,10 +225,14 @@ impl Config {
             merged.put(layer);
         }
         let mut top = Table::new("the top level", merged.top);
-        let default_model = top.specifier("default_model")?;
+        let default_model = top.models("default_model")?;
         let default_backend = top.located_string("default_backend")?;
-        let downloads = DownloadsConfig::from_table(top.table("downloads")?)?;
         top.finish(layer::TOP_LEVEL)?;
+        let mut table = |name: &str| Table::new(&format!("[{name}]"), merged.tables.remove(name).unwrap_or_default());
+        let downloads = DownloadsConfig::from_table(table("downloads"))?;
+        let routing = RoutingConfig::from_table(table("routing"))?;
+        let budget = BudgetConfig::from_table(table("budget"))?;
+        let prices = table("prices").prices()?;
 
         let mut providers = BTreeMap::new();
         for (name, keys) in merged.providers {
@@ -216,6 +248,9 @@ impl Config {
             downloads,
             store: sources.directories.store(),
             providers,
+            routing,
+            budget,
+            prices,
             warnings: Vec::new(),
             files: Vec::new(),
         })

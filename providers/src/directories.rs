@@ -71,6 +71,11 @@ impl Directories {
         self.state.as_ref().map(|folder| folder.join("model-headers.json"))
     }
 
+    /// What requests to models took, in all processes of this user.
+    pub fn ledger(&self) -> Option<PathBuf> {
+        self.state.as_ref().map(|folder| folder.join("ledger.sqlite3"))
+    }
+
     /// `path` as written in a file of `folder`: `~/` is the home, and a relative path starts at
     /// `folder`.
     pub(crate) fn expand(&self, path: &str, folder: &Path) -> PathBuf {

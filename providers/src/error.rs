@@ -310,6 +310,51 @@ pub enum Error {
         /// What kind of provider it is.
         provider_type: ProviderType,
     },
+    /// An instance that failed so often that it is not asked for a while.
+    #[error(
+        "`{instance}` failed {failures} times in a row and is left alone{}; the last failure: {problem}",
+        time.map_or(" while another request tries it".to_owned(), |time| format!(" for {:.0} s more", time.as_secs_f64().ceil()))
+    )]
+    LeftAlone {
+        /// The instance.
+        instance: String,
+        /// How often it failed.
+        failures: u32,
+        /// For how long it is left alone still; `None`: until another request, which is under way, has tried it.
+        time: Option<Duration>,
+        /// The last failure.
+        problem: String,
+    },
+    /// None of the models of a list answered.
+    #[error("no model answered: {}; {last}", others.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NoneAnswered {
+        /// Those that were asked before the last, in order.
+        others: Vec<Unanswered>,
+        /// The last, which decides the kind.
+        last: Box<Unanswered>,
+    },
+    /// Nothing is left of a budget.
+    #[error("the budget of {period} is spent: {spent}; {help}")]
+    BudgetSpent {
+        /// `this run` or `today`.
+        period: &'static str,
+        /// How much of how much.
+        spent: String,
+        /// What would help.
+        help: &'static str,
+    },
+    /// A question about usage that cannot be answered.
+    #[error("{problem}")]
+    UsageQuery {
+        /// What is wrong with it, and what would work.
+        problem: String,
+    },
+    /// The ledger cannot be read.
+    #[error("cannot read the ledger: {problem}")]
+    Ledger {
+        /// Why not.
+        problem: String,
+    },
     /// The load of a model ended without a result.
     #[error("loading model `{model}` failed: {problem}")]
     LoadFailed {
@@ -329,24 +374,27 @@ impl Error {
             Error::Elsewhere { kind, .. } | Error::Busy { kind, .. } => *kind,
             Error::Store(error) => error.kind(),
             Error::Pull(error) => error.kind(),
+            Error::NoneAnswered { last, .. } => last.error.kind(),
+            Error::LeftAlone { .. } => ErrorKind::Network,
             Error::ProviderNotFound { .. } => ErrorKind::ProviderNotFound,
             Error::ModelNotFound { .. } => ErrorKind::ModelNotFound,
             Error::Specifier(_)
             | Error::BackendOfProvider { .. }
             | Error::NotLocal { .. }
+            | Error::UsageQuery { .. }
             | Error::NoState { .. }
             | Error::NoEmbeddings { .. }
             | Error::InvalidModelName { .. }
             | Error::UnknownSynthetic { .. }
             | Error::ModelNotLoaded { .. } => ErrorKind::InvalidRequest,
             Error::ContextOverflow { .. } | Error::ContextOverflowElsewhere { .. } => ErrorKind::ContextOverflow,
-            Error::MemoryBudget { .. } => ErrorKind::Budget,
+            Error::MemoryBudget { .. } | Error::BudgetSpent { .. } => ErrorKind::Budget,
             Error::Deadline { .. } | Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
             Error::ModelInUse { .. } => ErrorKind::Overloaded,
             Error::NotStored { .. } | Error::NotOurs { .. } | Error::NameTaken { .. } | Error::RemoveLoaded { .. } => {
                 ErrorKind::InvalidRequest
             }
-            Error::LoadFailed { .. } | Error::WriteModel { .. } => ErrorKind::Internal,
+            Error::LoadFailed { .. } | Error::WriteModel { .. } | Error::Ledger { .. } => ErrorKind::Internal,
             Error::Engine { source, .. } => match source {
                 Engine::Open { .. } | Engine::InvalidFile { .. } | Engine::UnsupportedModel { .. } => {
                     ErrorKind::InvalidModelFile
@@ -382,6 +430,16 @@ impl Error {
             source => Error::Engine { model: model.to_owned(), source },
         }
     }
+}
+
+/// A model that did not answer, and why.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("`{model}`: {error}")]
+pub struct Unanswered {
+    /// Its specifier.
+    pub model: String,
+    /// What was said instead.
+    pub error: Error,
 }
 
 impl From<ConfigError> for Error {

@@ -48,6 +48,8 @@ struct Shared {
     server: Result<Server, Error>,
     preset: Preset,
     key: Key,
+    /// Whose price list applies: the preset's, if it is where the preset says.
+    vendor: Option<&'static str>,
 }
 
 /// Where the key is.
@@ -74,7 +76,10 @@ impl OpenAiProvider {
             variable: options.api_key_env.clone(),
         };
         let server = base.map(|base| Server::new(name, base, client)).ok_or_else(no_address);
-        let shared = Shared { name: name.to_owned(), timeout: common.timeout, server, preset: options.preset, key };
+        let preset = options.preset;
+        let is_theirs = preset.base_url.is_some() && options.base_url.as_deref() == preset.base_url;
+        let vendor = is_theirs.then_some(preset.name);
+        let shared = Shared { name: name.to_owned(), timeout: common.timeout, server, preset, key, vendor };
         OpenAiProvider { shared: Arc::new(shared) }
     }
 
@@ -198,6 +203,10 @@ impl Provider for OpenAiProvider {
 
     fn provider_type(&self) -> ProviderType {
         ProviderType::OpenAi
+    }
+
+    fn vendor(&self) -> Option<&str> {
+        self.shared.vendor
     }
 
     fn generate(&self, request: GenerateRequest, cancel: CancellationToken) -> EventStream {

@@ -26,6 +26,11 @@ pub trait Provider: Send + Sync {
     /// What kind of provider it is.
     fn provider_type(&self) -> ProviderType;
 
+    /// The company at the other end, by the word that price lists have for it, where it is known to be that.
+    fn vendor(&self) -> Option<&str> {
+        None
+    }
+
     /// Starts a generation; nothing happens until the stream is polled. Cancelling `cancel` ends
     /// it within one step, or at once while it waits for the model.
     fn generate(&self, request: GenerateRequest, cancel: CancellationToken) -> EventStream;

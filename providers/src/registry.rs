@@ -7,9 +7,12 @@ use futures::future::{join, join_all};
 use perilune_engine::DroppedModel;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Amount;
 use crate::candle::CandleProvider;
-use crate::config::{Config, ConfigError, KernelConfig, ProviderConfig, ProviderOptions};
+use crate::config::{Config, ConfigError, KernelConfig, Limits, ProviderConfig, ProviderOptions};
 use crate::error::{Error, ErrorKind};
+use crate::ledger::{Ledger, UsageQuery, UsageTable};
+use crate::model_list::ModelList;
 use crate::nearest::nearest;
 use crate::ollama::{OllamaClient, OllamaProvider};
 use crate::openai::OpenAiProvider;
@@ -18,6 +21,7 @@ use crate::provider::{
     RemovedModel,
 };
 use crate::pull::{PullRequest, PullStream, Puller};
+use crate::router::Routing;
 use crate::specifier::{ModelSpecifier, SpecifierError};
 use crate::store::ModelStore;
 
@@ -32,9 +36,11 @@ const LIST_LIMIT: Duration = Duration::from_millis(700);
 /// Every enabled instance, and the model that is meant when none is named.
 pub struct Registry {
     instances: Vec<Arc<dyn Provider>>,
-    default_model: ModelSpecifier,
+    default_model: ModelList,
     default_backend: Option<String>,
     puller: Puller,
+    pub(crate) routing: Arc<Routing>,
+    ledger: Option<Arc<Ledger>>,
 }
 
 /// Opens an instance of type `kernel`, given its name and options: what it takes to speak to another
@@ -50,6 +56,8 @@ pub struct Resolved {
     pub model: String,
     /// The whole name, which is what replies report: `local/moonlet@candle`.
     pub specifier: ModelSpecifier,
+    /// Why this one: its instance was named, or what makes it the nearest at hand.
+    pub why: String,
 }
 
 /// What one instance has, or why it cannot say.
@@ -119,7 +127,43 @@ impl Registry {
         let instances = instances.collect::<Result<Vec<_>, Error>>()?;
         let default_model = default_model(config, &instances)?;
         let puller = Puller::new(config.store.as_ref().map(ModelStore::new), config.downloads.clone());
-        Ok(Registry { instances, default_model, default_backend: config.default_backend.clone(), puller })
+        Ok(Registry {
+            instances,
+            default_model,
+            default_backend: config.default_backend.clone(),
+            puller,
+            routing: Arc::new(Routing::new(config)),
+            ledger: None,
+        })
+    }
+
+    /// The same, with a ledger in which it is kept what requests take.
+    pub fn with_ledger(self, ledger: Arc<Ledger>) -> Registry {
+        Registry { ledger: Some(ledger), ..self }
+    }
+
+    /// Where it is kept what requests take.
+    pub(crate) fn ledger(&self) -> Option<&Arc<Ledger>> {
+        self.ledger.as_ref()
+    }
+
+    /// What requests took, those of other processes of this user too.
+    pub async fn usage(&self, query: UsageQuery) -> Result<UsageTable, Error> {
+        match &self.ledger {
+            Some(ledger) => ledger.usage(query).await,
+            None => Err(Error::Ledger { problem: "this program keeps none".to_owned() }),
+        }
+    }
+
+    /// What was spent today of which budget, as far as that is limited.
+    pub async fn spent_today(&self) -> (Amount, Limits) {
+        match &self.ledger {
+            Some(ledger) => {
+                ledger.refresh_day().await;
+                (ledger.day.spent(), ledger.day.limits())
+            }
+            None => Default::default(),
+        }
     }
 
     /// The same instances without those that are other kernels: what this one can answer by itself.
@@ -130,12 +174,19 @@ impl Registry {
             default_model: self.default_model.clone(),
             default_backend: self.default_backend.clone(),
             puller: self.puller.clone(),
+            routing: Arc::clone(&self.routing),
+            ledger: self.ledger.clone(),
         }
     }
 
-    /// The configured default model; else the default backend's; else `local/moonlet@candle`.
-    pub fn default_model(&self) -> &ModelSpecifier {
+    /// The configured default model, or several; else the default backend's; else `local/moonlet@candle`.
+    pub fn default_models(&self) -> &ModelList {
         &self.default_model
+    }
+
+    /// The first of [`Registry::default_models`].
+    pub fn default_model(&self) -> &ModelSpecifier {
+        self.default_model.first()
     }
 
     /// The enabled instances, by name.
@@ -227,9 +278,11 @@ impl Registry {
                 if provider.local().is_none() {
                     return Err(self.not_local(backend));
                 }
-                Resolved::new(Arc::clone(provider), model)
+                Resolved::new(Arc::clone(provider), model, named_there(backend))
             }
-            (instance, None) => Resolved::new(Arc::clone(self.named("provider", instance)?), model),
+            (instance, None) => {
+                Resolved::new(Arc::clone(self.named("provider", instance)?), model, named_there(instance))
+            }
             (_, Some(backend)) => {
                 Err(Error::BackendOfProvider { specifier: specifier.to_string(), model, backend: backend.to_owned() })
             }
@@ -238,7 +291,7 @@ impl Registry {
 
     /// The specifier resolved, or the default model where there is none.
     pub async fn resolve_or_default(&self, specifier: Option<&ModelSpecifier>) -> Result<Resolved, Error> {
-        self.resolve(specifier.unwrap_or(&self.default_model)).await
+        self.resolve(specifier.unwrap_or(self.default_model())).await
     }
 
     /// The specifier resolved, if the instance it means has the model.
@@ -353,15 +406,18 @@ impl Registry {
         if let Some(default) = self.instances.iter().find(|i| self.default_backend.as_deref() == Some(i.name()))
             && matches!(holds(default, model).await, Ok(Holding::Loaded | Holding::Stored))
         {
-            return Resolved::new(Arc::clone(default), model.to_owned());
+            let why = format!("the default backend `{}` has it", default.name());
+            return Resolved::new(Arc::clone(default), model.to_owned(), why);
         }
         let local = self.instances.iter().filter(|i| i.local().is_some());
         let answers = join_all(local.map(|i| async move { (i, holds(i, model).await) })).await;
         let rank = |holding: &Holding| match holding {
             Holding::Absent => None,
-            Holding::Loaded => Some(1),
-            Holding::Stored => Some(2),
+            Holding::Loaded => Some((1, "in memory")),
+            Holding::Stored => Some((2, "stored")),
         };
+        let failed = answers.iter().filter_map(|(_, holding)| Some(holding.as_ref().err()?.to_string()));
+        let unreachable: Vec<String> = failed.collect();
         let best = answers
             .iter()
             .filter_map(|(instance, holding)| {
@@ -369,17 +425,15 @@ impl Registry {
                 Some((rank, *instance))
             })
             .min_by_key(|(rank, _)| *rank);
-        if let Some((_, instance)) = best {
-            return Resolved::new(Arc::clone(instance), model.to_owned());
+        if let Some(((_, how), instance)) = best {
+            let mut why = format!("it is {how} on `{}`", instance.name());
+            if !unreachable.is_empty() {
+                why.push_str(&format!("; could not be asked: {}", unreachable.join("; ")));
+            }
+            return Resolved::new(Arc::clone(instance), model.to_owned(), why);
         }
         let instances = answers.iter().map(|(i, _)| i.name().to_owned()).collect();
-        let failed = answers.iter().filter_map(|(_, holding)| Some(holding.as_ref().err()?.to_string()));
-        Err(Error::ModelNotFound {
-            model: model.to_owned(),
-            instances,
-            near: self.near(model).await,
-            unreachable: failed.collect(),
-        })
+        Err(Error::ModelNotFound { model: model.to_owned(), instances, near: self.near(model).await, unreachable })
     }
 
     /// The names near `model` on every local instance that answers.
@@ -421,7 +475,7 @@ fn list_limit(instance: &Arc<dyn Provider>, backend: Option<&str>) -> Duration {
     if instance.provider_type() == ProviderType::Candle || backend.is_some() { ANSWER_LIMIT } else { LIST_LIMIT }
 }
 
-fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<ModelSpecifier, Error> {
+fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<ModelList, Error> {
     if let Some(model) = &config.default_model {
         return Ok(model.clone());
     }
@@ -432,7 +486,11 @@ fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<Mod
         None => return Err(ConfigError::NoProvider.into()),
     };
     let model = config.providers.get(backend.name()).and_then(|provider| provider.default_model.as_deref());
-    Ok(specifier(backend.name(), backend.local().is_some(), model.unwrap_or("moonlet"))?)
+    Ok(specifier(backend.name(), backend.local().is_some(), model.unwrap_or("moonlet"))?.into())
+}
+
+fn named_there(instance: &str) -> String {
+    format!("`{instance}` is named")
 }
 
 /// The whole name of a model on an instance.
@@ -448,9 +506,9 @@ impl InstanceModels {
 }
 
 impl Resolved {
-    fn new(provider: Arc<dyn Provider>, model: String) -> Result<Resolved, Error> {
+    fn new(provider: Arc<dyn Provider>, model: String, why: String) -> Result<Resolved, Error> {
         let specifier = specifier(provider.name(), provider.local().is_some(), &model)?;
-        Ok(Resolved { provider, model, specifier })
+        Ok(Resolved { provider, model, specifier, why })
     }
 
     /// The server that keeps the model, if that is an Ollama.

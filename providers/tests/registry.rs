@@ -192,8 +192,12 @@ impl Provider for Remote {
 #[test]
 fn what_only_a_local_instance_can_do_is_not_said_to_be_impossible() {
     let specifier = specifier("remote/gpt");
-    let resolved =
-        Resolved { provider: Arc::new(Remote("remote", ProviderType::Candle)), model: "gpt".to_owned(), specifier };
+    let resolved = Resolved {
+        provider: Arc::new(Remote("remote", ProviderType::Candle)),
+        model: "gpt".to_owned(),
+        specifier,
+        why: String::new(),
+    };
     let error = resolved.local().err().unwrap();
     assert_eq!(error.to_string(), "`remote` does not hold models in memory; `local/MODEL` means an instance that does");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);

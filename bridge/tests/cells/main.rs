@@ -16,3 +16,4 @@ mod notebook;
 mod results;
 mod sandbox;
 mod subshells;
+mod usage;

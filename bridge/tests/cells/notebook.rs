@@ -10,7 +10,7 @@ use perilune_bridge::{
     Cell, CellIo, ChosenModel, ExpressionResult, Failure, InputError, Interrupted, Outcome, Output, Rich, Workspace,
     WorkspaceOptions,
 };
-use perilune_providers::{Config, Registry};
+use perilune_providers::{Config, Ledger, Registry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -41,11 +41,12 @@ pub struct Ran {
 
 pub fn options() -> WorkspaceOptions {
     let config = Config::from_toml("", "none").expect("the empty configuration");
+    let ledger = Ledger::new(None, &config.budget);
     WorkspaceOptions {
-        registry: Arc::new(Registry::new(&config).expect("the default registry")),
+        registry: Arc::new(Registry::new(&config).expect("the default registry").with_ledger(Arc::new(ledger))),
         model: ChosenModel::default(),
         session: "test".to_owned(),
-        ledger: Arc::default(),
+        tally: Arc::default(),
         seed: Some(7),
         arguments: Vec::new(),
         script: None,
@@ -248,8 +249,8 @@ impl Client {
     /// What came of a cell that ended like this, with all that was shown.
     pub fn ran(&self, outcome: Outcome) -> Ran {
         let all = self.output.borrow();
-        let is_text = |output: &&Output| matches!(output, Output::Stdout(_) | Output::Stderr(_));
-        let shown = all.iter().filter(|output| !is_text(output)).cloned().collect();
+        let is_hidden = |output: &&Output| matches!(output, Output::Stdout(_) | Output::Stderr(_) | Output::Route(_));
+        let shown = all.iter().filter(|output| !is_hidden(output)).cloned().collect();
         Ran { outcome, stdout: text_of(&all, true), stderr: text_of(&all, false), shown }
     }
 

@@ -149,6 +149,7 @@ mod tests {
             finish_reason,
             model: "local/m@b".into(),
             duration_ms: 1.0,
+            route: Vec::new(),
         }
     }
 

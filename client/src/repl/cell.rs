@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use perilune_protocol::{ExecuteReply, ExecuteRequest, Reply, Request};
+use perilune_protocol::{ExecuteExtension, ExecuteReply, ExecuteRequest, Reply, Request};
 use serde_json::Value;
 
 use crate::arguments::Format;
@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::output::{Output, print};
 use crate::pager;
+use crate::route;
 use crate::run::{exit_status, unexpected};
 use crate::session::{Session, Via};
 
@@ -27,7 +28,9 @@ pub struct Ran {
 /// Runs a cell and shows what comes of it. A failure is the session's: the kernel is gone, or nobody reads the output.
 pub async fn run(session: &mut Session, interrupts: &Interrupts, code: String) -> Result<Ran, Failure> {
     interrupts.forgive();
-    let request = Request::Execute(ExecuteRequest { allow_stdin: true, ..ExecuteRequest::new(code) });
+    let perilune =
+        route::are_wanted().then(|| ExecuteExtension { route_decisions: true, ..ExecuteExtension::default() });
+    let request = Request::Execute(ExecuteRequest { allow_stdin: true, perilune, ..ExecuteRequest::new(code) });
     let mut output = Output::new(Format::Text, true);
     let reply = session.request(Via::Shell, request, &mut |publication| output.show(publication)).await;
     output.finish()?;

@@ -3,8 +3,8 @@
 use perilune_protocol as wire;
 use perilune_providers as providers;
 use perilune_providers::{
-    Collection, EmbedRequest, Error, ErrorKind, Event, Facts, GenerateRequest, Health, HealthStatus, Location, Prefill,
-    Prompt,
+    BudgetWarning, Collection, EmbedRequest, Error, ErrorKind, Event, Facts, GenerateRequest, Health, HealthStatus,
+    Location, Prefill, Prompt, RouteAction, RouteDecision,
 };
 
 // What is asked
@@ -19,11 +19,16 @@ pub(crate) fn generate(request: GenerateRequest) -> wire::ModelRequest {
                 .into_iter()
                 .map(|tool| wire::Tool { name: tool.name, description: tool.description, parameters: tool.parameters })
                 .collect(),
+            fallback_after_text: false,
             options,
         }),
-        Prompt::Raw(prompt) => {
-            wire::ModelRequest::Complete(wire::ModelCompleteRequest { model, prompt, raw: true, options })
-        }
+        Prompt::Raw(prompt) => wire::ModelRequest::Complete(wire::ModelCompleteRequest {
+            model,
+            prompt,
+            raw: true,
+            fallback_after_text: false,
+            options,
+        }),
     }
 }
 
@@ -99,6 +104,8 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
         wire::ModelEvent::Logprobs(logprobs) => Some(Event::Logprobs(token_logprobs(logprobs))),
         wire::ModelEvent::ToolCall(call) => Some(Event::ToolCall(tool_call(call))),
         wire::ModelEvent::Dropped(model) => Some(Event::Dropped(dropped_model(model))),
+        wire::ModelEvent::RouteDecision(decision) => route_decision(decision).map(Event::Route),
+        wire::ModelEvent::BudgetWarning { message } => Some(Event::Budget(BudgetWarning { message })),
         wire::ModelEvent::Progress { task, .. } if task == super::LOADING => Some(Event::Loading),
         wire::ModelEvent::Progress { task, completed, total: Some(total) } if task == super::PREFILL => {
             Some(Event::Prefill(Prefill { computed_tokens: number(completed), prompt_tokens: number(total) }))
@@ -112,6 +119,21 @@ pub(crate) fn event(event: wire::ModelEvent) -> Option<Event> {
         | wire::ModelEvent::Done { .. }
         | wire::ModelEvent::Unknown => None,
     }
+}
+
+/// What was decided over there; `None` for what is not known here.
+fn route_decision(decision: wire::RouteDecision) -> Option<RouteDecision> {
+    let wire::RouteDecision { action, model, reason, kind, wait_ms, by } = decision;
+    let action = match action {
+        wire::RouteAction::Chosen => RouteAction::Chosen,
+        wire::RouteAction::Retry => RouteAction::Retry,
+        wire::RouteAction::Fallback => RouteAction::Fallback,
+        wire::RouteAction::Skipped => RouteAction::Skipped,
+        wire::RouteAction::BreakerOpened => RouteAction::BreakerOpened,
+        wire::RouteAction::BreakerClosed => RouteAction::BreakerClosed,
+        wire::RouteAction::Unknown => return None,
+    };
+    Some(RouteDecision { action, model, reason, kind, wait_ms, by })
 }
 
 pub(crate) fn tool_call(call: wire::ToolCall) -> providers::ToolCall {
@@ -129,6 +151,7 @@ pub(crate) fn usage(usage: wire::Usage) -> providers::Usage {
         completion_tokens: usage.completion_tokens,
         cached_tokens: usage.cached_tokens,
         truncated_tokens: usage.truncated_tokens,
+        thinking_tokens: usage.thinking_tokens,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use perilune_bridge::{Failure, MimeBundle, Output, Rich};
-use perilune_providers::{ChatMessage, Event, FinishReason, GenerateRequest, Prompt};
+use perilune_providers::{ChatMessage, Event, FinishReason, Prompt, RouteAction, RoutedRequest};
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
@@ -64,24 +64,34 @@ pub(super) async fn run(place: &Place<'_>, words: &str, body: &str) -> Result<()
 /// The answer, which is shown by then.
 async fn ask(place: &Place<'_>, options: Options, said: &Conversation) -> Result<String, Failure> {
     let Place { context, io, cancel } = place;
-    let model = options.model.or_else(|| context.remembered.model.get());
-    let resolved = tokio::select! {
-        resolved = context.registry.resolve_or_default(model.as_ref()) => resolved.map_err(|error| failed(&error))?,
-        () = cancel.cancelled() => return Err(interrupted()),
-    };
+    let models = options.model.or_else(|| context.remembered.model.get());
     let system = said.system.iter().map(ChatMessage::system);
     let messages = system.chain(said.turns.iter().cloned()).collect();
     let prompt = Prompt::Chat { messages, tools: Vec::new() };
-    let specifier = resolved.specifier.to_string();
-    let request =
-        GenerateRequest { session: context.session.clone(), model: resolved.model, prompt, options: options.generate };
-    let events = resolved.provider.generate(request, (*cancel).clone());
-    let mut events = context.remembered.ledger.watch(specifier.clone(), events);
+    let request = RoutedRequest {
+        models,
+        session: context.session.clone(),
+        prompt,
+        options: options.generate,
+        fallback_after_text: false,
+        tally: Some(context.remembered.tally.clone()),
+        lent: false,
+    };
+    let mut events = context.registry.generate(request, (*cancel).clone());
 
-    let mut answer = Answer::begin(io, &specifier).await;
+    let mut answer = Answer::new(io);
     let ended = loop {
         tokio::select! {
             event = events.next() => match event {
+                Some(Ok(Event::Route(decision))) => {
+                    if decision.action == RouteAction::Chosen && decision.by.is_none() {
+                        answer.begin(&decision.model).await;
+                    }
+                    io.show(Output::Route(decision)).await;
+                }
+                Some(Ok(Event::Budget(warning))) => {
+                    io.show(Output::Stderr(format!("warning: {}\n", warning.message))).await;
+                }
                 Some(Ok(Event::Text(text))) => answer.add(|answer| &mut answer.text, &text),
                 Some(Ok(Event::Thinking(text))) => answer.add(|answer| &mut answer.thinking, &text),
                 Some(Ok(Event::Done(reason))) => break Ok(reason),
@@ -112,6 +122,8 @@ async fn ask(place: &Place<'_>, options: Options, said: &Conversation) -> Result
 struct Answer<'a> {
     io: &'a RequestIo,
     display_id: String,
+    /// Whether that is there yet.
+    begun: bool,
     /// What the model thought before it answered: shown as a quotation above the answer, and no part of the conversation.
     thinking: String,
     text: String,
@@ -121,12 +133,24 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Shows that the model is asked.
-    async fn begin(io: &'a RequestIo, model: &str) -> Answer<'a> {
-        let display_id = Uuid::new_v4().to_string();
+    fn new(io: &'a RequestIo) -> Answer<'a> {
+        Answer {
+            io,
+            display_id: Uuid::new_v4().to_string(),
+            begun: false,
+            thinking: String::new(),
+            text: String::new(),
+            grown: false,
+            due: Instant::now(),
+        }
+    }
+
+    /// Shows that a model is asked.
+    async fn begin(&mut self, model: &str) {
         let value = shown(&format!("{model} ..."), format!("*{model} …*"));
-        io.show(Output::Display { value, display_id: Some(display_id.clone()), update: false, live: true }).await;
-        Answer { io, display_id, thinking: String::new(), text: String::new(), grown: false, due: Instant::now() }
+        let (display_id, update) = (Some(self.display_id.clone()), self.begun);
+        self.io.show(Output::Display { value, display_id, update, live: true }).await;
+        self.begun = true;
     }
 
     fn add(&mut self, part: impl Fn(&mut Self) -> &mut String, text: &str) {
@@ -147,6 +171,9 @@ impl<'a> Answer<'a> {
 
     /// Puts what there is of it in the place of the display that streamed it, with a note below; returns the text.
     async fn end(self, note: &str) -> String {
+        if !self.begun {
+            return self.text;
+        }
         self.io.show(Output::ClearOutput { wait: true }).await;
         let mut plain = format!("{}{}", quoted(&self.thinking), self.text.trim_end());
         let mut markdown = plain.clone();

@@ -1,7 +1,7 @@
 //! `%model`: the model of the notebook's requests that name none.
 
 use perilune_bridge::Failure;
-use perilune_providers::ModelSpecifier;
+use perilune_providers::ModelList;
 
 use super::parse::{Word, words};
 use super::{Place, failed, wrong};
@@ -12,7 +12,7 @@ pub(super) async fn run(place: &Place<'_>, given: &str) -> Result<(), Failure> {
         [] => {
             let (model, why) = match chosen.get() {
                 Some(model) => (model, "chosen in this notebook"),
-                None => (registry.default_model().clone(), "the default"),
+                None => (registry.default_models().clone(), "the default"),
             };
             let others = available(place).await;
             let plain = format!("{model} ({why})\navailable: {}", others.join(", "));
@@ -21,11 +21,14 @@ pub(super) async fn run(place: &Place<'_>, given: &str) -> Result<(), Failure> {
             Ok(())
         }
         [Word::Plain(name)] => {
-            let specifier: ModelSpecifier =
+            let models: ModelList =
                 name.parse().map_err(|error: perilune_providers::SpecifierError| failed(&error.into()))?;
-            let resolved = place.wait(registry.check(&specifier)).await?;
-            chosen.set(resolved.specifier.clone());
-            let model = resolved.specifier;
+            let mut found = Vec::new();
+            for model in models.iter() {
+                found.push(place.wait(registry.check(model)).await?.specifier);
+            }
+            let model = ModelList::new(found).unwrap_or(models);
+            chosen.set(model.clone());
             place.show(format!("this notebook now asks {model}"), format!("this notebook now asks `{model}`")).await;
             Ok(())
         }

@@ -8,14 +8,17 @@ use perilune_providers::Spent;
 use super::{Place, wrong};
 use crate::usage::{models, resident_memory};
 
-const HEADINGS: [&str; 6] = ["model", "requests", "prompt tokens", "from cache", "generated", "seconds"];
+/// Columns, the model's name first.
+const COLUMNS: usize = 8;
+const HEADINGS: [&str; COLUMNS] =
+    ["model", "requests", "prompt tokens", "from cache", "generated", "thinking", "seconds", "US$"];
 
 pub(super) async fn run(place: &Place<'_>, given: &str) -> Result<(), Failure> {
     if !given.is_empty() {
         return Err(wrong(format!("`%usage` takes nothing; got `{given}`")));
     }
-    let spent = place.context.remembered.ledger.spent();
-    let rows: Vec<[String; 6]> = spent.iter().map(|(model, spent)| row(model, spent)).collect();
+    let spent = place.context.remembered.tally.spent();
+    let rows: Vec<[String; COLUMNS]> = spent.iter().map(|(model, spent)| row(model, spent)).collect();
     let untold: u64 = spent.values().map(|spent| spent.untold).sum();
     let memory = memory(place).await;
     let (mut plain, mut markdown) = match rows.is_empty() {
@@ -34,14 +37,16 @@ pub(super) async fn run(place: &Place<'_>, given: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn row(model: &str, spent: &Spent) -> [String; 6] {
+fn row(model: &str, spent: &Spent) -> [String; COLUMNS] {
     [
         model.to_owned(),
         spent.requests.to_string(),
         spent.prompt_tokens.to_string(),
         spent.cached_tokens.to_string(),
         spent.completion_tokens.to_string(),
+        spent.thinking_tokens.to_string(),
         format!("{:.2}", spent.duration.as_secs_f64()),
+        spent.usd.map_or("-".to_owned(), |usd| format!("{usd:.4}")),
     ]
 }
 
@@ -63,20 +68,20 @@ fn megabytes(bytes: u64) -> String {
 }
 
 /// Aligned columns, numbers to the right.
-fn columns(rows: &[[String; 6]]) -> String {
+fn columns(rows: &[[String; COLUMNS]]) -> String {
     let headings = HEADINGS.map(str::to_owned);
     let lines = || std::iter::once(&headings).chain(rows);
     let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
     let written = lines().map(|line| {
-        let numbers: Vec<String> = (1..6).map(|column| format!("{:>1$}", line[column], widths[column])).collect();
+        let numbers: Vec<String> = (1..COLUMNS).map(|column| format!("{:>1$}", line[column], widths[column])).collect();
         format!("{:<1$}  {2}", line[0], widths[0], numbers.join("  "))
     });
     written.collect::<Vec<_>>().join("\n")
 }
 
-fn table(rows: &[[String; 6]]) -> String {
-    let mut table = format!("| {} |\n|---|---:|---:|---:|---:|---:|", HEADINGS.join(" | "));
+fn table(rows: &[[String; COLUMNS]]) -> String {
+    let mut table = format!("| {} |\n|---{}|", HEADINGS.join(" | "), "|---:".repeat(COLUMNS - 1));
     for row in rows {
         let _ = write!(table, "\n| `{}` | {} |", row[0], row[1..].join(" | "));
     }

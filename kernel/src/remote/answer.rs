@@ -105,6 +105,8 @@ impl Told {
             Event::ToolCall(_) => self.tool_calls += 1,
             Event::Loading
             | Event::Dropped(_)
+            | Event::Route(_)
+            | Event::Budget(_)
             | Event::Queued { .. }
             | Event::Prefill(_)
             | Event::Usage(_)

@@ -3,7 +3,8 @@
 use perilune_protocol::{
     ChatMessage, Content, ErrorReply, ExecuteReply, ExpressionResult, FinishReason, GenerateOptions, GenerateReply,
     InputReply, ListReply, ListedModel, ModelChatRequest, ModelEvent, ModelReply, ModelRequest, Publication,
-    PullProgress, Reply, Request, Role, StdinMessage, TokenLogprob, TokenLogprobs, ToolCall, Usage,
+    PullProgress, Reply, Request, Role, RouteAction, RouteDecision, StdinMessage, TokenLogprob, TokenLogprobs,
+    ToolCall, Usage,
 };
 use serde_json::{Value, json};
 
@@ -111,6 +112,7 @@ fn model_requests_are_tagged_on_their_command() {
         json!({"command": "load", "model": "m"}),
         json!({"command": "unload", "model": "m"}),
         json!({"command": "pull", "spec": "tinyllama", "quantization": null}),
+        json!({"command": "usage", "by": "day", "since": null}),
         json!({"command": "complete", "prompt": "p", "raw": true, "options": null}),
         json!({"command": "cancel", "request": "id"}),
     ] {
@@ -129,10 +131,17 @@ fn model_replies_and_events_survive_the_wire() {
         thinking: None,
         tool_calls: vec![ToolCall { id: "1".into(), name: "f".into(), arguments: json!({"x": 1}) }],
         logprobs: Vec::new(),
-        usage: Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1, truncated_tokens: 0 },
+        usage: Usage {
+            prompt_tokens: 3,
+            completion_tokens: 2,
+            cached_tokens: 1,
+            truncated_tokens: 0,
+            thinking_tokens: 0,
+        },
         finish_reason: FinishReason::ToolCalls,
         model: "local/moonlet@candle".into(),
         duration_ms: 1.5,
+        route: vec![RouteDecision { action: RouteAction::Chosen, ..RouteDecision::default() }],
     };
     let listed =
         ListedModel { backend: "candle".into(), name: "moonlet".into(), loaded: true, ..ListedModel::default() };
@@ -143,6 +152,7 @@ fn model_replies_and_events_survive_the_wire() {
         ModelReply::Status(Default::default()),
         ModelReply::Load(Default::default()),
         ModelReply::Pull(Default::default()),
+        ModelReply::Usage(Default::default()),
         ModelReply::Cancel(Default::default()),
     ] {
         let reply = Reply::Model(reply);
@@ -159,6 +169,8 @@ fn model_replies_and_events_survive_the_wire() {
         (ModelEvent::Usage(Usage::default()), "usage"),
         (ModelEvent::Progress { task: "load".into(), completed: 1, total: None }, "progress"),
         (ModelEvent::Pull(PullProgress::default()), "pull"),
+        (ModelEvent::RouteDecision(RouteDecision::default()), "route_decision"),
+        (ModelEvent::BudgetWarning { message: "m".into() }, "budget_warning"),
         (ModelEvent::Done { finish_reason: FinishReason::Length }, "done"),
     ] {
         let content = written(&Publication::ModelEvent(event.clone()));

@@ -93,6 +93,11 @@ impl Answer {
         while self.step(true, events) {}
     }
 
+    /// Whether what comes next is thinking, as far as that is known.
+    pub(crate) fn is_thinking(&self) -> bool {
+        self.state == State::Thinking
+    }
+
     /// Whether any tool was called.
     pub(crate) fn called_tools(&self) -> bool {
         self.calls > 0

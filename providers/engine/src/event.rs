@@ -24,6 +24,10 @@ pub enum Event {
     },
     /// A model left memory so that this one could come. The engine has but one; a provider says this.
     Dropped(DroppedModel),
+    /// Which model is asked, or why one is not. Whoever chooses among providers says this.
+    Route(RouteDecision),
+    /// Most of a budget is spent. Whoever keeps the ledger says this.
+    Budget(BudgetWarning),
     /// How much of a prompt that takes several passes is computed; comes before any of the answer,
     /// and not at all to a reader that is behind.
     Prefill(Prefill),
@@ -63,6 +67,65 @@ pub struct DroppedModel {
     pub seconds_ago: u64,
 }
 
+/// One decision on the way from a request to the model that answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteDecision {
+    /// What was decided.
+    pub action: RouteAction,
+    /// The model it is about, by its specifier.
+    pub model: String,
+    /// Why, for people.
+    pub reason: String,
+    /// The word for the error that led to it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Milliseconds until the model is asked again, for [`RouteAction::Retry`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+    /// The provider instance on whose far side this was decided; `None`: in this process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// What was decided of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteAction {
+    /// It is asked. What was said of an answer before is not part of this one.
+    Chosen,
+    /// It failed and is asked again after a wait.
+    Retry,
+    /// It failed and the next model of the list is asked.
+    Fallback,
+    /// It is not asked at all.
+    Skipped,
+    /// It failed so often that its instance is not asked for a while.
+    BreakerOpened,
+    /// Its instance answers again.
+    BreakerClosed,
+}
+
+impl RouteAction {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RouteAction::Chosen => "chosen",
+            RouteAction::Retry => "retry",
+            RouteAction::Fallback => "fallback",
+            RouteAction::Skipped => "skipped",
+            RouteAction::BreakerOpened => "breaker_opened",
+            RouteAction::BreakerClosed => "breaker_closed",
+        }
+    }
+}
+
+/// Most of a budget is spent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetWarning {
+    /// What is spent of which limit, and what happens at its end, for people.
+    pub message: String,
+}
+
 /// How likely a token of the answer was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprobs {
@@ -97,6 +160,9 @@ pub struct Usage {
     /// Tokens cut from the prompt because it did not fit and `truncate` was asked for.
     #[serde(default)]
     pub truncated_tokens: u32,
+    /// Those of the generated tokens that were thinking, where that is told.
+    #[serde(default)]
+    pub thinking_tokens: u32,
 }
 
 /// Why a generation ended.
@@ -111,6 +177,18 @@ pub enum FinishReason {
     ToolCalls,
     /// The request was cancelled.
     Cancelled,
+}
+
+impl FinishReason {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FinishReason::Stop => "stop",
+            FinishReason::Length => "length",
+            FinishReason::ToolCalls => "tool_calls",
+            FinishReason::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// The events of one generation; dropping it cancels the generation.

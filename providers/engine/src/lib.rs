@@ -45,7 +45,10 @@ pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use decoder::CacheType;
 pub use engine::{Embedding, Engine, EngineOptions, Source};
 pub use error::Error;
-pub use event::{DroppedModel, Event, FinishReason, Generation, Prefill, TokenLogprob, TokenLogprobs, Usage};
+pub use event::{
+    BudgetWarning, DroppedModel, Event, FinishReason, Generation, Prefill, RouteAction, RouteDecision, TokenLogprob,
+    TokenLogprobs, Usage,
+};
 pub use facts::Facts;
 pub use info::ModelInfo;
 pub use places::{NoPlace, Place, Places};

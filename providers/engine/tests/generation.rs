@@ -75,7 +75,9 @@ fn finish(mut generation: Generation) -> Result<Answer, Error> {
         assert_eq!(answer.reason, None, "nothing comes after `Done`");
         match event? {
             Event::Queued { .. } => assert!(answer.text.is_empty(), "it waits before it begins"),
-            Event::Loading | Event::Dropped(_) => panic!("the engine has its model"),
+            Event::Loading | Event::Dropped(_) | Event::Route(_) | Event::Budget(_) => {
+                panic!("the engine has its model")
+            }
             Event::Prefill(_) => assert!(answer.text.is_empty(), "the prompt is computed before the answer"),
             Event::Text(text) => answer.text.push_str(&text),
             Event::Thinking(text) => panic!("moonlet does not think: {text}"),

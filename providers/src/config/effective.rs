@@ -42,11 +42,14 @@ impl Config {
         read.layers.into_iter().for_each(|layer| merged.put(layer));
         merged.top.extend(read.trusted_folders.map(|folders| ("trusted_folders".to_owned(), folders)));
 
-        let mut settings = in_table("", merged.top, &PARSED["properties"]);
+        let mut settings = in_table("", merged.top, &PARSED);
+        for (name, keys) in merged.tables {
+            settings.extend(in_table(&name, keys, &PARSED["properties"][&name]));
+        }
         for (name, keys) in merged.providers {
             if let Some(provider) = config.providers.get(&name) {
-                let properties = &PARSED["$defs"][provider.options.provider_type().as_str()]["properties"];
-                settings.extend(in_table(&format!("providers.{name}"), keys, properties));
+                let schema = &PARSED["$defs"][provider.options.provider_type().as_str()];
+                settings.extend(in_table(&format!("providers.{name}"), keys, schema));
             }
         }
         Ok(settings)
@@ -58,11 +61,13 @@ impl Config {
     }
 }
 
-/// What was written, then what holds for the other keys of the schema.
-fn in_table(table: &str, written: impl IntoIterator<Item = (String, Located)>, properties: &Value) -> Vec<Setting> {
+/// What was written, then what holds for the other keys of the table's schema.
+fn in_table(table: &str, written: impl IntoIterator<Item = (String, Located)>, schema: &Value) -> Vec<Setting> {
+    let properties = &schema["properties"];
     let mut settings: Vec<Setting> = Vec::new();
     for (key, Located { value, origin }) in written {
-        let (value, shown) = shown(&value, &properties[&key]);
+        let property = properties.get(&key).unwrap_or(&schema["additionalProperties"]);
+        let (value, shown) = shown(&value, property);
         settings.push(Setting { table: table.to_owned(), key, value, shown, origin });
     }
     for (key, property) in properties.as_object().into_iter().flatten() {
@@ -83,7 +88,7 @@ fn in_table(table: &str, written: impl IntoIterator<Item = (String, Located)>, p
 /// A value as it may be shown, in JSON and in TOML.
 fn shown(value: &toml::Value, property: &Value) -> (Option<Value>, String) {
     // A key that the schema does not have is one that nobody said was no secret.
-    if property.is_null() || property["writeOnly"] == true {
+    if !property.is_object() || property["writeOnly"] == true {
         return (None, "a secret, which is set".to_owned());
     }
     let value = match value.as_str() {
@@ -132,6 +137,10 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(keys(&PARSED["properties"]), known("xyzzy = 1"));
+        for table in ["budget", "downloads", "routing"] {
+            let properties = keys(&PARSED["properties"][table]["properties"]);
+            assert_eq!(properties, known(&format!("[{table}]\nxyzzy = 1")), "{table}");
+        }
         for provider in crate::ProviderType::ALL {
             let properties = keys(&PARSED["$defs"][provider.as_str()]["properties"]);
             assert_eq!(properties, known(&format!("[providers.{provider}]\nxyzzy = 1")), "{provider}");

@@ -10,12 +10,20 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigWarning, Origin};
 use crate::directories::Directories;
+use crate::model_list::ModelList;
 use crate::nearest::nearest;
+use crate::prices::Price;
 use crate::specifier::ModelSpecifier;
 
 /// The keys outside every table.
 pub(super) const TOP_LEVEL: &[&str] =
-    &["default_backend", "default_model", "downloads", "providers", "trusted_folders"];
+    &["budget", "default_backend", "default_model", "downloads", "prices", "providers", "routing", "trusted_folders"];
+
+/// The tables that there are once.
+const TABLES: &[&str] = &["budget", "downloads", "prices", "routing"];
+
+/// Those of them that only the user decides: what may be spent, and what it costs.
+const USER_ONLY_TABLES: &[&str] = &["budget", "prices"];
 
 /// What a project's file may not choose until the user trusts its folder.
 const USER_ONLY: &[&str] =
@@ -31,9 +39,14 @@ pub(super) struct Located {
 /// One layer: the top level and the provider tables.
 #[derive(Default)]
 pub(super) struct Layer {
-    pub(super) top: BTreeMap<String, Located>,
-    pub(super) providers: BTreeMap<String, BTreeMap<String, Located>>,
+    pub(super) top: Keys,
+    pub(super) providers: BTreeMap<String, Keys>,
+    /// Those of [`TABLES`] that are there.
+    pub(super) tables: BTreeMap<String, Keys>,
 }
+
+/// What stands in one table.
+pub(super) type Keys = BTreeMap<String, Located>;
 
 impl Layer {
     /// What holds when nothing is configured.
@@ -42,6 +55,7 @@ impl Layer {
         Layer {
             top: BTreeMap::new(),
             providers: BTreeMap::from([("candle".to_owned(), BTreeMap::from([("type".to_owned(), candle)]))]),
+            tables: BTreeMap::new(),
         }
     }
 
@@ -78,6 +92,17 @@ impl Layer {
                         problem: must_be("a table of tables", &value),
                     });
                 }
+                (table, DeValue::Table(places), toml::Value::Table(values)) if TABLES.contains(&table) => {
+                    layer.tables.insert(name.to_owned(), keys(places, values, &at));
+                }
+                (table, _, value) if TABLES.contains(&table) => {
+                    return Err(ConfigError::Value {
+                        origin,
+                        key: table.to_owned(),
+                        table: "the top level".to_owned(),
+                        problem: must_be("a table", &value),
+                    });
+                }
                 (_, _, value) => {
                     layer.top.insert(name.to_owned(), Located { value, origin });
                 }
@@ -91,6 +116,9 @@ impl Layer {
         self.top.extend(later.top);
         for (name, keys) in later.providers {
             self.providers.entry(name).or_default().extend(keys);
+        }
+        for (name, keys) in later.tables {
+            self.tables.entry(name).or_default().extend(keys);
         }
     }
 
@@ -132,12 +160,18 @@ impl Layer {
                 user_file: user_file.map(Path::to_owned),
             });
         };
-        for key in ["trusted_folders", "downloads"] {
-            if let Some(found) = self.top.remove(key) {
-                warn(found.origin, key, "the top level".to_owned());
-            }
+        if let Some(found) = self.top.remove("trusted_folders") {
+            warn(found.origin, "trusted_folders", "the top level".to_owned());
+        }
+        for (key, found) in self.tables.remove("downloads").unwrap_or_default() {
+            warn(found.origin, &key, "[downloads]".to_owned());
         }
         if !trusted.iter().any(|trusted| same_folder(trusted, folder)) {
+            for table in USER_ONLY_TABLES {
+                for (key, found) in self.tables.remove(*table).unwrap_or_default() {
+                    warn(found.origin, &key, format!("[{table}]"));
+                }
+            }
             for (name, keys) in &mut self.providers {
                 for key in USER_ONLY {
                     if let Some(found) = keys.remove(*key) {
@@ -155,12 +189,11 @@ fn provider_tables(
     places: &DeTable<'_>,
     mut tables: toml::Table,
     at: &impl Fn(Option<std::ops::Range<usize>>) -> Origin,
-) -> Result<BTreeMap<String, BTreeMap<String, Located>>, ConfigError> {
+) -> Result<BTreeMap<String, Keys>, ConfigError> {
     let mut providers = BTreeMap::new();
     for (name, place) in places {
         let text = name.get_ref().as_ref();
-        let (DeValue::Table(places), Some(toml::Value::Table(mut values))) = (place.get_ref(), tables.remove(text))
-        else {
+        let (DeValue::Table(places), Some(toml::Value::Table(values))) = (place.get_ref(), tables.remove(text)) else {
             return Err(ConfigError::Value {
                 origin: at(Some(name.span())),
                 key: text.to_owned(),
@@ -168,17 +201,19 @@ fn provider_tables(
                 problem: "must be a table, such as [providers.candle]".to_owned(),
             });
         };
-        let mut keys = BTreeMap::new();
-        for key in places.keys() {
-            let name = key.get_ref().as_ref();
-            if let Some(value) = values.remove(name) {
-                let origin = at(Some(key.span()));
-                keys.insert(name.to_owned(), Located { value, origin });
-            }
-        }
-        providers.insert(text.to_owned(), keys);
+        providers.insert(text.to_owned(), keys(places, values, at));
     }
     Ok(providers)
+}
+
+/// What stands in one table, each with its place.
+fn keys(places: &DeTable<'_>, mut values: toml::Table, at: &impl Fn(Option<std::ops::Range<usize>>) -> Origin) -> Keys {
+    let located = places.keys().filter_map(|key| {
+        let name = key.get_ref().as_ref();
+        let value = values.remove(name)?;
+        Some((name.to_owned(), Located { value, origin: at(Some(key.span())) }))
+    });
+    located.collect()
 }
 
 /// The line, from 1, of a byte offset.
@@ -206,12 +241,12 @@ fn must_be(expected: &str, value: &toml::Value) -> String {
 /// A merged table that typed values are taken out of.
 pub(super) struct Table {
     name: String,
-    keys: BTreeMap<String, Located>,
+    keys: Keys,
     origin: Origin,
 }
 
 impl Table {
-    pub(super) fn new(name: &str, keys: BTreeMap<String, Located>) -> Table {
+    pub(super) fn new(name: &str, keys: Keys) -> Table {
         let written = keys.values().map(|located| &located.origin);
         let origin = written
             .clone()
@@ -256,14 +291,6 @@ impl Table {
         Ok(taken.map(|(value, _)| value))
     }
 
-    /// A table within this one, empty where it is left out.
-    pub(super) fn table(&mut self, key: &str) -> Result<Table, ConfigError> {
-        let taken = self.take(key, "a table", |value| value.as_table().cloned())?;
-        let (keys, origin) = taken.unwrap_or((toml::Table::new(), Origin::Default));
-        let keys = keys.into_iter().map(|(key, value)| (key, Located { value, origin: origin.clone() })).collect();
-        Ok(Table::new(&format!("[{key}]"), keys))
-    }
-
     /// A whole number in a range.
     pub(super) fn count(&mut self, key: &str, range: RangeInclusive<usize>) -> Result<Option<usize>, ConfigError> {
         let expected = format!("an integer from {} to {}", range.start(), range.end());
@@ -294,6 +321,41 @@ impl Table {
         }
     }
 
+    /// A number, whole or not.
+    pub(super) fn number(
+        &mut self,
+        key: &str,
+        expected: &str,
+        fits: impl Fn(f64) -> bool,
+    ) -> Result<Option<f64>, ConfigError> {
+        let read = |value: &toml::Value| match value {
+            toml::Value::Integer(number) => Some(*number as f64),
+            toml::Value::Float(number) => Some(*number),
+            _ => None,
+        };
+        let Some((number, origin)) = self.take(key, expected, read)? else {
+            return Ok(None);
+        };
+        match number.is_finite() && fits(number) {
+            true => Ok(Some(number)),
+            false => Err(self.refuse(key, origin, format!("must be {expected}, not `{number}`"))),
+        }
+    }
+
+    /// All that is left, as prices of models.
+    pub(super) fn prices(mut self) -> Result<BTreeMap<String, Price>, ConfigError> {
+        let keys = std::mem::take(&mut self.keys);
+        let prices = keys.into_iter().map(|(model, Located { value, origin })| {
+            let price = value.try_into::<Price>().ok().filter(Price::is_valid);
+            let problem = "must be US dollars per million tokens, such as { input = 0.5, output = 1.5 }";
+            match price {
+                Some(price) => Ok((model, price)),
+                None => Err(self.refuse(&model, origin, problem.to_owned())),
+            }
+        });
+        prices.collect()
+    }
+
     pub(super) fn specifier(&mut self, key: &str) -> Result<Option<ModelSpecifier>, ConfigError> {
         let Some((text, origin)) = self.located_string(key)? else {
             return Ok(None);
@@ -304,6 +366,15 @@ impl Table {
                 Err(ConfigError::Specifier { origin, key: key.to_owned(), table: self.name.clone(), source })
             }
         }
+    }
+
+    /// Models, the first that can answer being meant.
+    pub(super) fn models(&mut self, key: &str) -> Result<Option<ModelList>, ConfigError> {
+        let Some((text, origin)) = self.located_string(key)? else {
+            return Ok(None);
+        };
+        let refuse = |source| ConfigError::Specifier { origin, key: key.to_owned(), table: self.name.clone(), source };
+        text.parse().map(Some).map_err(refuse)
     }
 
     /// A model's name on its instance, without provider and backend.

@@ -78,7 +78,7 @@ impl Overrides {
                 top.insert(key.to_owned(), Located { value, origin });
             }
         }
-        Layer { top, providers: BTreeMap::new() }
+        Layer { top, ..Layer::default() }
     }
 }
 

@@ -276,6 +276,7 @@ fn usage(counted: &chunk::Usage) -> Usage {
         prompt_tokens,
         completion_tokens: counted.completion_tokens.unwrap_or_else(|| total.saturating_sub(prompt_tokens)),
         cached_tokens: details.cached_tokens.or(counted.prompt_cache_hit_tokens).unwrap_or_default(),
+        thinking_tokens: counted.completion_tokens_details.as_ref().and_then(|told| told.reasoning_tokens).unwrap_or(0),
         ..Usage::default()
     }
 }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use perilune_bridge::Failure;
-use perilune_providers::{GenerateOptions, ModelSpecifier};
+use perilune_providers::{GenerateOptions, ModelList};
 
 use crate::magics::parse::{Word, words};
 use crate::magics::{failed, nearest, wrong};
@@ -30,7 +30,7 @@ pub(in crate::magics) const NAMES: [&str; 15] = [
 /// What the line asks for.
 #[derive(Debug, Default)]
 pub(super) struct Options {
-    pub(super) model: Option<ModelSpecifier>,
+    pub(super) model: Option<ModelList>,
     /// The conversation's instructions from now on.
     pub(super) system: Option<String>,
     /// Whether a new conversation begins.
@@ -44,7 +44,7 @@ impl Options {
         for word in words(line)? {
             match word {
                 Word::Plain(word) if word == "reset" => options.reset = true,
-                Word::Plain(word) if options.model.is_none() => options.model = Some(specifier(&word)?),
+                Word::Plain(word) if options.model.is_none() => options.model = Some(models(&word)?),
                 Word::Plain(word) => {
                     return Err(wrong(format!(
                         "`{word}` comes after the model's name on the line of `%%chat`; options are written `key=value`, \
@@ -60,7 +60,7 @@ impl Options {
     fn set(&mut self, name: &str, value: &str) -> Result<(), Failure> {
         let generate = &mut self.generate;
         match name {
-            "model" => self.model = Some(specifier(value)?),
+            "model" => self.model = Some(models(value)?),
             "system" => self.system = Some(value.to_owned()),
             "reset" => self.reset = read(name, value, "true or false")?,
             "temperature" => generate.sampling.temperature = Some(number(name, value)?),
@@ -88,7 +88,7 @@ impl Options {
     }
 }
 
-fn specifier(text: &str) -> Result<ModelSpecifier, Failure> {
+fn models(text: &str) -> Result<ModelList, Failure> {
     text.parse().map_err(|error: perilune_providers::SpecifierError| failed(&error.into()))
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Sequence {
     computed: usize,
     /// Tokens that are in the pass under way.
     planned: usize,
+    /// Tokens of its answer that were thinking.
+    thinking: usize,
     /// Somebody reads its keys and values for as long as the other half is there; until then its pages stay.
     taken: Option<oneshot::Receiver<()>>,
     /// The sum of its hidden states, where an embedding is wanted.
@@ -69,6 +71,7 @@ impl Sequence {
             id: Some(id),
             computed: cached,
             planned: 0,
+            thinking: 0,
             taken: None,
             pool,
             detokenizer: Detokenizer::default(),
@@ -201,6 +204,7 @@ impl Sequence {
             self.outbox.extend([Event::Logprobs(logprobs.of(logits, token, tokenizer))]);
         }
         let text = self.detokenizer.push(self.job.recipe.answer.piece(token, tokenizer));
+        self.thinking += usize::from(self.job.recipe.answer.is_thinking());
         if self.job.recipe.answer.push(&text, &mut self.outbox) {
             return self.finish(FinishReason::Stop);
         }
@@ -232,6 +236,7 @@ impl Sequence {
             completion_tokens: self.generated() as u32,
             cached_tokens: self.cached as u32,
             truncated_tokens: self.job.recipe.truncated as u32,
+            thinking_tokens: self.thinking as u32,
         };
         self.outbox.extend([Event::Usage(usage), Event::Done(reason)]);
         self.deliver();
