@@ -56,7 +56,7 @@ function LocalLLM.stream(messages, options) end
 ---
 --- A model that runs in this process gives the mean of its hidden states after the final norm over the text's tokens, divided
 --- by its length, as llama.cpp's mean pooling does; other backends give what their servers do. Vectors of different models
---- cannot be compared.
+--- cannot be compared, so of several models only the first is asked.
 ---@param texts string|string[] one text, or a list of them
 ---@param options? LocalLLM.EmbedOptions which model, and how long it may take
 ---@return number[]|number[][] vectors the vector of one text, or a list of one for each

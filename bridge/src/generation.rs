@@ -9,8 +9,8 @@ use std::time::Instant;
 use futures::StreamExt;
 use mlua::{Lua, Table, Variadic};
 use perilune_providers::{
-    ChatMessage, Event, EventStream, FinishReason, ModelSpecifier, Prompt, Registry, RouteAction, RouteDecision,
-    RoutedRequest, TokenLogprobs, ToolCall, Usage,
+    BudgetWarning, ChatMessage, Event, EventStream, FinishReason, ModelSpecifier, Prompt, Registry, RouteAction,
+    RouteDecision, RoutedRequest, TokenLogprobs, ToolCall, Usage,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -136,7 +136,7 @@ impl Generation {
             match event {
                 Event::Loading | Event::Dropped(_) | Event::Queued { .. } | Event::Prefill(_) => {}
                 Event::Route(decision) => self.decided(decision),
-                Event::Budget(warning) => self.show(Output::Stderr(format!("warning: {}\n", warning.message))),
+                Event::Budget(warning) => warn(self.io.as_ref(), &warning),
                 Event::Text(text) => {
                     self.answer.text.push_str(&text);
                     return Ok(Some(Piece::Text(text)));
@@ -162,26 +162,43 @@ impl Generation {
 
     /// Takes note of what was decided; an answer that was begun elsewhere is no part of this one.
     fn decided(&mut self, decision: RouteDecision) {
-        if decision.action == RouteAction::Chosen && decision.by.is_none() {
+        if is_choice(&decision) {
             let route = std::mem::take(&mut self.answer.route);
             self.answer = Answer { model: decision.model.clone(), route, ..Answer::default() };
-            let model = decision.model.parse::<ModelSpecifier>();
-            self.live.model(model.as_ref().map_or(decision.model.as_str(), ModelSpecifier::model));
         }
-        self.show(Output::Route(decision.clone()));
+        tell_decision(self.io.as_ref(), &mut self.live, decision.clone());
         self.answer.route.push(decision);
-    }
-
-    fn show(&self, output: Output) {
-        // A cell that is to stop learns of it where it waits; here nothing can be done about it.
-        let _ = self.io.as_ref().map(|io| io.write(output));
     }
 }
 
-fn cancelled() -> ScriptError {
+/// Whether a decision of this kernel's says which model answers.
+fn is_choice(decision: &RouteDecision) -> bool {
+    decision.action == RouteAction::Chosen && decision.by.is_none()
+}
+
+/// Shows a decision to whoever follows them, and the model on the live line.
+pub(crate) fn tell_decision(io: Option<&Arc<dyn CellIo>>, live: &mut Live, decision: RouteDecision) {
+    if is_choice(&decision) {
+        let model = decision.model.parse::<ModelSpecifier>();
+        live.model(model.as_ref().map_or(decision.model.as_str(), ModelSpecifier::model));
+    }
+    show(io, Output::Route(decision));
+}
+
+/// Warns that a budget is nearly spent.
+pub(crate) fn warn(io: Option<&Arc<dyn CellIo>>, warning: &BudgetWarning) {
+    show(io, Output::Stderr(format!("warning: {}\n", warning.message)));
+}
+
+fn show(io: Option<&Arc<dyn CellIo>>, output: Output) {
+    // A cell that is to stop learns of it where it waits; here nothing can be done about it.
+    let _ = io.map(|io| io.write(output));
+}
+
+pub(crate) fn cancelled() -> ScriptError {
     ScriptError {
         kind: perilune_providers::ErrorKind::Cancelled.as_str().into(),
-        message: "the generation was cancelled; a stream ends with the cell that started it".to_owned(),
+        message: "the request was cancelled; a stream ends with the cell that started it".to_owned(),
     }
 }
 

@@ -4,8 +4,9 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use mlua::{Lua, Table, UserDataRef, Value};
-use perilune_providers::{EmbedRequest, Event, Keep, ModelSpecifier, Prompt, Registry};
+use perilune_providers::{EmbedEvent, Event, Keep, ModelSpecifier, Prompt, Registry, RoutedEmbed};
 
 use crate::convert::described;
 use crate::generation::{self, Reading, serde};
@@ -88,15 +89,34 @@ fn register_embeddings(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Resu
             let texts = options::texts(&texts, EMBED.function)?;
             let models = options.model.or_else(|| shared.options.model.get());
             let model = models.map(|models| models.first().clone());
-            let (registry, session) = (Arc::clone(&shared.options.registry), shared.options.session.clone());
+            let registry = Arc::clone(&shared.options.registry);
+            let request = RoutedEmbed {
+                model,
+                session: shared.options.session.clone(),
+                texts,
+                timeout_seconds: options.generate.timeout_seconds,
+                tally: Some(Arc::clone(&shared.options.tally)),
+                lent: false,
+            };
+            let (cancel, io) = (shared.work().child_token(), shared.io());
             let mut live = Live::new(&shared);
             Ok(async move {
-                let resolved = live.during(registry.resolve_or_default(model.as_ref())).await?;
-                live.model(&resolved.model);
-                let timeout_seconds = options.generate.timeout_seconds;
-                let request = EmbedRequest { session, model: resolved.model, texts, timeout_seconds };
-                let embedded = live.during(resolved.provider.embed(request)).await;
-                let embedded = embedded.inspect_err(|_| live.failed())?;
+                let mut events = registry.embed(request, cancel);
+                let embedded = loop {
+                    match live.during(events.next()).await.transpose() {
+                        Ok(Some(EmbedEvent::Told(Event::Route(decision)))) => {
+                            generation::tell_decision(io.as_ref(), &mut live, decision);
+                        }
+                        Ok(Some(EmbedEvent::Told(Event::Budget(warning)))) => generation::warn(io.as_ref(), &warning),
+                        Ok(Some(EmbedEvent::Told(_))) => {}
+                        Ok(Some(EmbedEvent::Done(_, embedded))) => break embedded,
+                        Ok(None) => return Err(generation::cancelled()),
+                        Err(error) => {
+                            live.failed();
+                            return Err(error.into());
+                        }
+                    }
+                };
                 live.ended();
                 let usage = Answered(move |lua: &Lua| {
                     let usage = lua.create_table()?;

@@ -322,9 +322,9 @@ pub(crate) fn pulled_model(pulled: providers::Pulled) -> wire::PulledModel {
     }
 }
 
-pub(crate) fn embed_reply(specifier: &ModelSpecifier, embeddings: providers::Embeddings) -> wire::EmbedReply {
+pub(crate) fn embed_reply(model: String, embeddings: providers::Embeddings) -> wire::EmbedReply {
     let providers::Embeddings { vectors, prompt_tokens } = embeddings;
-    wire::EmbedReply { embeddings: vectors, prompt_tokens, model: specifier.to_string() }
+    wire::EmbedReply { embeddings: vectors, prompt_tokens, model }
 }
 
 pub(crate) fn model_event(event: providers::Event) -> wire::ModelEvent {

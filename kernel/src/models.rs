@@ -8,8 +8,8 @@ use perilune_protocol::{
     CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
 };
 use perilune_providers::{
-    EmbedRequest, Error, Event, GenerateOptions, Keep, ModelList, ModelSpecifier, ProgressStream, Prompt, PullError,
-    PullEvent, Registry, Resolved, RouteAction, RoutedRequest, UsageQuery,
+    EmbedEvent, Error, Event, GenerateOptions, Keep, ModelList, ModelSpecifier, ProgressStream, Prompt, PullError,
+    PullEvent, Registry, Resolved, RouteAction, RoutedEmbed, RoutedRequest, UsageQuery,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -176,16 +176,25 @@ impl Asked<'_> {
                 ModelReply::Usage(Box::new(convert::ledger_reply(table, registry.spent_today().await)))
             }
             ModelRequest::Embed(embed) => {
-                let resolved = self.resolve(embed.model).await?;
-                let session = self.asker.header.session.clone();
-                let request = EmbedRequest {
-                    session,
-                    model: resolved.model,
+                let request = RoutedEmbed {
+                    model: embed.model.as_deref().map(str::parse::<ModelSpecifier>).transpose()?,
+                    session: self.asker.header.session.clone(),
                     texts: embed.texts,
                     timeout_seconds: embed.timeout_seconds,
+                    tally: None,
+                    lent: self.asker.is_kernel,
                 };
-                let embeddings = resolved.provider.embed(request).await?;
-                ModelReply::Embed(convert::embed_reply(&resolved.specifier, embeddings))
+                let mut events = registry.embed(request, self.cancel.clone());
+                loop {
+                    match events.next().await.transpose()? {
+                        Some(EmbedEvent::Told(event)) => self.tell(convert::model_event(event)).await,
+                        Some(EmbedEvent::Done(model, vectors)) => {
+                            break ModelReply::Embed(convert::embed_reply(model, vectors));
+                        }
+                        // Who cancelled it hears so from elsewhere.
+                        None => futures::future::pending().await,
+                    }
+                }
             }
             ModelRequest::Cancel(cancel) => {
                 ModelReply::Cancel(CancelReply { cancelled: self.context.running.cancel(&cancel.request) })

@@ -63,7 +63,7 @@ pub use pull::{
     KnownModel, PullError, PullEvent, PullProgress, PullRequest, PullStage, PullStream, Pulled, Puller, known_models,
 };
 pub use registry::{InstanceModels, InstanceStatus, InstanceStorage, OpenKernel, Registry, Resolved};
-pub use router::RoutedRequest;
+pub use router::{EmbedEvent, EmbedStream, RoutedEmbed, RoutedRequest};
 pub use specifier::{ModelSpecifier, SpecifierError};
 pub use store::{ModelStore, NewModel, Removed, Sha256Digest, StoreError, StoreUsage, StoredModel, check_store_name};
 pub use tally::{Spent, Tally};

@@ -2,10 +2,12 @@
 //! said of that. Every decision is an [`Event::Route`] among the answer's events, and the model that an answer is of is
 //! the one that was [`RouteAction::Chosen`] last.
 //!
-//! [`policy`] says what follows from a failure, [`breaker`] which instance is left alone. Which instance a specifier means is
-//! the registry's business. Instances in this process are asked once: they queue requests themselves.
+//! [`embed`] is the same way for embeddings. [`policy`] says what follows from a failure, [`breaker`] which instance is left
+//! alone. Which instance a specifier means is the registry's business. Instances in this process are asked once: they queue
+//! requests themselves.
 
 mod breaker;
+mod embed;
 mod policy;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +22,8 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use self::breaker::{Breakers, LeftAlone, Permit};
+use self::embed::Embeds;
+pub use self::embed::{EmbedEvent, EmbedStream, RoutedEmbed};
 use self::policy::Next;
 use crate::config::{Config, RoutingConfig};
 use crate::deadline::{Limit, limited};
@@ -80,20 +84,7 @@ impl Routing {
 impl Registry {
     /// Answers with the first model that can. Nothing happens until the stream is polled; dropping it cancels.
     pub fn generate(self: &Arc<Registry>, request: RoutedRequest, cancel: CancellationToken) -> EventStream {
-        let models = request.models.as_ref().unwrap_or(self.default_models());
-        let limit = Limit::of_time(&models.to_string(), request.options.timeout_seconds, "", None);
-        let route = Route {
-            rest: models.iter().cloned().collect(),
-            registry: Arc::clone(self),
-            request,
-            cancel,
-            told: VecDeque::new(),
-            failures: Vec::new(),
-            shown: false,
-            stage: Stage::Choose,
-        };
-        let events = stream::unfold(route, |mut route| async move { Some((route.next().await?, route)) });
-        limited(events.boxed(), limit)
+        Route::of(self, request, None, cancel)
     }
 }
 
@@ -101,6 +92,8 @@ impl Registry {
 struct Route {
     registry: Arc<Registry>,
     request: RoutedRequest,
+    /// Set where vectors are asked for, and no answer.
+    embeds: Option<Embeds>,
     cancel: CancellationToken,
     /// The models that were not asked yet.
     rest: VecDeque<ModelSpecifier>,
@@ -131,6 +124,29 @@ struct Asked {
 }
 
 impl Route {
+    fn of(
+        registry: &Arc<Registry>,
+        request: RoutedRequest,
+        embeds: Option<Embeds>,
+        cancel: CancellationToken,
+    ) -> EventStream {
+        let models = request.models.as_ref().unwrap_or(registry.default_models());
+        let limit = Limit::of_time(&models.to_string(), request.options.timeout_seconds, "", None);
+        let route = Route {
+            rest: models.iter().cloned().collect(),
+            registry: Arc::clone(registry),
+            request,
+            embeds,
+            cancel,
+            told: VecDeque::new(),
+            failures: Vec::new(),
+            shown: false,
+            stage: Stage::Choose,
+        };
+        let events = stream::unfold(route, |mut route| async move { Some((route.next().await?, route)) });
+        limited(events.boxed(), limit)
+    }
+
     async fn next(&mut self) -> Option<Result<Event, Error>> {
         loop {
             if let Some(event) = self.told.pop_front() {
@@ -216,13 +232,18 @@ impl Route {
             self.decide(RouteAction::Chosen, model.clone(), why, None, None);
         }
         let RoutedRequest { session, prompt, options, .. } = &self.request;
-        let request = GenerateRequest {
-            session: session.clone(),
-            model: asked.resolved.model.clone(),
-            prompt: prompt.clone(),
-            options: options.clone(),
+        let events = match &self.embeds {
+            Some(embeds) => embeds.ask(&asked.resolved, session),
+            None => {
+                let request = GenerateRequest {
+                    session: session.clone(),
+                    model: asked.resolved.model.clone(),
+                    prompt: prompt.clone(),
+                    options: options.clone(),
+                };
+                provider.generate(request, self.cancel.clone())
+            }
         };
-        let events = provider.generate(request, self.cancel.clone());
         let events = meter.watch(&asked.resolved, routing.price(&asked.resolved), events);
         Stage::Answering(asked, permit, events)
     }
