@@ -181,7 +181,7 @@ def test_a_budget_of_a_run_warns_and_stops(perilune: Run, servers: Servers) -> N
     assert "the budget of this run is spent: 312 of 250 tokens" in ran.stderr
     assert "--budget-tokens" in ran.stderr
     assert servers.asked("good") == 3
-    kind = perilune("exec", "--budget-tokens", "1", f"{answer('good/m')} local _, e = pcall(LocalLLM.generate, 'x') print(e.kind)")
+    kind = perilune("exec", "--budget-tokens", "1", "local _, e = pcall(LocalLLM.chat, 'x', { model = 'good/m' }) print(e.kind)")
     assert kind.stdout == "budget\n", kind
 
 
