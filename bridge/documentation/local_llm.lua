@@ -91,6 +91,14 @@ function LocalLLM.status(backend) end
 ---@example return LocalLLM.info("local/moonlet@candle").parameters
 function LocalLLM.info(model) end
 
+--- Lists the models that can be pulled by a short name, and whether this machine has the memory for them.
+---@param options? LocalLLM.AvailableOptions which ones
+---@return LocalLLM.AvailableModel[] models one table for each
+---@error provider_not_found no backend has that name
+---@error invalid_request it is not known what could be pulled for that backend
+---@example for _, model in ipairs(LocalLLM.available({ recommended = true })) do print(model.name, model.size_bytes, model.fits) end
+function LocalLLM.available(options) end
+
 --- Tells what model files take on disk, folder by folder, and how much room there is.
 ---@param backend? Backend only this one's; without it, those of every backend that answers
 ---@return LocalLLM.StoragePlace[] places one table for each folder
@@ -311,6 +319,24 @@ function LocalLLM.pull(spec, options) end
 ---@field collection? "folder"|"store"|"path"|"hugging_face"|"ollama"|"lm_studio" whose files it is among
 ---@field facts? LocalLLM.Facts what its header tells, where that was read
 ---@field problem? string why it cannot be asked for
+
+--- The options of `LocalLLM.available`.
+---@class LocalLLM.AvailableOptions
+---@field recommended? boolean only those that answer well for their size
+---@field backend? Backend the one that is to run them, of type `candle`
+
+--- A model that can be pulled by a short name.
+---@class LocalLLM.AvailableModel
+---@field name string the short name
+---@field repository string the repository of the Hugging Face Hub that has its files
+---@field quantization string the one that is pulled when none is named
+---@field size_bytes? integer about how many bytes that file has
+---@field sizes table<string, integer> about how many bytes its files have, by quantization
+---@field parameters integer how many weights it has
+---@field license string its licence
+---@field recommended boolean whether it answers well for its size
+---@field fits? boolean whether the backend's memory budget holds it
+---@field stored string[] the names by which it is in the store already
 
 --- What the model files of one folder take on disk.
 ---@class LocalLLM.StoragePlace

@@ -18,6 +18,7 @@ use crate::prelude;
 use crate::pulls;
 use crate::script_error::ScriptError;
 
+const AVAILABLE: Accepted = Accepted { function: "LocalLLM.available" };
 const GENERATE: Accepted = Accepted { function: "LocalLLM.generate" };
 const CHAT: Accepted = Accepted { function: "LocalLLM.chat" };
 const EMBED: Accepted = Accepted { function: "LocalLLM.embed" };
@@ -234,6 +235,13 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
         })?,
     )?;
     models.set(
+        "available",
+        asking(lua, host, AVAILABLE.function, wanted, |registry, wanted: Wanted| async move {
+            let models = registry.available(wanted.backend.as_deref(), wanted.recommended).await?;
+            Ok(Answered(move |lua: &Lua| serde(lua, &models)))
+        })?,
+    )?;
+    models.set(
         "storage",
         asking(lua, host, "LocalLLM.storage", optional_name, |registry, backend| async move {
             let mut instances = Vec::new();
@@ -383,6 +391,26 @@ fn model_name(host: &Host, value: &Value, function: &str) -> Result<Option<Model
             described(other)
         ))),
     }
+}
+
+/// The options of `LocalLLM.available`.
+#[derive(Default)]
+struct Wanted {
+    recommended: bool,
+    backend: Option<String>,
+}
+
+fn wanted(host: &Host, value: &Value, _: &str) -> Result<Wanted, ScriptError> {
+    let mut wanted = Wanted::default();
+    AVAILABLE.each(value, "{recommended = true}", |option| {
+        match option.name {
+            "recommended" => wanted.recommended = option.truth()?,
+            "backend" => wanted.backend = optional_name(host, option.value, AVAILABLE.function)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(wanted)
 }
 
 /// A model that must be named: deleting is not for defaults.

@@ -266,6 +266,15 @@ pub enum Model {
         /// A model specifier, e.g. `local/moonlet@candle`
         model: String,
     },
+    /// List the models that can be pulled by a short name, and whether this machine has the memory for them
+    Available {
+        /// Only those that answer well for their size
+        #[arg(long)]
+        recommended: bool,
+        /// The backend that is to run them
+        #[arg(long, value_name = "NAME")]
+        backend: Option<String>,
+    },
     /// Tell what model files take on disk, and how much room there is
     Storage {
         /// Only this backend

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use perilune_kernel::resident;
 use perilune_protocol::{
-    BackendError, BackendStatus, CopyRequest, CreateRequest, DroppedModel, ListReply, ListedModel, LoadRequest,
-    LoadedModel, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel, Publication, PullRequest,
-    PulledModel, RemovedModel, Reply, Request, StatusReply, StoragePlace, StorageReply, WhichBackend,
+    AvailableModel, AvailableRequest, BackendError, BackendStatus, CopyRequest, CreateRequest, DroppedModel, ListReply,
+    ListedModel, LoadRequest, LoadedModel, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel,
+    Publication, PullRequest, PulledModel, RemovedModel, Reply, Request, StatusReply, StoragePlace, StorageReply,
+    WhichBackend,
 };
 
 use crate::arguments::{Format, Global, Model};
@@ -32,6 +33,7 @@ pub async fn run(command: Model, global: &Global, interrupts: &Interrupts) -> Re
     let request = match command {
         Model::List { backend } => ModelRequest::List(WhichBackend { backend }),
         Model::Info { model } => ModelRequest::Info(NamedModel { model }),
+        Model::Available { recommended, backend } => ModelRequest::Available(AvailableRequest { backend, recommended }),
         Model::Storage { backend } => ModelRequest::Storage(WhichBackend { backend }),
         Model::Remove { model, .. } => ModelRequest::Remove(NamedModel { model }),
         Model::Copy { model, name } => ModelRequest::Copy(CopyRequest { model, name }),
@@ -111,6 +113,7 @@ fn text(reply: &ModelReply) -> Result<String, Failure> {
         ModelReply::Info(reply) => info(reply),
         ModelReply::Status(reply) => status(reply),
         ModelReply::Load(loaded) => loaded_now(loaded),
+        ModelReply::Available(reply) => available(&reply.models),
         ModelReply::Storage(reply) => storage(reply),
         ModelReply::Remove(removed) => gone(removed),
         ModelReply::Copy(named) => format!("`{}` means the same file\n", named.model),
@@ -171,6 +174,23 @@ fn list_with_facts(reply: &ListReply) -> String {
         }
     }
     or_none(&table) + &problems + &left_out(&reply.errors)
+}
+
+fn available(models: &[AvailableModel]) -> String {
+    let mut table = Table::new(["model", "parameters", "weights", "size", "memory", "licence", "here"]);
+    for model in models {
+        let name = if model.recommended { format!("{} *", model.name) } else { model.name.clone() };
+        table.row([
+            name,
+            model.parameters.map_or_else(String::new, count),
+            model.quantization.clone().unwrap_or_default(),
+            model.size_bytes.map_or_else(String::new, size),
+            model.fits.map_or("", |fits| if fits { "fits" } else { "too large" }).to_owned(),
+            model.license.clone().unwrap_or_default(),
+            model.stored.join(", "),
+        ]);
+    }
+    format!("{table}* recommended; fetch one with `perilune model pull NAME`\n")
 }
 
 fn storage(reply: &StorageReply) -> String {

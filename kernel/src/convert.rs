@@ -441,6 +441,22 @@ fn list_model(reply: &mut wire::ListReply, instance: &providers::InstanceModels,
     }
 }
 
+pub(crate) fn available_model(model: providers::AvailableModel) -> wire::AvailableModel {
+    let providers::AvailableModel { known, size_bytes, fits, stored } = model;
+    wire::AvailableModel {
+        name: known.name.clone(),
+        repository: Some(known.repository.clone()),
+        quantization: Some(known.quantization.clone()),
+        size_bytes,
+        sizes: known.sizes.clone(),
+        parameters: Some(known.parameters),
+        license: Some(known.license.clone()),
+        recommended: known.recommended,
+        fits,
+        stored,
+    }
+}
+
 /// A backend that cannot say what it takes is among the errors.
 pub(crate) fn storage_reply(instances: Vec<providers::InstanceStorage>) -> wire::StorageReply {
     let mut reply = wire::StorageReply::default();

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use perilune_protocol::{
-    CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel, Publication, Reply,
+    AvailableReply, CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel,
+    Publication, Reply,
 };
 use perilune_providers::{
     EmbedEvent, Error, Event, GenerateOptions, Keep, ModelList, ModelSpecifier, ProgressStream, Prompt, PullError,
@@ -44,6 +45,7 @@ pub(crate) fn weight(request: &ModelRequest) -> Weight {
         ModelRequest::List(_)
         | ModelRequest::Status(_)
         | ModelRequest::Unload(_)
+        | ModelRequest::Available(_)
         | ModelRequest::Storage(_)
         | ModelRequest::Remove(_)
         | ModelRequest::Usage(_)
@@ -128,6 +130,11 @@ impl Asked<'_> {
                 let resolved = self.resolve(Some(named.model)).await?;
                 resolved.local()?.unload(&resolved.model).await?;
                 ModelReply::Unload(NamedModel { model: resolved.specifier.to_string() })
+            }
+            ModelRequest::Available(wanted) => {
+                let models = registry.available(wanted.backend.as_deref(), wanted.recommended).await?;
+                let models = models.into_iter().map(convert::available_model).collect();
+                ModelReply::Available(AvailableReply { models })
             }
             ModelRequest::Storage(which) => {
                 ModelReply::Storage(convert::storage_reply(registry.storage(which.backend.as_deref()).await?))

@@ -56,11 +56,11 @@ pub use ledger::{BudgetState, LedgerReply, LedgerRequest, LedgerRow};
 pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};
 pub use message::{Content, Frames, Message};
 pub use model::{
-    BackendError, BackendHealth, BackendStatus, CancelReply, CancelRequest, CopyRequest, CreateRequest, DroppedModel,
-    EmbedReply, GenerateReply, ListReply, ListedModel, LoadRequest, LoadedModel, ModelChatRequest,
-    ModelCompleteRequest, ModelEmbedRequest, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel,
-    PullProgress, PullRequest, PulledModel, RemovedModel, RouteAction, RouteDecision, StatusReply, StoragePlace,
-    StorageReply, WhichBackend,
+    AvailableModel, AvailableReply, AvailableRequest, BackendError, BackendHealth, BackendStatus, CancelReply,
+    CancelRequest, CopyRequest, CreateRequest, DroppedModel, EmbedReply, GenerateReply, ListReply, ListedModel,
+    LoadRequest, LoadedModel, ModelChatRequest, ModelCompleteRequest, ModelEmbedRequest, ModelEvent, ModelInfoReply,
+    ModelReply, ModelRequest, NamedModel, PullProgress, PullRequest, PulledModel, RemovedModel, RouteAction,
+    RouteDecision, StatusReply, StoragePlace, StorageReply, WhichBackend,
 };
 pub use output::{
     ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, ExecutionState, IopubWelcome, MimeBundle,

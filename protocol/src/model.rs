@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,6 +26,8 @@ pub enum ModelRequest {
     Load(LoadRequest),
     /// Drop a model from memory.
     Unload(NamedModel),
+    /// Which models could be pulled by a short name.
+    Available(AvailableRequest),
     /// What model files take on disk.
     Storage(WhichBackend),
     /// Delete a model that was pulled.
@@ -72,6 +76,17 @@ pub struct LoadRequest {
     /// Seconds without a request after which it leaves memory; none leaves that as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive_seconds: Option<u64>,
+}
+
+/// Which models could be pulled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvailableRequest {
+    /// The provider instance that they are for; none is whichever runs models in its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// Only those that answer well for their size.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub recommended: bool,
 }
 
 /// Give a model another name.
@@ -189,6 +204,8 @@ pub enum ModelReply {
     Load(LoadedModel),
     /// What was dropped.
     Unload(NamedModel),
+    /// The models.
+    Available(AvailableReply),
     /// The places.
     Storage(StorageReply),
     /// What was deleted.
@@ -209,6 +226,47 @@ pub enum ModelReply {
     Usage(Box<LedgerReply>),
     /// Whether something was cancelled.
     Cancel(CancelReply),
+}
+
+/// The models that could be pulled by a short name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvailableReply {
+    /// What there is.
+    pub models: Vec<AvailableModel>,
+}
+
+/// A model that could be pulled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvailableModel {
+    /// The short name.
+    pub name: String,
+    /// Where its files come from.
+    #[serde(default)]
+    pub repository: Option<String>,
+    /// The quantization that is pulled when none is named.
+    #[serde(default)]
+    pub quantization: Option<String>,
+    /// About how many bytes that file has.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// About how many bytes its files have, by quantization.
+    #[serde(default, deserialize_with = "null_default")]
+    pub sizes: BTreeMap<String, u64>,
+    /// Number of weights.
+    #[serde(default)]
+    pub parameters: Option<u64>,
+    /// Its licence.
+    #[serde(default)]
+    pub license: Option<String>,
+    /// Whether it answers well for its size.
+    #[serde(default, deserialize_with = "null_default")]
+    pub recommended: bool,
+    /// Whether there is the memory for it, where that is known.
+    #[serde(default)]
+    pub fits: Option<bool>,
+    /// The names by which it is in the store already.
+    #[serde(default, deserialize_with = "null_default")]
+    pub stored: Vec<String>,
 }
 
 /// What model files take on disk, and the errors of backends that could not say.

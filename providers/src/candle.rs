@@ -367,6 +367,10 @@ impl LocalProvider for CandleProvider {
         self.beside(|shared| shared.shelf.usage().map_err(|error| shared.unreadable(error))).boxed()
     }
 
+    fn memory_budget(&self) -> Option<u64> {
+        self.shared.residency.budget()
+    }
+
     fn remove(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
         let model = model.to_owned();
         async move {

@@ -97,6 +97,16 @@ pub enum Error {
         /// The model.
         model: String,
     },
+    /// It is not known what could be pulled for an instance.
+    #[error(
+        "it is not known which models could be pulled for `{instance}` ({provider_type}); for providers of type `candle` it is"
+    )]
+    NoCatalogue {
+        /// The instance.
+        instance: String,
+        /// What kind of provider it is.
+        provider_type: ProviderType,
+    },
     /// A model file that this program did not fetch was to be removed or copied.
     #[error(
         "model `{}` of `{instance}` is not in the store, so it is left alone: {place}; only models that were pulled are removed or copied",
@@ -391,9 +401,11 @@ impl Error {
             Error::MemoryBudget { .. } | Error::BudgetSpent { .. } => ErrorKind::Budget,
             Error::Deadline { .. } | Error::Timeout { .. } | Error::NoAnswer { .. } => ErrorKind::Timeout,
             Error::ModelInUse { .. } => ErrorKind::Overloaded,
-            Error::NotStored { .. } | Error::NotOurs { .. } | Error::NameTaken { .. } | Error::RemoveLoaded { .. } => {
-                ErrorKind::InvalidRequest
-            }
+            Error::NotStored { .. }
+            | Error::NoCatalogue { .. }
+            | Error::NotOurs { .. }
+            | Error::NameTaken { .. }
+            | Error::RemoveLoaded { .. } => ErrorKind::InvalidRequest,
             Error::LoadFailed { .. } | Error::WriteModel { .. } | Error::Ledger { .. } => ErrorKind::Internal,
             Error::Engine { source, .. } => match source {
                 Engine::Open { .. } | Engine::InvalidFile { .. } | Engine::UnsupportedModel { .. } => {

@@ -9,6 +9,7 @@
 //! [`Error`] is everything that can go wrong. Instances of type
 //! `kernel` come from the crate above. This crate has never heard of Jupyter, Lua or a command line.
 
+mod available;
 mod bench;
 mod budget;
 mod candle;
@@ -34,6 +35,7 @@ mod specifier;
 mod store;
 mod tally;
 
+pub use available::AvailableModel;
 pub use bench::{BenchSubject, bench, synthetic_models};
 pub use budget::Amount;
 pub use candle::{CandleProvider, available_memory};

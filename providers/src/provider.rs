@@ -111,6 +111,11 @@ pub trait LocalProvider: Provider {
         Box::pin(future::ready(Ok(Vec::new())))
     }
 
+    /// Bytes of memory that its models may take together, where it keeps them within a budget of this process.
+    fn memory_budget(&self) -> Option<u64> {
+        None
+    }
+
     /// Deletes a model that this program fetched. One that is in memory, and files of others, are left alone, with an error.
     fn remove(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
         Box::pin(future::ready(Err(not_stored(self.name(), self.provider_type(), model))))

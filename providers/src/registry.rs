@@ -7,6 +7,7 @@ use futures::future::{join, join_all};
 use perilune_engine::DroppedModel;
 use tokio_util::sync::CancellationToken;
 
+use crate::available::{self, AvailableModel};
 use crate::budget::Amount;
 use crate::candle::CandleProvider;
 use crate::config::{Config, ConfigError, KernelConfig, Limits, ProviderConfig, ProviderOptions};
@@ -17,8 +18,8 @@ use crate::nearest::nearest;
 use crate::ollama::{OllamaClient, OllamaProvider};
 use crate::openai::OpenAiProvider;
 use crate::provider::{
-    Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, PlaceUsage, Provider, ProviderType,
-    RemovedModel,
+    Collection, Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, PlaceUsage, Provider,
+    ProviderType, RemovedModel,
 };
 use crate::pull::{PullRequest, PullStream, Puller};
 use crate::router::Routing;
@@ -340,6 +341,26 @@ impl Registry {
             }
         });
         Ok(join_all(listing).await)
+    }
+
+    /// The models that could be pulled by a short name, or those that are recommended, for the instance named `backend` or
+    /// whichever of type `candle` comes first.
+    pub async fn available(&self, backend: Option<&str>, recommended: bool) -> Result<Vec<AvailableModel>, Error> {
+        let is_candle = |instance: &&Arc<dyn Provider>| instance.provider_type() == ProviderType::Candle;
+        let instance = match backend {
+            Some(name) => Some(self.instance(name)?),
+            None => self.instances.iter().find(is_candle),
+        };
+        let Some(instance) = instance else { return Ok(available::available(recommended, None, &[])) };
+        if !is_candle(&instance) {
+            let (instance, provider_type) = (instance.name().to_owned(), instance.provider_type());
+            return Err(Error::NoCatalogue { instance, provider_type });
+        }
+        let models = answered(instance, instance.models()).await.unwrap_or_default();
+        let stored = models.into_iter().filter(|model| model.collection == Some(Collection::Store));
+        let stored: Vec<String> = stored.map(|model| model.name).collect();
+        let budget = instance.local().and_then(LocalProvider::memory_budget);
+        Ok(available::available(recommended, budget, &stored))
     }
 
     /// What the model files of every local instance take on disk, or of the one named `backend`. An instance that fails or

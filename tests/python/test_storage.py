@@ -146,3 +146,24 @@ def test_deleting_is_asked_on_a_terminal_and_refused_without_one(store: Path, bi
         process.close()
         assert process.exitstatus == code, process.before
     assert blobs(store) == []
+
+
+def test_what_could_be_pulled_says_whether_it_fits(store: Path, home: Path, perilune: Run, frontend: Frontend) -> None:
+    def available(*arguments: str) -> dict[str, dict[str, object]]:
+        done = perilune("--output", "json", "model", "available", *arguments)
+        assert done.returncode == 0, done.stderr
+        return {model["name"]: model for model in json.loads(done.stdout)["models"]}
+
+    known = available()
+    recommended = available("--recommended")
+    assert 0 < len(recommended) < len(known)
+    assert all(known[name]["recommended"] and known[name]["size_bytes"] > 0 for name in recommended)
+    (home / "config.toml").write_text("[providers.candle]\nmemory_budget_mib = 1\n")
+    assert not any(model["fits"] for model in available("--backend", "candle").values())
+    record = store / "names/tiny@F32.json"
+    (store / "names/tinyllama@Q8_0.json").write_text(record.read_text())
+    assert available()["tinyllama"]["stored"] == ["tinyllama:Q8_0"]
+    text = perilune("model", "available").stdout
+    assert "tinyllama" in text and "too large" in text
+    assert frontend.execute("return #LocalLLM.available()").result == str(len(known))
+    assert len(frontend.model("available", recommended=True).reply["models"]) == len(recommended)

@@ -134,6 +134,11 @@ impl Residency {
         residency
     }
 
+    /// Bytes that all models may take together, where there is a limit.
+    pub(super) fn budget(&self) -> Option<u64> {
+        (self.budget < u64::MAX).then_some(self.budget)
+    }
+
     /// Facts about a model that need not be in memory.
     pub(super) fn inspect(&self, name: &str, found: &Found) -> Result<ModelInfo, Error> {
         let read = |options: &EngineOptions| Engine::inspect(&found.source(), options);
