@@ -47,6 +47,7 @@ fn help_lists_what_is_built_and_nothing_else() {
             "kernel",
             "manual",
             "stubs",
+            "usage",
             "bench",
             "completions",
             "man",
@@ -58,6 +59,7 @@ fn help_lists_what_is_built_and_nothing_else() {
         [
             "list",
             "info",
+            "available",
             "storage",
             "remove",
             "copy",
