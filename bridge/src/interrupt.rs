@@ -1,5 +1,5 @@
-//! What the one count hook decides. It runs on the interpreter thread every few thousand instructions
-//! of whatever Lua code is computing, in any coroutine: it stops a cell that is to stop, takes in
+//! What the one count hook decides. It runs on the interpreter thread now and then in
+//! whatever Lua code is computing, in any coroutine: it stops a cell that is to stop, takes in
 //! requests that came meanwhile, and ends the running cell's turn when others wait for theirs.
 //! `lua/interrupts.lua` is its Lua side, [`hook`](crate::hook) its C side.
 //!

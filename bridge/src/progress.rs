@@ -72,6 +72,8 @@ pub(crate) fn advance(lua: &Lua, host: &Host, run: &Run) -> Option<Outcome> {
         match run.stop.take() {
             Some(Stop::Exit(code)) => return Some(Outcome::Exit(code)),
             Some(Stop::Interrupted { traceback }) => return Some(Outcome::Error(interrupted(traceback))),
+            // It was in one call of a C function the whole time, and nobody shall believe that the interrupt was not heard.
+            None if ended.is_ok() && run.is_cancelled() => return Some(Outcome::Error(interrupted(Vec::new()))),
             None => {}
         }
         let progress = &mut *run.progress.borrow_mut();

@@ -21,6 +21,7 @@ use crate::convert;
 use crate::dispatch::Asker;
 use crate::kernel::Context;
 use crate::magics::{self, Magics, Place};
+use crate::notebook::MAIN;
 use crate::running::Guard;
 
 /// Printed text travels in pieces of at most this many bytes, so that a long one keeps to the queue's bound.
@@ -28,6 +29,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// Where a cell stands among its workspace's.
 pub(crate) struct Numbering {
+    /// The number of its shell.
+    pub(crate) shell: u32,
     /// The execution count that input, result and reply state.
     pub(crate) count: u32,
     /// A cell of the notebook, rather than a script.
@@ -60,7 +63,7 @@ pub(crate) async fn execute(
         context.iopub.publish(Some(&asker.header), Publication::ExecuteInput(input));
     }
     if numbering.kept {
-        context.history.input(execution_count, &request.code);
+        context.history.input(numbering.shell, execution_count, &request.code);
     }
     let io = Arc::new(RequestIo {
         silent: request.silent,
@@ -72,7 +75,7 @@ pub(crate) async fn execute(
     let script = request.perilune.as_ref().and_then(|run| run.script.as_ref());
     let cell = Cell {
         code: code.clone(),
-        chunk_name: script.map_or_else(|| format!("=cell {execution_count}"), |script| format!("@{script}")),
+        chunk_name: script.map_or_else(|| chunk_name(&numbering), |script| format!("@{script}")),
         keep_locals: numbering.notebook,
         user_expressions: request.user_expressions,
     };
@@ -89,7 +92,7 @@ pub(crate) async fn execute(
     match outcome {
         Outcome::Ok { result, expressions } => {
             if let Some(text) = result.as_ref().filter(|_| numbering.kept).and_then(Rich::text) {
-                context.history.output(execution_count, text);
+                context.history.output(numbering.shell, execution_count, text);
             }
             if let Some(Rich { data, metadata }) = result {
                 publish(Publication::ExecuteResult(ExecuteResult { execution_count, data, metadata }));
@@ -121,6 +124,14 @@ pub(crate) async fn execute(
             publish(Publication::Error(error_output(&failure)));
             failed(&failure, execution_count)
         }
+    }
+}
+
+/// What errors call a cell.
+fn chunk_name(numbering: &Numbering) -> String {
+    match numbering {
+        Numbering { shell: MAIN, count, .. } => format!("=cell {count}"),
+        Numbering { shell, count, .. } => format!("=cell {count} of subshell {shell}"),
     }
 }
 
@@ -263,16 +274,17 @@ impl RequestIo {
         mem::take(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write_text(&self, name: StreamName, mut text: String) -> Result<(), Interrupted> {
-        while text.len() > PIECE_BYTES {
-            let rest = text.split_off(text.floor_char_boundary(PIECE_BYTES));
-            self.publish(Publication::Stream(Stream { name, text }))?;
-            text = rest;
+    fn write_text(&self, name: StreamName, text: String) -> Result<(), Interrupted> {
+        if text.len() <= PIECE_BYTES {
+            return if text.is_empty() { Ok(()) } else { self.publish(Publication::Stream(Stream { name, text })) };
         }
-        if text.is_empty() {
-            return Ok(());
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+            self.publish(Publication::Stream(Stream { name, text: piece.to_owned() }))?;
+            rest = behind;
         }
-        self.publish(Publication::Stream(Stream { name, text }))
+        Ok(())
     }
 
     fn publish(&self, publication: Publication) -> Result<(), Interrupted> {

@@ -49,24 +49,24 @@ impl History {
         Arc::new(History { file, thread: Mutex::default() })
     }
 
-    /// Keeps a cell that is about to run.
-    pub(crate) fn input(&self, line: u32, source: &str) {
+    /// Keeps a cell that is about to run in a shell, each of which has sessions of its own.
+    pub(crate) fn input(&self, shell: u32, line: u32, source: &str) {
         if source.trim().is_empty() || source.len() > LARGEST_CELL {
             return;
         }
-        self.tell(Order::Input { line: line.into(), source: source.to_owned() });
+        self.tell(Order::Input { shell, line: line.into(), source: source.to_owned() });
     }
 
     /// Keeps what a cell returned.
-    pub(crate) fn output(&self, line: u32, text: &str) {
+    pub(crate) fn output(&self, shell: u32, line: u32, text: &str) {
         let text = text[..text.floor_char_boundary(LARGEST_OUTPUT)].to_owned();
-        self.tell(Order::Output { line: line.into(), text });
+        self.tell(Order::Output { shell, line: line.into(), text });
     }
 
     /// The cells that a request asks for.
-    pub(crate) async fn find(&self, request: HistoryRequest) -> Result<HistoryReply, String> {
+    pub(crate) async fn find(&self, shell: u32, request: HistoryRequest) -> Result<HistoryReply, String> {
         let (reply, answer) = oneshot::channel();
-        self.tell(Order::Find { request, reply });
+        self.tell(Order::Find { shell, request, reply });
         match timeout(ANSWER_LIMIT, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err("the history is busy; ask again later".to_owned()),
@@ -142,10 +142,10 @@ fn write(file: Option<PathBuf>, orders: &Orders) {
         let all = |store: &mut Store| {
             for order in batch {
                 let obeyed = match order {
-                    Order::Input { line, source } => store.input(line, &source),
-                    Order::Output { line, text } => store.output(line, &text),
-                    Order::Find { request, reply } => {
-                        answers.push((reply, store.find(&request)));
+                    Order::Input { shell, line, source } => store.input(shell, line, &source),
+                    Order::Output { shell, line, text } => store.output(shell, line, &text),
+                    Order::Find { shell, request, reply } => {
+                        answers.push((reply, store.find(shell, &request)));
                         Ok(())
                     }
                 };

@@ -28,6 +28,10 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 const GATHER_INTERVAL: Duration = Duration::from_millis(1);
 /// One message carries at most about this much merged text, in bytes, and as much pending text leaves at once.
 const FLUSH_BYTES: usize = 64 * 1024;
+/// Pieces of text that wait; beyond so many, those of two streams that take turns are put together.
+const FLOOD: usize = 16;
+/// What a frame takes beside its bytes.
+const FRAME_BYTES: usize = 64;
 /// Text waiting for the socket, in bytes, beyond which a printing request waits.
 const QUEUE_BYTES: usize = 1024 * 1024;
 /// How often a thread that waits for room looks whether its request was cancelled.
@@ -205,7 +209,7 @@ impl Iopub {
         }
         queue.bytes += item.bytes();
         let mut sooner = false;
-        if let Some(item) = merge(queue.items.back_mut(), item) {
+        if let Some(item) = queue.merge(item) {
             sooner = queue.hasten(&item);
             queue.items.push_back(item);
             queue.queued += 1;
@@ -312,6 +316,20 @@ impl Iopub {
 }
 
 impl Queue {
+    /// Appends text to what it continues; else gives the item back. Between two streams order is kept, unless there is much of it:
+    /// then each is told in long pieces.
+    fn merge(&mut self, item: Item) -> Option<Item> {
+        let reach = if self.items.len() > FLOOD { 2 } else { 1 };
+        let mut item = Some(item);
+        for waiting in self.items.iter_mut().rev().take(reach) {
+            item = merge(waiting, item?);
+            if !matches!(waiting, Item::Text { kind: TextKind::Stream(_), .. }) {
+                break;
+            }
+        }
+        item
+    }
+
     /// Lets what waits leave in time for a new item; says whether the task that sends has to be woken for that.
     fn hasten(&mut self, item: &Item) -> bool {
         let due = match item {
@@ -332,7 +350,7 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Item::Text { text, .. } => text.len(),
-            Item::Frames { frames, .. } => frames.iter().map(Bytes::len).sum(),
+            Item::Frames { frames, .. } => frames.iter().map(|frame| frame.len() + FRAME_BYTES).sum(),
         }
     }
 }
@@ -371,11 +389,11 @@ impl TextKind {
     }
 }
 
-/// Appends text to the last item when it continues it; else gives the item back.
-fn merge(last: Option<&mut Item>, item: Item) -> Option<Item> {
-    match (last, &item) {
+/// Appends text to an item that it continues; else gives it back.
+fn merge(waiting: &mut Item, item: Item) -> Option<Item> {
+    match (waiting, &item) {
         (
-            Some(Item::Text { parent: Some(last_parent), kind: last_kind, text: last }),
+            Item::Text { parent: Some(last_parent), kind: last_kind, text: last },
             Item::Text { parent: Some(parent), kind, text },
         ) if Arc::ptr_eq(last_parent, parent) && last_kind == kind && last.len() < FLUSH_BYTES => {
             last.push_str(text);

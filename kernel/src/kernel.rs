@@ -1,5 +1,6 @@
 //! A kernel's life: opened from its configuration, put behind a transport, served until somebody ends it.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -154,7 +155,7 @@ impl Kernel {
         let (stdin, stdin_replies) = Stdin::new(ends.stdin, codec.clone(), session.clone());
         let (jobs, queued) = mpsc::channel(notebook::QUEUE);
         let editor = workspace.inquirer();
-        let main = notebook::Shell { workspace, deleted: None, executions: Arc::default() };
+        let main = notebook::Shell { workspace, deleted: None, number: notebook::MAIN, executions: AtomicU32::new(0) };
         let context = Arc::new(Context {
             codec,
             session,

@@ -34,13 +34,18 @@ pub(crate) struct Job {
     pub(crate) turn: Option<CommTurn>,
 }
 
+/// The number of the shell that there always is.
+pub(crate) const MAIN: u32 = 0;
+
 /// Where jobs run.
 pub(crate) struct Shell {
     pub(crate) workspace: Workspace,
     /// Cancelled when the subshell is deleted, which the main shell never is.
     pub(crate) deleted: Option<CancellationToken>,
-    /// The executions of all shells so far: one history numbers them all.
-    pub(crate) executions: Arc<AtomicU32>,
+    /// [`MAIN`], or a number of its own: each subshell has its own execution count and history (JEP 91).
+    pub(crate) number: u32,
+    /// Its executions so far.
+    pub(crate) executions: AtomicU32,
 }
 
 /// Answers a shell's requests one after the other, until the kernel stops or nobody can send any more.
@@ -126,7 +131,7 @@ impl Notebook {
                 if self.asks_to_leave(&execute.code).await {
                     return Some(execute::leave(count));
                 }
-                let numbering = Numbering { count, notebook: true, kept };
+                let numbering = Numbering { shell: self.shell.number, count, notebook: true, kept };
                 Some(execute::execute(&self.context, asker, workspace, execute, numbering, guard).await)
             }
             Request::CommInfo(request) => Some(comms::info(workspace, request).await),
@@ -135,7 +140,7 @@ impl Notebook {
                 comms::deliver(&self.context, asker, workspace, message, guard).await;
                 None
             }
-            request => inquiry(&self.context, asker, request).await,
+            request => inquiry(&self.context, asker, request, self.shell.number).await,
         }
     }
 
@@ -160,11 +165,12 @@ impl Notebook {
     }
 }
 
-/// Answers what needs no workspace; so it also answers these requests on control while a cell runs.
-pub(crate) async fn inquiry(context: &Context, asker: &Asker, request: Request) -> Option<Reply> {
+/// Answers what needs no workspace; so it also answers these requests on control while a cell runs. `shell` is the one whose history
+/// is meant by this kernel's.
+pub(crate) async fn inquiry(context: &Context, asker: &Asker, request: Request, shell: u32) -> Option<Reply> {
     match request {
         Request::KernelInfo => Some(Reply::KernelInfo(Box::new(kernel_info()))),
-        Request::History(request) => Some(match context.history.find(request).await {
+        Request::History(request) => Some(match context.history.find(shell, request).await {
             Ok(reply) => Reply::History(reply),
             Err(problem) => Reply::error(&asker.header.msg_type, refusal("HistoryError", &problem, "unavailable")),
         }),

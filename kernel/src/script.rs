@@ -41,7 +41,7 @@ pub(crate) async fn run(
         Ok(workspace) => workspace,
         Err(error) => return Some(Reply::error(&asker.header.msg_type, internal(&error.to_string()))),
     };
-    let numbering = Numbering { count: 1, notebook: false, kept: false };
+    let numbering = Numbering { shell: crate::notebook::MAIN, count: 1, notebook: false, kept: false };
     let reply = execute::execute(context, asker, &workspace, request, numbering, running).await;
     comms::close(context, Some(&asker.header), &workspace).await;
     // Joining the interpreter's thread may take as long as the C function it is in.

@@ -125,7 +125,7 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, attached:
         // They may wait: for a second reading, for a disk.
         request @ (Request::Usage | Request::History(_)) if lane == Lane::Control => {
             let handler = |context: Arc<Context>, asker, _guard| async move {
-                notebook::inquiry(&context, &asker, request).await
+                notebook::inquiry(&context, &asker, request, notebook::MAIN).await
             };
             beside(context, asker, &context.quick_places, handler).await;
         }
@@ -149,7 +149,7 @@ async fn route(context: &Arc<Context>, asker: Asker, request: Request, attached:
             beside(context, asker, &context.quick_places, handler).await;
         }
         request if lane == Lane::Control => {
-            dispatch::answer(context, &asker, notebook::inquiry(context, &asker, request)).await;
+            dispatch::answer(context, &asker, notebook::inquiry(context, &asker, request, notebook::MAIN)).await;
         }
         request => {
             if let Err(refused) = context.shells.queue(context, asker, request, attached) {

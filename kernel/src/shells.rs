@@ -38,7 +38,8 @@ struct State {
     deleted: VecDeque<(String, Subshell)>,
     /// The comms that have messages under way.
     comms: HashMap<String, Course>,
-    executions: Arc<AtomicU32>,
+    /// Subshells that were ever created.
+    created: u32,
 }
 
 struct Subshell {
@@ -67,7 +68,7 @@ impl Shells {
             subshells: BTreeMap::new(),
             deleted: VecDeque::new(),
             comms: HashMap::new(),
-            executions: shell.executions.clone(),
+            created: 0,
         };
         Arc::new(Shells { state: Mutex::new(state) })
     }
@@ -85,10 +86,12 @@ impl Shells {
             let id = Uuid::new_v4().to_string();
             let (jobs, queued) = mpsc::channel(notebook::QUEUE);
             let deleted = context.stop.child_token();
+            state.created += 1;
             let shell = notebook::Shell {
                 workspace: workspace.subshell(),
                 deleted: Some(deleted.clone()),
-                executions: state.executions.clone(),
+                number: state.created,
+                executions: AtomicU32::new(0),
             };
             context.tasks.spawn(notebook::run(context.clone(), queued, shell));
             state.subshells.insert(id.clone(), Subshell { jobs, deleted });

@@ -19,10 +19,10 @@ use crate::convert;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Remembers the last reading.
+/// Remembers the last reading, and the shares that it gave.
 #[derive(Default)]
 pub(crate) struct Meter {
-    last: Mutex<Option<Reading>>,
+    last: Mutex<Option<(Reading, (f64, f64))>>,
 }
 
 /// Processor time since the process and the machine started.
@@ -63,18 +63,21 @@ impl Meter {
     /// The process's share in percent of one processor, and the machine's in percent of all.
     async fn shares(&self) -> Option<(f64, f64)> {
         let mut last = self.last.lock().await;
-        let (before, rest) = match *last {
-            Some(reading) if reading.at.elapsed() <= LONGEST => {
-                (reading, SHORTEST.saturating_sub(reading.at.elapsed()))
+        let before = match *last {
+            // So soon nothing new is to be said, and nobody has to wait for it.
+            Some((reading, shares)) if reading.at.elapsed() < SHORTEST => return Some(shares),
+            Some((reading, _)) if reading.at.elapsed() <= LONGEST => reading,
+            _ => {
+                let before = reading()?;
+                sleep(SHORTEST).await;
+                before
             }
-            _ => (reading()?, SHORTEST),
         };
-        sleep(rest).await;
         let now = reading()?;
-        *last = Some(now);
         let process = 100.0 * (now.process - before.process) / (now.at - before.at).as_secs_f64();
         let total = now.total.saturating_sub(before.total).max(1);
         let host = 100.0 * now.busy.saturating_sub(before.busy) as f64 / total as f64;
+        *last = Some((now, (process, host)));
         Some((process, host))
     }
 }

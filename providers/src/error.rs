@@ -55,6 +55,14 @@ pub enum Error {
         /// Its backend.
         backend: String,
     },
+    /// A model of an instance that holds none in memory was named as if it did.
+    #[error("`{instance}` does not hold models in memory; write `{instance}/{model}`")]
+    WrittenOtherwise {
+        /// The instance.
+        instance: String,
+        /// The model.
+        model: String,
+    },
     /// Something that only a local instance can do was asked of another.
     #[error("`{instance}` does not hold models in memory; {}", local_ones(local))]
     NotLocal {
@@ -391,6 +399,7 @@ impl Error {
             Error::Specifier(_)
             | Error::BackendOfProvider { .. }
             | Error::NotLocal { .. }
+            | Error::WrittenOtherwise { .. }
             | Error::UsageQuery { .. }
             | Error::NoState { .. }
             | Error::NoEmbeddings { .. }

@@ -277,12 +277,15 @@ impl Registry {
             (LOCAL, Some(backend)) => {
                 let provider = self.named("backend", backend)?;
                 if provider.local().is_none() {
-                    return Err(self.not_local(backend));
+                    return Err(Error::WrittenOtherwise { instance: backend.to_owned(), model });
                 }
                 Resolved::new(Arc::clone(provider), model, named_there(backend))
             }
             (instance, None) => {
                 Resolved::new(Arc::clone(self.named("provider", instance)?), model, named_there(instance))
+            }
+            (_, Some(backend)) if self.named("backend", backend)?.local().is_none() => {
+                Err(Error::WrittenOtherwise { instance: backend.to_owned(), model })
             }
             (_, Some(backend)) => {
                 Err(Error::BackendOfProvider { specifier: specifier.to_string(), model, backend: backend.to_owned() })

@@ -22,6 +22,7 @@ LOOPS = {
         while true do coroutine.resume(c) end""",
     "loop that prints": "while true do print('again and again') end",
     "loop of small calls into C": "while true do string.rep('x', 100) end",
+    "loop of slow calls into C": "local s = ('abc '):rep(100000) while true do s:gsub('%w+', 'x') end",
     "a command that runs for long": "os.execute('sleep 60')",
 }
 
@@ -60,6 +61,13 @@ def test_interrupt_of(name: str, manager: KernelManager, frontend: Frontend, fig
     assert max(times) < LIMIT_MS, times
     assert "still here" in frontend.execute("return kept").result
     assert "here too" in frontend.execute("return kept_local").result
+
+
+def test_an_interrupt_during_one_long_call_is_told_at_its_end(manager: KernelManager, frontend: Frontend) -> None:
+    running = frontend.start("print('going') return io.popen('sleep 1; echo done'):read('a')")
+    frontend.wait(lambda: running.stream(), "the cell to run")
+    interrupt(manager, frontend, running)
+    assert running.reply["ename"] == "Interrupted", running.reply
 
 
 def test_an_interrupted_command_does_not_run_on(manager: KernelManager, frontend: Frontend) -> None:

@@ -131,3 +131,39 @@ def test_200_000_lines_arrive_complete_before_idle_in_few_messages(running: Runn
         assert exchange.published[-1].kind == "status", "idle is the last word"
         assert len(exchange.published) < 3_000
         figures(f"200,000 lines, {kind}", [1000 * (exchange.idle.at - exchange.sent_at)])
+
+
+def test_two_streams_that_take_turns_are_complete_in_few_messages(running: Running) -> None:
+    with attached(running.file) as frontend:
+        exchange = frontend.execute("for i = 1, 100000 do print(i) io.stderr:write(i, '\\n') end", patience=120)
+        lines = "".join(f"{number}\n" for number in range(1, 100_001))
+        assert exchange.stream() == exchange.stream("stderr") == lines
+        assert len(exchange.published) < 3_000
+        # A few keep their order.
+        few = frontend.execute("print('one') io.stderr:write('two\\n') print('three')")
+        assert [(a.content["name"], a.content["text"]) for a in few.all("stream")] == [
+            ("stdout", "one\n"), ("stderr", "two\n"), ("stdout", "three\n"),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "publish"),
+    [(60_000, "display.markdown(('x'):rep(180))"), (20_000, "comm:send({}, nil, empty)")],
+    ids=["small displays", "messages of many frames"],
+)
+def test_small_messages_cost_one_that_does_not_read_no_more(running: Running, count: int, publish: str) -> None:
+    code = f"comm = comm or Comm.open('nobody') empty = {{}} for i = 1, 100 do empty[i] = '' end for i = 1, {count} do {publish} end"
+    with attached(running.file) as frontend:
+        frontend.execute(code, patience=120)
+        before = running.memory("VmHWM")
+        with running.subscriber(1):
+            frontend.execute(code, patience=120)
+            assert running.memory("VmHWM") - before <= 64 * MEGABYTE
+            assert "cut off" in running.log.read_text()
+
+
+def test_one_long_text_is_whole(running: Running, figures) -> None:
+    with attached(running.file) as frontend:
+        exchange = frontend.execute("io.write(('é'):rep(32 << 20))", patience=120)
+        assert exchange.stream() == "é" * (32 << 20)
+        figures("64 MiB in one text", [1000 * (exchange.idle.at - exchange.sent_at)])

@@ -20,6 +20,8 @@ BUSY = {
     "a loop that builds strings": "while true do local s = '' for i = 1, 100 do s = s .. i end end",
     "a comparator": "table.sort({ 3, 2, 1 }, function() while true do end end)",
     "a loop that prints": "while true do print('again and again') end",
+    "a loop of calls that take a tenth of a millisecond": "local t = {} for i = 1, 100 do t[i] = { a = i } end while true do json.encode(t) end",
+    "a loop of calls that take milliseconds": "while true do local s = ('x'):rep(1000000) end",
     "a command": "os.execute('sleep 60')",
 }
 
@@ -128,6 +130,22 @@ def test_editing_is_served_by_it_while_the_main_shell_is_busy(frontend: Frontend
     assert not busy.answer
     execute(frontend, subshell, "go = true")
     assert frontend.finish(busy).reply["status"] == "ok"
+
+
+def test_each_has_its_own_execution_count_and_history(frontend: Frontend, subshell: str) -> None:
+    """JEP 91."""
+    frontend.execute("main_1 = 1")
+    assert execute(frontend, subshell, "beside_1 = 1").reply["execution_count"] == 1
+    assert frontend.execute("main_2 = 1").reply["execution_count"] == 2
+    assert "cell 2 of subshell 1:1:" in execute(frontend, subshell, "error('here')").reply["evalue"]
+    third = execute(frontend, subshell, "return beside_1")
+    assert (third.reply["execution_count"], third.first("execute_result").content["execution_count"]) == (3, 3)
+    asked = {"hist_access_type": "range", "session": 0, "raw": True, "output": False}
+    mine = frontend.ask("history_request", asked).reply["history"]
+    assert [(line, source) for _, line, source in mine] == [(1, "main_1 = 1"), (2, "main_2 = 1")]
+    beside = frontend.finish(frontend.send("history_request", asked, subshell=subshell)).reply["history"]
+    assert [(line, source) for _, line, source in beside] == [(1, "beside_1 = 1"), (2, "error('here')"), (3, "return beside_1")]
+    assert [source for _, _, source in frontend.history("tail")][-1] == "return beside_1"
 
 
 def test_an_interrupt_means_the_main_shells_cell(frontend: Frontend, subshell: str, manager: KernelManager) -> None:

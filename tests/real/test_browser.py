@@ -15,7 +15,7 @@ from notebook_page import NotebookPage
 from playwright.sync_api import Browser, expect, sync_playwright
 from resident import free_ports
 
-RAMBLE = "for piece in LocalLLM.stream('Hello', {temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, seed = 1}) do io.write(piece) end"
+RAMBLE = "for piece in LocalLLM.stream('Hello', {temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, logit_bias = {['<|im_end|>'] = -1000}}) do io.write(piece) end"
 """Nonsense, up to the end of the context, because moonlet's answers are short."""
 
 VEGALITE = """
@@ -168,14 +168,14 @@ def test_a_chart_and_progress_are_seen(notebook: NotebookPage) -> None:
 
 
 def test_a_slow_call_shows_one_line_that_stays_as_a_summary(notebook: NotebookPage) -> None:
-    options = "{temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, seed = 1}"
+    options = "{temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, logit_bias = {['<|im_end|>'] = -1000}}"
     call = notebook.run(f"text = LocalLLM.generate('Hello', {options})")
     expect(notebook.output(call)).to_have_text(re.compile(r"^\s*moonlet · \d+ tokens · \d+ tokens/s · [\d.]+ s\s*$"))
     expect(notebook.output(call)).to_have_count(1)
 
 
 def test_a_line_tells_how_far_a_call_is(notebook: NotebookPage) -> None:
-    options = "{temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, seed = 1}"
+    options = "{temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, logit_bias = {['<|im_end|>'] = -1000}}"
     calls = notebook.start(f"for i = 1, 20 do LocalLLM.generate('Hello', {options}) end")
     expect(notebook.output(calls).last).to_contain_text(re.compile(r"moonlet · \d+ tokens · \d+ tokens/s · [\d.]+ s …"))
     notebook.screenshot("live-line")

@@ -396,6 +396,21 @@ def test_clients_with_the_wrong_keys_get_nothing_and_slow_nobody(
     assert max(loud) < 1000
 
 
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+def test_a_link_that_is_down_for_a_moment_ends_no_run(machines: Machines, far: Path, seconds: float) -> None:
+    file = machines.folder / "tick.lua"
+    file.write_text("for i = 1, 12 do print(i) os.execute('sleep 0.5') end")
+    command = ["ip", "netns", "exec", machines.near, machines.binary, "--connect", far, "run", file]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert [run.stdout.readline() for _ in range(2)] == ["1\n", "2\n"]
+        ip("-n", machines.near, "link", "set", LINK, "down")
+        time.sleep(seconds)
+        ip("-n", machines.near, "link", "set", LINK, "up")
+        rest, problems = run.communicate(timeout=PATIENCE)
+    assert (run.returncode, problems) == (0, "")
+    assert rest.split() == [str(number) for number in range(3, 13)]
+
+
 def test_the_right_curve_key_is_not_enough(machines: Machines, far: Path) -> None:
     """Who can encrypt but not sign hears the heartbeat and what is published, which he cannot forge, and nothing that he asks is done."""
     connection = json.loads(far.read_text())

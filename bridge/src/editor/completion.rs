@@ -76,6 +76,11 @@ pub(crate) fn complete(lua: &Lua, host: &Host, code: &str, cursor: usize, models
     let mut finder = Finder { host, models, lua, word: "", found: Vec::new(), names: HashSet::new() };
     // What a table holds that cannot be read is not offered.
     let _ = finder.find(before, &lexed);
+    // What precedes the word is part of what was typed, and of no name.
+    if before[..before.len() - finder.word.len()].ends_with(|typed: char| typed.is_alphanumeric() && !typed.is_ascii())
+    {
+        finder.found.clear();
+    }
     let end = window.start + window.cursor;
     let start = end - finder.word.len();
     let mut matches = finder.found;

@@ -17,6 +17,9 @@ end
 
 -- The representations of a handle if the value is one, and whether this very cell has shown them.
 function host.shown_value(value)
+  if host.is_progress(value) then
+    return nil, true
+  end
   local state = states[value]
   if state then
     return state.last, state.cell == host.cell_number()
@@ -65,6 +68,8 @@ host.present = present
 function methods.update(handle, value, options)
   local state = state_of(handle, "update")
   state.last = state.make(value, options or state.options)
+  -- What is shown already is not shown again as what the cell returned.
+  state.cell = host.cell_number()
   host.show(state.last, state.id, true)
   return handle
 end

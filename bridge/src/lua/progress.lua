@@ -11,6 +11,11 @@ local function bar_of(progress, method)
   return bars[progress] or host.complain("progress:" .. method .. " needs its progress: call it with a colon")
 end
 
+-- Whether a value is a progress, which is shown where it was opened.
+function host.is_progress(value)
+  return bars[value] ~= nil
+end
+
 local function amount(name, value)
   if type(value) ~= "number" or value ~= value or value < 0 or value == huge then
     return host.complain(name .. " got " .. (type(value) == "number" and tostring(value) or described(value))

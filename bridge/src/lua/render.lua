@@ -1,11 +1,15 @@
 -- The text of a value. A string alone is shown as it is, as print would; within a table it is
--- quoted. Tables are bounded in depth, entries and width, and show their cycles.
+-- quoted. Tables are bounded in depth, in entries (each, and all of a value together) and in width, and show their cycles.
 local host = ...
 local getmetatable, next, rawget, rawlen, tostring, type = debug.getmetatable, next, rawget, rawlen, tostring, type
 local mathtype, concat, sort = math.type, table.concat, table.sort
 local find, format, gsub, rep, sub, byte = string.find, string.format, string.gsub, string.rep, string.sub, string.byte
 
 local DEPTH, ENTRIES, WIDTH, STRING = 5, 100, 76, 1000
+-- Entries of all tables of one value together, and of one that stands within something else.
+local ALL, WITHIN = 2000, 200
+-- How many of them are left.
+local left = ALL
 
 local keywords = {}
 for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until while"):gmatch("%a+") do
@@ -75,9 +79,10 @@ local function render_table(value, depth, path)
   end
   local length = rawlen(value)
   local listed = 0
-  while listed < length and rawget(value, listed + 1) ~= nil and shown < ENTRIES do
+  while listed < length and rawget(value, listed + 1) ~= nil and shown < ENTRIES and left > 0 do
     listed = listed + 1
     shown = shown + 1
+    left = left - 1
     add(render(rawget(value, listed), depth + 1, path))
   end
   local keys, more = {}, 0
@@ -88,11 +93,12 @@ local function render_table(value, depth, path)
   end
   sort(keys, before)
   for index = 1, #keys do
-    if shown >= ENTRIES then
+    if shown >= ENTRIES or left <= 0 then
       more = #keys - index + 1
       break
     end
     shown = shown + 1
+    left = left - 1
     add(key_text(keys[index], depth + 1, path) .. " = " .. render(rawget(value, keys[index]), depth + 1, path))
   end
   if more > 0 then
@@ -131,11 +137,13 @@ function host.text(value)
   if kind == "string" or kind == "function" or kind == "thread" then
     return tostring(value)
   end
+  left = ALL
   return render(value, 0, {})
 end
 
 -- The text of a value within another, at this depth.
 function host.nested_text(value, depth)
+  left = WITHIN
   return render(value, depth or 0, {})
 end
 

@@ -6,6 +6,10 @@ local concat, sort, gsub, mathtype = table.concat, table.sort, string.gsub, math
 local before, key_text, nested_text = host.before, host.key_text, host.nested_text
 
 local DEPTH, ENTRIES = 5, 100
+-- Entries of all tables of one value together, and of one that stands within something else.
+local ALL, WITHIN = 2000, 200
+-- How many of them are left.
+local left = ALL
 -- Tables this deep are shown unfolded.
 local OPEN = 1
 
@@ -61,15 +65,16 @@ function branch(name, value, depth, path)
   local items = {}
   local length, listed, more = rawlen(value), 0, 0
   local function add(key, child)
+    left = left - 1
     items[#items + 1] = "<li>" .. leaf(key, child, depth + 1, path) .. "</li>"
   end
-  while listed < length and rawget(value, listed + 1) ~= nil and #items < ENTRIES do
+  while listed < length and rawget(value, listed + 1) ~= nil and #items < ENTRIES and left > 0 do
     listed = listed + 1
     add("", rawget(value, listed))
   end
   local keys = sorted_keys(value, listed)
   for index = 1, #keys do
-    if #items >= ENTRIES then
+    if #items >= ENTRIES or left <= 0 then
       more = #keys - index + 1
       break
     end
@@ -90,11 +95,13 @@ end
 
 -- The HTML of a table.
 function host.tree(value)
+  left = ALL
   return '<div style="text-align: left">' .. branch("", value, 0, {}) .. "</div>"
 end
 
 -- The HTML of a value within something else, folded.
 function host.nested_html(value)
+  left = WITHIN
   return leaf("", value, OPEN, {})
 end
 

@@ -133,3 +133,30 @@ async fn a_module_that_requires_itself_is_an_error() {
         .expect_result("false\tfails.lua:1: on purpose");
     notebook.run("return require('fine') == require('fine'), loads").await.expect_result("true\t1");
 }
+
+#[tokio::test]
+async fn what_is_shown_already_is_not_the_result_too() {
+    let mut notebook = Notebook::start();
+    for code in [
+        "display.progress(10):update(4)",
+        "p = display.progress(10) return p",
+        "p:advance()",
+        "p:finish()",
+        "h = display('a') return h",
+        "h:update('b')",
+    ] {
+        notebook.run(code).await.expect_nothing();
+    }
+    notebook.run("h").await.expect_result("b");
+}
+
+#[tokio::test]
+async fn all_of_a_nested_table_together_is_bounded_too() {
+    let mut notebook = Notebook::start();
+    let deep = "local function deep(n) local t = {} for i = 1, 60 do t[i] = n == 0 and i or deep(n - 1) end return t end return deep(2)";
+    let ran = notebook.run(deep).await;
+    let text = ran.result();
+    assert!(text.len() < 200_000 && text.contains("more)"), "{} bytes", text.len());
+    let html = ran.rich().data["text/html"].as_str().expect("a tree");
+    assert!(html.len() < 500_000 && html.contains("more)"), "{} bytes", html.len());
+}

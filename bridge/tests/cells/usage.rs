@@ -18,10 +18,9 @@ async fn an_answer_tells_the_way_to_it() {
         .run("local d = answer.route[1] return d.action, d.model, d.reason, d.kind")
         .await
         .expect_result("chosen\tlocal/moonlet@candle\t`candle` is named\tnil");
-    notebook
-        .run("LocalLLM.chat('hi', {model = {}})")
-        .await
-        .expect_error("option `model` of LocalLLM.chat is a table; expected a model's name or a list of at least one");
+    notebook.run("LocalLLM.chat('hi', {model = {}})").await.expect_error(
+        "cell 3:1: option `model` of LocalLLM.chat is a table; expected a model's name or a list of at least one",
+    );
     notebook
         .run("select(2, pcall(LocalLLM.chat, 'hi', {model = 'x/y, moonlet'})).kind")
         .await

@@ -1,6 +1,7 @@
 //! One request and what it causes: publications are handed over as they come, input is asked for, Ctrl-C interrupts it, and a kernel
 //! that gives no sign of life ends it.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -101,7 +102,8 @@ impl<'a> Exchange<'a> {
     /// Hands over what the request publishes until both its reply and its `idle` are there.
     pub(super) async fn run(&mut self, ends: &mut ClientEnds, mut interrupts: Interrupts) -> Result<Reply, Failure> {
         let ClientEnds { shell, control, stdin, iopub, heartbeat, reconnections, .. } = ends;
-        let mut silence = pin!(silence(heartbeat));
+        let heard = Cell::new(Instant::now());
+        let mut silence = pin!(silence(heartbeat, &heard));
         let mut reading: Option<Reading> = None;
         loop {
             if self.idle
@@ -117,13 +119,20 @@ impl<'a> Exchange<'a> {
                     self.interrupt(&control.sender).await?;
                 }
                 frames = iopub.recv() => {
+                    heard.set(Instant::now());
                     if let Err(failure) = self.publication(frames)? && self.stopping.is_none() {
                         self.failure = Some(failure);
                         self.interrupt(&control.sender).await?;
                     }
                 }
-                frames = shell.receiver.recv() => self.reply(frames)?,
-                frames = control.receiver.recv() => self.reply(frames)?,
+                frames = shell.receiver.recv() => {
+                    heard.set(Instant::now());
+                    self.reply(frames)?;
+                }
+                frames = control.receiver.recv() => {
+                    heard.set(Instant::now());
+                    self.reply(frames)?;
+                }
                 frames = stdin.receiver.recv() => {
                     if let Some(request) = self.input_request(frames)? && self.stopping.is_none() {
                         reading = Some(Box::pin(input::read(request)));
@@ -270,12 +279,22 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Ends when the kernel gives no sign of life any more.
-pub(super) async fn silence(heartbeat: &mut Heartbeat) {
+/// Ends when the kernel gives no sign of life any more: no answer to a beat, and nothing else that was `heard` either. After a break the
+/// system sends again what was lost, on each connection in its own time, so that any of them may be the first to tell.
+pub(super) async fn silence(heartbeat: &mut Heartbeat, heard: &Cell<Instant>) {
     loop {
         sleep(HEARTBEAT_INTERVAL).await;
-        if !heartbeat.probe(HEARTBEAT_PATIENCE).await {
-            return;
+        let asked = Instant::now();
+        loop {
+            let end = asked.max(heard.get()) + HEARTBEAT_PATIENCE;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            if heartbeat.probe(left).await {
+                break;
+            }
+            sleep(HEARTBEAT_INTERVAL.min(end.saturating_duration_since(Instant::now()))).await;
         }
     }
 }

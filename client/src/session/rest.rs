@@ -1,8 +1,10 @@
 //! Between two requests: what the kernel publishes is taken off its hands, and its end is noticed.
 
+use std::cell::Cell;
 use std::pin::pin;
 
 use anyhow::anyhow;
+use tokio::time::Instant;
 
 use super::Session;
 use super::exchange::silence;
@@ -14,10 +16,16 @@ impl Session {
     /// A subscriber that does not read is in the kernel's way, and is dropped in the end.
     pub async fn rest(&mut self) -> Failure {
         let how = {
-            let mut silence = pin!(silence(&mut self.ends.heartbeat));
+            let heard = Cell::new(Instant::now());
+            let mut silence = pin!(silence(&mut self.ends.heartbeat, &heard));
             loop {
                 tokio::select! {
-                    frames = self.ends.iopub.recv() => if frames.is_none() { break "has ended" },
+                    frames = self.ends.iopub.recv() => {
+                        if frames.is_none() {
+                            break "has ended";
+                        }
+                        heard.set(Instant::now());
+                    }
                     () = &mut silence => break "has died: it gives no sign of life any more",
                 }
             }

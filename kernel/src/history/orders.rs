@@ -18,9 +18,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What the thread is told or asked.
 pub(super) enum Order {
-    Input { line: i64, source: String },
-    Output { line: i64, text: String },
-    Find { request: HistoryRequest, reply: oneshot::Sender<Result<HistoryReply, String>> },
+    Input { shell: u32, line: i64, source: String },
+    Output { shell: u32, line: i64, text: String },
+    Find { shell: u32, request: HistoryRequest, reply: oneshot::Sender<Result<HistoryReply, String>> },
 }
 
 impl Order {

@@ -1,6 +1,7 @@
 //! The file of the history: SQLite in WAL mode, so that kernels read and write it side by side. A session is a kernel that ran a
 //! cell; a line is that cell's execution count.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -42,8 +43,8 @@ pub(crate) enum StoreError {
 
 pub(crate) struct Store {
     connection: Connection,
-    /// This kernel's session, once it has run a cell.
-    session: Option<i64>,
+    /// The session of each shell of this kernel that has run a cell.
+    sessions: BTreeMap<u32, i64>,
 }
 
 impl Store {
@@ -81,7 +82,7 @@ impl Store {
             transaction.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
         }
         transaction.commit()?;
-        Ok(Store { connection, session: None })
+        Ok(Store { connection, sessions: BTreeMap::new() })
     }
 
     /// Writes what `work` writes at once, which takes a fraction of the time; where that cannot be, one by one.
@@ -95,34 +96,36 @@ impl Store {
         }
     }
 
-    pub(crate) fn input(&mut self, line: i64, source: &str) -> Result<(), StoreError> {
-        let session = self.session()?;
+    pub(crate) fn input(&mut self, shell: u32, line: i64, source: &str) -> Result<(), StoreError> {
+        let session = self.session(shell)?;
         let insert = "INSERT OR REPLACE INTO cells (session, line, source) VALUES (?, ?, ?)";
         self.connection.prepare(insert)?.execute(params![session, line, source])?;
         Ok(())
     }
 
-    pub(crate) fn output(&mut self, line: i64, text: &str) -> Result<(), StoreError> {
-        let session = self.session()?;
+    pub(crate) fn output(&mut self, shell: u32, line: i64, text: &str) -> Result<(), StoreError> {
+        let session = self.session(shell)?;
         let update = "UPDATE cells SET output = ? WHERE session = ? AND line = ?";
         self.connection.prepare(update)?.execute(params![text, session, line])?;
         Ok(())
     }
 
-    fn session(&mut self) -> Result<i64, StoreError> {
-        if let Some(session) = self.session {
-            return Ok(session);
+    fn session(&mut self, shell: u32) -> Result<i64, StoreError> {
+        if let Some(session) = self.sessions.get(&shell) {
+            return Ok(*session);
         }
         self.connection.execute("INSERT INTO sessions DEFAULT VALUES", [])?;
-        Ok(*self.session.insert(self.connection.last_insert_rowid()))
+        let session = self.connection.last_insert_rowid();
+        self.sessions.insert(shell, session);
+        Ok(session)
     }
 
-    pub(crate) fn find(&self, request: &HistoryRequest) -> Result<HistoryReply, StoreError> {
+    pub(crate) fn find(&self, shell: u32, request: &HistoryRequest) -> Result<HistoryReply, StoreError> {
         let output = request.output;
         let history = match &request.access {
             HistoryAccess::Tail { n } => self.last("true", [limit(*n, TAIL)], output)?,
             HistoryAccess::Range { session, start, stop } => {
-                let session = self.meant(*session)?;
+                let session = self.meant(shell, *session)?;
                 let stop = stop.filter(|stop| *stop != 0).unwrap_or(i64::MAX);
                 let within = "session = ? AND line >= ? AND line < ?";
                 self.last(within, params![session, start, stop, MOST_ANSWERED], output)?
@@ -159,13 +162,13 @@ impl Store {
         Ok(cells)
     }
 
-    /// The session that a request means: 0 is this kernel's, and a negative number counts back from it.
-    fn meant(&self, session: i64) -> Result<i64, StoreError> {
+    /// The session that a request means: 0 is the shell's, and a negative number counts back from it.
+    fn meant(&self, shell: u32, session: i64) -> Result<i64, StoreError> {
         if session > 0 {
             return Ok(session);
         }
-        let current = match self.session {
-            Some(current) => current,
+        let current = match self.sessions.get(&shell) {
+            Some(current) => *current,
             None => {
                 let last = self.connection.query_row("SELECT max(session) FROM sessions", [], |row| row.get(0));
                 last.optional()?.flatten().unwrap_or(0) + 1
@@ -195,7 +198,7 @@ mod tests {
     use super::*;
 
     fn sources(store: &Store, access: HistoryAccess) -> Vec<String> {
-        let found = store.find(&HistoryRequest { output: false, raw: true, access }).unwrap();
+        let found = store.find(0, &HistoryRequest { output: false, raw: true, access }).unwrap();
         let source = |entry: HistoryEntry| match entry {
             HistoryEntry::Input(source) => source,
             HistoryEntry::WithOutput(..) => unreachable!("no output was asked for"),
@@ -212,10 +215,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state/history.sqlite3");
         let (mut first, mut second) = (Store::open(&file).unwrap(), Store::open(&file).unwrap());
-        first.input(1, "a = 1").unwrap();
-        second.input(1, "b = 2").unwrap();
-        first.input(2, "return a").unwrap();
-        first.output(2, "1").unwrap();
+        first.input(0, 1, "a = 1").unwrap();
+        second.input(0, 1, "b = 2").unwrap();
+        first.input(0, 2, "return a").unwrap();
+        first.output(0, 2, "1").unwrap();
         let range = |session| HistoryAccess::Range { session, start: 0, stop: None };
         assert_eq!(sources(&first, range(0)), ["a = 1", "return a"]);
         assert_eq!(sources(&second, range(-1)), ["a = 1", "return a"]);
@@ -223,7 +226,7 @@ mod tests {
         let later = Store::open(&file).unwrap();
         assert_eq!(sources(&later, range(-1)), ["b = 2"]);
         assert!(sources(&later, range(0)).is_empty());
-        let found = later.find(&HistoryRequest { output: true, raw: true, access: search("return*", None, false) });
+        let found = later.find(0, &HistoryRequest { output: true, raw: true, access: search("return*", None, false) });
         let shown = HistoryEntry::WithOutput("return a".to_owned(), Some("1".to_owned()));
         assert_eq!(found.unwrap().history, [(1, 2, shown)]);
     }
@@ -232,7 +235,7 @@ mod tests {
     fn a_search_finds_the_last_of_what_fits() {
         let mut store = Store::in_memory().unwrap();
         for (line, source) in ["x = 1", "y = 2", "x = 1", "x = 3", "é*"].into_iter().enumerate() {
-            store.input(line as i64 + 1, source).unwrap();
+            store.input(0, line as i64 + 1, source).unwrap();
         }
         assert_eq!(sources(&store, search("x*", None, false)), ["x = 1", "x = 1", "x = 3"]);
         assert_eq!(sources(&store, search("x*", None, true)), ["x = 1", "x = 3"]);

@@ -49,7 +49,7 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// What a beat of the heart may weigh.
 const MAX_BEAT_BYTES: usize = 64 << 10;
 
-/// What a subscriber may lie behind, in KiB; a message counts as one at least. With what allocating and encrypting add it costs
+/// What a subscriber may lie behind, in KiB, with what places in queues take. With what allocating and encrypting add it costs
 /// less than 64 MiB.
 pub const SUBSCRIBER_KIBIBYTES: u32 = 48 << 10;
 

@@ -25,18 +25,27 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// Who takes this much a second, in bytes, is waited for without an end: the patience comes back as fast as it is used up.
 const WORTH_WAITING_FOR: u64 = 16 << 20;
 
+/// A queue's room is counted in so many bytes.
+const UNIT: usize = 256;
+const ROOM: u32 = SUBSCRIBER_KIBIBYTES * (1024 / UNIT as u32);
+
+/// What a message and each of its frames take beside their bytes, places in queues included. Seen were 100 and 50.
+const MESSAGE_BYTES: usize = 128;
+const FRAME_BYTES: usize = 64;
+
 /// A message on its way to the subscribers, which share it.
 #[derive(Clone)]
 pub(super) struct Outgoing {
     message: Arc<Message>,
-    /// What it takes of a queue, in KiB.
+    /// What it takes of a queue, in [`UNIT`]s.
     room: u32,
 }
 
 impl Outgoing {
     pub(super) fn new(message: Message) -> Outgoing {
-        // Rounded up so that small messages are counted too; what is larger than a whole queue may have all of it.
-        let room = u32::try_from(1 + message.byte_len() / 1024).unwrap_or(u32::MAX).min(SUBSCRIBER_KIBIBYTES);
+        let bytes = message.byte_len() + MESSAGE_BYTES + FRAME_BYTES * message.len();
+        // What is larger than a whole queue may have all of it.
+        let room = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(ROOM);
         Outgoing { message: Arc::new(message), room }
     }
 }
@@ -73,7 +82,7 @@ pub(super) fn subscriber() -> (Subscriber, Receiver) {
     let (progress, cut) = (Arc::new(Progress::new()), CancellationToken::new());
     let subscriber = Subscriber {
         queue: sender,
-        room: Arc::new(Semaphore::new(SUBSCRIBER_KIBIBYTES as usize)),
+        room: Arc::new(Semaphore::new(ROOM as usize)),
         progress: progress.clone(),
         cut: cut.clone(),
         patience: PATIENCE,
@@ -125,7 +134,7 @@ impl Subscriber {
     }
 
     fn send(&self, outgoing: &Outgoing, room: OwnedSemaphorePermit) {
-        if self.room.available_permits() + outgoing.room as usize == SUBSCRIBER_KIBIBYTES as usize {
+        if self.room.available_permits() + outgoing.room as usize == ROOM as usize {
             // Nothing waited before, so it could take nothing.
             self.progress.advance(0);
         }
