@@ -274,8 +274,8 @@ fn unknown_keys_name_the_file_the_line_and_the_nearest_key() {
         ("[provider.candle]", "`c.toml` line 1: unknown key `provider` in the top level; did you mean `providers`?"),
         (
             "xyzzy = 1",
-            "`c.toml` line 1: unknown key `xyzzy` in the top level; known: `default_backend`, `default_model`, \
-             `downloads`, `providers`, `trusted_folders`",
+            "`c.toml` line 1: unknown key `xyzzy` in the top level; known: `budget`, `default_backend`, \
+             `default_model`, `downloads`, `prices`, `providers`, `routing`, `trusted_folders`",
         ),
         (
             "[providers.candle]\nenabled = false\nxyzzy = 1",
@@ -371,7 +371,7 @@ fn wrong_tables_say_what_works() {
         ("downloads = 3", "`c.toml` line 1: `downloads` in the top level must be a table, not an integer"),
         (
             "[downloads]\nconnections = 0",
-            "`c.toml` line 1: `connections` in [downloads] must be an integer from 1 to 16, not `0`",
+            "`c.toml` line 2: `connections` in [downloads] must be an integer from 1 to 16, not `0`",
         ),
         ("providers = 3", "`c.toml` line 1: `providers` in the top level must be a table of tables, not an integer"),
         (

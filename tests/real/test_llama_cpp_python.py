@@ -44,7 +44,7 @@ def test_it_says_what_our_engine_says(home: Path, perilune: Run) -> None:
     ask = f"LocalLLM.generate({PARIS}, {{model = '%s', temperature = 0}})"
     there, here = lua(perilune, f"return {{{ask % MODEL}, {ask % 'local/moonlet@candle'}}}")
     assert there == here == "The capital of France is Paris."
-    listed = perilune("model", "list", "llamacpp")
+    listed = perilune("model", "list", "--backend", "llamacpp")
     assert "moonlet" in listed.stdout
 
 
