@@ -25,7 +25,7 @@ pub mod inquiry;
 pub mod kernel_info;
 pub mod ledger;
 mod lenient;
-mod lifecycle;
+pub mod lifecycle;
 pub mod message;
 pub mod model;
 pub mod output;

@@ -45,7 +45,10 @@ pub(super) fn of_event(server: &Server, error: &Value, model: &str, secrets: &[S
 }
 
 fn refused(server: &Server, status: StatusCode, headers: &HeaderMap, told: Told, model: &str) -> Error {
-    let words = |problem: &str| format!("{} {problem}: {}", server.address(), told.message);
+    let words = |problem: &str| match told.message.as_str() {
+        "" => format!("{} {problem}", server.address()),
+        message => format!("{} {problem}: {message}", server.address()),
+    };
     if told.is_overflow() {
         let (instance, model) = (server.instance().to_owned(), model.to_owned());
         return match told.lengths.or_else(|| lengths(&told.message)) {
