@@ -16,7 +16,7 @@ use futures::{FutureExt, StreamExt, TryFutureExt, stream};
 use perilune_engine::{Event, FinishReason, Prompt};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, Url};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{OpenAiConfig, Preset, ProviderConfig};
@@ -171,17 +171,43 @@ impl OpenAiProvider {
         let model = request.model.clone();
         let body = body::of(request, &self.shared.preset.words, &self.shared.name)?;
         let response = self.send(self.request(Method::POST, path)?.json(&body), &model).await?;
-        Ok(Answer::new(self.server()?.clone(), response, model, self.secrets()))
+        let again = match self.shared.preset.words.refusals {
+            true => None,
+            false => Some(self.whole(path, body)?),
+        };
+        Ok(Answer::new(self.server()?.clone(), response, model, self.secrets(), again))
+    }
+
+    /// The same request for a whole answer of one token: by its refusal a server tells why it did not begin a stream.
+    fn whole(&self, path: &str, mut body: Map<String, Value>) -> Result<RequestBuilder, Error> {
+        body.remove("stream_options");
+        body.insert("stream".to_owned(), Value::Bool(false));
+        body.insert(self.shared.preset.words.max_tokens.to_owned(), Value::from(1));
+        Ok(self.request(Method::POST, path)?.json(&body))
     }
 
     async fn vectors(&self, request: EmbedRequest) -> Result<Embeddings, Error> {
+        let EmbedRequest { model, texts, .. } = request;
+        if self.shared.preset.words.many_texts || texts.len() < 2 {
+            return self.vectors_of(&model, texts).await;
+        }
+        let mut all = Embeddings { vectors: Vec::new(), prompt_tokens: Some(0) };
+        for text in texts {
+            let one = self.vectors_of(&model, vec![text]).await?;
+            all.vectors.extend(one.vectors);
+            all.prompt_tokens = all.prompt_tokens.zip(one.prompt_tokens).map(|(sum, tokens)| sum + tokens);
+        }
+        Ok(all)
+    }
+
+    async fn vectors_of(&self, model: &str, texts: Vec<String>) -> Result<Embeddings, Error> {
         let server = self.server()?;
-        let asked = request.texts.len();
+        let asked = texts.len();
         if asked == 0 {
             return Ok(Embeddings::default());
         }
-        let body = json!({ "model": request.model, "input": request.texts, "encoding_format": "float" });
-        let mut response = self.send(self.request(Method::POST, "embeddings")?.json(&body), &request.model).await?;
+        let body = json!({ "model": model, "input": texts, "encoding_format": "float" });
+        let mut response = self.send(self.request(Method::POST, "embeddings")?.json(&body), model).await?;
         let mut list: EmbeddingList = http::json(server, &mut response, LARGEST_BODY).await?;
         let wrong = |problem: String| server.error(ErrorKind::Internal, format!("{} {problem}", server.address()));
         if list.data.len() != asked {

@@ -48,6 +48,16 @@ class Exchange:
     request: str
     sent_at: float
     arrivals: list[Arrival] = field(default_factory=list)
+    answer: Arrival | None = None
+    idle: Arrival | None = None
+
+    def arrived(self, arrival: Arrival) -> None:
+        self.arrivals.append(arrival)
+        # Asked for with every message that comes, of which there may be many.
+        if self.answer is None and arrival.channel != "iopub" and arrival.kind.endswith("_reply"):
+            self.answer = arrival
+        if self.idle is None and arrival.kind == "status" and arrival.content["execution_state"] == "idle":
+            self.idle = arrival
 
     def first(self, kind: str) -> Arrival | None:
         return next((arrival for arrival in self.arrivals if arrival.kind == kind), None)
@@ -58,14 +68,6 @@ class Exchange:
     @property
     def published(self) -> list[Arrival]:
         return [arrival for arrival in self.arrivals if arrival.channel == "iopub"]
-
-    @property
-    def answer(self) -> Arrival | None:
-        return next((a for a in self.arrivals if a.channel != "iopub" and a.kind.endswith("_reply")), None)
-
-    @property
-    def idle(self) -> Arrival | None:
-        return next((a for a in self.all("status") if a.content["execution_state"] == "idle"), None)
 
     @property
     def reply(self) -> dict[str, Any]:
@@ -210,7 +212,7 @@ class Frontend:
         elif parent not in self.exchanges:
             self.strangers.append(arrival)
         else:
-            self.exchanges[parent].arrivals.append(arrival)
+            self.exchanges[parent].arrived(arrival)
         if arrival.kind == "input_request" and self.answers:
             self.client.input(self.answers.pop(0))
 

@@ -84,7 +84,7 @@ pub struct Preset {
     pub words: Words,
 }
 
-/// Names of parameters that not all servers call alike.
+/// What not all servers do alike: names of parameters, and known faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Words {
@@ -96,10 +96,20 @@ pub struct Words {
     pub repeat_penalty: &'static str,
     /// Whether a schema comes as `json_schema`, as OpenAI wants it, or beside `json_object`.
     pub json_schema: bool,
+    /// Whether several texts may be embedded by one request.
+    pub many_texts: bool,
+    /// Whether a refusal comes as a refusal, and not as an answer that ends before it begins.
+    pub refusals: bool,
 }
 
-const WORDS: Words =
-    Words { max_tokens: "max_tokens", seed: "seed", repeat_penalty: "repeat_penalty", json_schema: true };
+const WORDS: Words = Words {
+    max_tokens: "max_tokens",
+    seed: "seed",
+    repeat_penalty: "repeat_penalty",
+    json_schema: true,
+    many_texts: true,
+    refusals: true,
+};
 
 /// A server that nothing special is known of.
 const PLAIN: Preset = Preset { name: "none", base_url: None, api_key_env: None, words: WORDS };
@@ -146,7 +156,8 @@ const PRESETS: [Preset; 9] = [
     Preset {
         name: "llama-cpp-python",
         base_url: Some("http://127.0.0.1:8000/v1"),
-        words: Words { json_schema: false, ..WORDS },
+        // 0.3.36: of what it computed of several texts it takes the wrong parts, and a stream that is refused is empty.
+        words: Words { json_schema: false, many_texts: false, refusals: false, ..WORDS },
         ..PLAIN
     },
     Preset { name: "lm-studio", base_url: Some("http://127.0.0.1:1234/v1"), ..PLAIN },

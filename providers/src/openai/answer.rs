@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use futures::StreamExt;
 use futures::stream;
 use perilune_engine::{Event, FinishReason, TokenLogprob, TokenLogprobs, ToolCall, Usage};
-use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::chunk::{self, CallPiece, Choice, Chunk, Content, Delta, Part};
-use super::{LARGEST_BODY, refusal};
+use super::{LARGEST_BODY, LARGEST_REFUSAL, refusal};
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Lines, Server, ServerSentEvents};
 use crate::provider::EventStream;
@@ -28,6 +28,7 @@ pub(super) struct Answer {
     collected: Collected,
     cancel: CancellationToken,
     about: About,
+    again: Option<RequestBuilder>,
 }
 
 /// What is known of a request when its answer turns into an error.
@@ -51,6 +52,8 @@ struct Collected {
     usage: Option<chunk::Usage>,
     finish_reason: Option<String>,
     is_done: bool,
+    /// Whether any piece came.
+    began: bool,
 }
 
 /// A call that comes in pieces.
@@ -65,7 +68,14 @@ struct Call {
 
 impl Answer {
     /// The answer of `server`, of which only the head is read.
-    pub(super) fn new(server: Server, response: Response, model: String, secrets: Vec<String>) -> Answer {
+    /// `again` asks for a whole one, where a stream that is refused is empty.
+    pub(super) fn new(
+        server: Server,
+        response: Response,
+        model: String,
+        secrets: Vec<String>,
+        again: Option<RequestBuilder>,
+    ) -> Answer {
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // Many a server sends events under another name, but JSON is never one of them.
         let is_whole = content_type.is_some_and(|content_type| content_type.starts_with("application/json"));
@@ -75,7 +85,7 @@ impl Answer {
             Source::Pieces(Box::new(ServerSentEvents::new(Lines::new(server.clone(), response))))
         };
         let (collected, cancel) = (Collected::default(), CancellationToken::new());
-        Answer { server, source, collected, cancel, about: About { model, secrets } }
+        Answer { server, source, collected, cancel, about: About { model, secrets }, again }
     }
 
     /// Its events. Cancelling `cancel` closes the connection, by which the server knows.
@@ -103,12 +113,22 @@ impl Answer {
             let went_on = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => None,
-                went_on = read(&self.server, &mut self.source, &mut self.collected, &self.about) => Some(went_on?),
+                went_on = read(&self.server, &mut self.source, &mut self.collected, &self.about) => Some(went_on),
+            };
+            let went_on = match went_on {
+                // It may break the connection off, too.
+                Some(Err(_)) if !self.collected.began && self.again.is_some() => Some(false),
+                other => other.transpose()?,
             };
             match went_on {
                 Some(true) => {}
                 Some(false) => {
                     self.source = Source::Ended;
+                    if !self.collected.began
+                        && let Some(again) = self.again.take()
+                    {
+                        self.refused(again).await?;
+                    }
                     self.collected.end(&self.server)?;
                 }
                 None => {
@@ -117,6 +137,24 @@ impl Answer {
                 }
             }
         }
+    }
+}
+
+impl Answer {
+    /// Fails with the refusal of a request for a whole answer, if it is refused.
+    async fn refused(&self, again: RequestBuilder) -> Result<(), Error> {
+        let once_more = again.try_clone();
+        let mut response = match (self.server.send(again).await, once_more) {
+            // The connection that was kept may be the one that just broke.
+            (Err(_), Some(once_more)) => self.server.send(once_more).await?,
+            (sent, _) => sent?,
+        };
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let About { model, secrets } = &self.about;
+        let body = http::text(&self.server, &mut response, LARGEST_REFUSAL).await.unwrap_or_default();
+        Err(refusal::of_body(&self.server, response.status(), response.headers(), &body, model, secrets))
     }
 }
 
@@ -153,6 +191,7 @@ async fn read(server: &Server, source: &mut Source, collected: &mut Collected, a
 
 impl Collected {
     fn take(&mut self, chunk: Chunk, server: &Server, about: &About) -> Result<(), Error> {
+        self.began = true;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
             return Err(refusal::of_event(server, &error, &about.model, &about.secrets));
         }
