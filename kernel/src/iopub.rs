@@ -1,6 +1,6 @@
 //! The iopub channel: one queue that every request publishes into, and the one task that owns the socket.
 //!
-//! Text of one request and one stream is merged while it waits, and leaves at most 20 times a second or at 64 KiB. Anything
+//! Text of one request and one stream is merged while it waits, and leaves at most 20 times a second and request, or at 64 KiB. Anything
 //! else leaves within some two milliseconds, after what was published before it, and with `idle` at once: what a short cell publishes
 //! travels together, and its client is woken once. The queue is bounded in bytes: whoever prints faster than the socket takes
 //! waits, and the wait ends when its request is cancelled.
@@ -221,10 +221,10 @@ impl Iopub {
 
     /// Sends what is published until [`Iopub::close`] was called and the queue is empty.
     pub(crate) async fn run(&self) {
-        let mut flushed = Instant::now() - FLUSH_INTERVAL;
+        let mut flushed = Flushed::default();
         loop {
             let filled = self.filled.notified();
-            match self.pending(flushed + FLUSH_INTERVAL) {
+            match self.pending(&mut flushed) {
                 Pending::Nothing => filled.await,
                 Pending::Later(due) => tokio::select! {
                     () = sleep_until(due) => {}
@@ -232,9 +232,8 @@ impl Iopub {
                 },
                 Pending::Now(items) => {
                     for item in items {
-                        // Only text delays the next text, so that the first of an answer leaves at once.
-                        if matches!(item, Item::Text { .. }) {
-                            flushed = Instant::now();
+                        if let Item::Text { parent, .. } = &item {
+                            flushed.note(parent);
                         }
                         self.send_item(item).await;
                     }
@@ -244,14 +243,19 @@ impl Iopub {
         }
     }
 
-    fn pending(&self, text_due: Instant) -> Pending {
+    fn pending(&self, flushed: &mut Flushed) -> Pending {
         let mut queue = self.lock();
         if queue.items.is_empty() {
             return if queue.closed { Pending::Closed } else { Pending::Nothing };
         }
-        let text = queue.items.iter().any(|item| matches!(item, Item::Text { .. })).then_some(text_due);
-        let due = [text, queue.due].into_iter().flatten().min().unwrap_or(text_due);
-        if queue.closed || queue.bytes >= FLUSH_BYTES || Instant::now() >= due {
+        let now = Instant::now();
+        flushed.forget(now);
+        let text = queue.items.iter().filter_map(|item| match item {
+            Item::Text { parent, .. } => Some(flushed.due(parent).unwrap_or(now)),
+            Item::Frames { .. } => None,
+        });
+        let due = text.chain(queue.due).min().unwrap_or(now);
+        if queue.closed || queue.bytes >= FLUSH_BYTES || now >= due {
             queue.due = None;
             return Pending::Now(mem::take(&mut queue.items));
         }
@@ -352,6 +356,36 @@ impl Item {
             Item::Text { text, .. } => text.len(),
             Item::Frames { frames, .. } => frames.iter().map(|frame| frame.len() + FRAME_BYTES).sum(),
         }
+    }
+}
+
+/// Whose text left lately. Only text of the same request delays the next, so that the first of an answer leaves at once.
+#[derive(Default)]
+struct Flushed(Vec<(Option<Arc<Header>>, Instant)>);
+
+impl Flushed {
+    fn place(&mut self, of: &Option<Arc<Header>>) -> Option<&mut (Option<Arc<Header>>, Instant)> {
+        self.0.iter_mut().find(|(parent, _)| match (parent, of) {
+            (Some(parent), Some(of)) => Arc::ptr_eq(parent, of),
+            (parent, of) => parent.is_none() && of.is_none(),
+        })
+    }
+
+    fn note(&mut self, parent: &Option<Arc<Header>>) {
+        let now = Instant::now();
+        match self.place(parent) {
+            Some((_, at)) => *at = now,
+            None => self.0.push((parent.clone(), now)),
+        }
+    }
+
+    /// When more of its text may leave; `None`: at once.
+    fn due(&mut self, parent: &Option<Arc<Header>>) -> Option<Instant> {
+        self.place(parent).map(|(_, at)| *at + FLUSH_INTERVAL)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.0.retain(|(_, at)| now < *at + FLUSH_INTERVAL);
     }
 }
 
