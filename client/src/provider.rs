@@ -1,7 +1,7 @@
 //! `perilune provider ...`: which providers are configured, and whether each can be reached, lets us in and lists its models.
 
 use anyhow::{Error, anyhow};
-use perilune_kernel::settings::{self, Instance};
+use perilune_kernel::settings::{self, Instance, Origin};
 use perilune_protocol::{
     BackendHealth, ListReply, ModelReply, ModelRequest, Reply, Request, StatusReply, WhichBackend,
 };
@@ -77,7 +77,13 @@ fn key(instance: &Instance) -> String {
     match setting(instance, &["api_key_env"]) {
         Some(variable) if std::env::var_os(&variable).is_some_and(|key| !key.is_empty()) => format!("{variable}, set"),
         Some(variable) => format!("{variable}, not set"),
-        None if instance.settings.iter().any(|setting| setting.key == "api_key") => "in the configuration".to_owned(),
+        None if instance
+            .settings
+            .iter()
+            .any(|setting| setting.key == "api_key" && setting.origin != Origin::Default) =>
+        {
+            "in the configuration".to_owned()
+        }
         None => "-".to_owned(),
     }
 }

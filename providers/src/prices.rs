@@ -63,11 +63,18 @@ impl Price {
     }
 }
 
+/// Whether this says which version of a model is meant, such as `2025-04-14`. `gpt-5-pro` is another model than `gpt-5`, and costs more.
+fn is_version(rest: &str) -> bool {
+    rest == "latest" || (!rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'))
+}
+
 /// The price that a vendor asks for a model, as far as it is known.
 pub(crate) fn known(vendor: &str, model: &str) -> Option<Price> {
     let models = &KNOWN.get(vendor)?.models;
     let named = models.iter().filter(|(name, _)| {
-        model.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        model
+            .strip_prefix(name.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_version))
     });
     named.max_by_key(|(name, _)| name.len()).map(|(_, price)| *price)
 }

@@ -323,6 +323,11 @@ fn sync_folder(folder: &Path) -> Result<(), StoreError> {
 /// Refuses a file that is not GGUF, whatever its name says.
 pub(crate) fn check_magic(file: &Path) -> Result<(), StoreError> {
     let mut first = Vec::new();
+    // A pipe would be waited for, and nothing ends that.
+    let metadata = std::fs::metadata(file).map_err(|error| StoreError::read(file, error))?;
+    if !metadata.is_file() {
+        return Err(StoreError::read(file, std::io::Error::other("it is no regular file")));
+    }
     let read = File::open(file).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut first));
     read.map_err(|error| StoreError::read(file, error))?;
     check_first_bytes(&first, &file.display().to_string())

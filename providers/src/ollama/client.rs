@@ -345,7 +345,7 @@ impl OllamaClient {
                 Error::ModelNotFound {
                     model: model.to_owned(),
                     instances: vec![self.server.instance().to_owned()],
-                    near: nearest(model, stored.iter().map(|tag| tag.name.as_str())),
+                    near: near(model, &stored),
                     unreachable: Vec::new(),
                 }
             }
@@ -364,6 +364,14 @@ impl OllamaClient {
             }
             _ => error,
         })
+    }
+}
+
+/// The names near one. Who leaves the tag out means `latest`, which is then no part of the distance.
+fn near(model: &str, stored: &[Tag]) -> Vec<String> {
+    match model.contains(':') {
+        true => nearest(model, stored.iter().map(|tag| tag.name.as_str())),
+        false => nearest(model, stored.iter().map(|tag| tag.name.strip_suffix(":latest").unwrap_or(&tag.name))),
     }
 }
 

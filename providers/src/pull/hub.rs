@@ -104,7 +104,12 @@ impl HubSettings {
         let snapshot = Cache::new(self.cache.clone()).model(name.to_owned()).pointer_path(&commit);
         let mut paths = Vec::new();
         collect(&snapshot, "", 0, &mut paths);
-        let files = paths.into_iter().map(|path| RepositoryFile { path, size: None, digest: None }).collect();
+        // The cache names large files by their digests.
+        let digest = |path: &str| {
+            let blob = std::fs::canonicalize(snapshot.join(path)).ok()?;
+            blob.file_name()?.to_str()?.parse::<Sha256Digest>().ok()
+        };
+        let files = paths.into_iter().map(|path| RepositoryFile { digest: digest(&path), path, size: None }).collect();
         Some(Repository { name: name.to_owned(), commit, files, license: None })
     }
 

@@ -159,6 +159,10 @@ impl Pull<'_> {
                     }
                     tracing::warn!(file = %cached.display(), "the file in the Hugging Face cache is damaged and left alone");
                     copied.discard();
+                    if !online {
+                        let what = format!("hf:{}/{}, as it was fetched,", repository.name, file.path);
+                        return Err(PullError::Offline { what, cache: self.shared.hub.cache.clone() });
+                    }
                 }
                 (None, false) => {
                     let what = format!("hf:{}/{}", repository.name, file.path);
