@@ -39,7 +39,7 @@ impl Provider for Actor {
     }
 
     fn provider_type(&self) -> ProviderType {
-        ProviderType::Kernel
+        ProviderType::Ollama
     }
 
     fn generate(&self, _: GenerateRequest, _: CancellationToken) -> EventStream {
