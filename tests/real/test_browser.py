@@ -177,14 +177,14 @@ def test_a_slow_call_shows_one_line_that_stays_as_a_summary(notebook: NotebookPa
 def test_a_line_tells_how_far_a_call_is(notebook: NotebookPage) -> None:
     options = "{temperature = 20, top_k = 0, top_p = 1, min_p = 0, max_tokens = 900, logit_bias = {['<|im_end|>'] = -1000}}"
     line = re.compile(r"moonlet · \d+ tokens · \d+ tokens/s · [\d.]+ s …")
-    calls = notebook.start(f"for i = 1, 20 do LocalLLM.generate('Hello', {options}) end")
+    calls = notebook.start(f"while true do LocalLLM.generate('Hello', {options}) end")
     expect(notebook.output(calls).last).to_contain_text(line)
     notebook.screenshot("live-line")
     notebook.interrupt()
     expect(notebook.output(calls).last).to_contain_text("nterrupt")
     # A call takes a third of a second, and an interrupt may fall between two of them, when no line is there.
     for _ in range(10):
-        calls = notebook.start(f"for i = 1, 20 do LocalLLM.generate('Hello', {options}) end")
+        calls = notebook.start(f"while true do LocalLLM.generate('Hello', {options}) end")
         expect(notebook.output(calls).last).to_contain_text(line)
         notebook.interrupt()
         expect(notebook.output(calls).last).to_contain_text("nterrupt")
