@@ -225,7 +225,7 @@ impl One<'_> {
         think.ok_or_else(|| self.wrong("true, false, \"low\", \"medium\" or \"high\""))
     }
 
-    fn text(&self) -> Result<String, ScriptError> {
+    pub(crate) fn text(&self) -> Result<String, ScriptError> {
         match self.value {
             Value::String(text) => utf8(text).ok_or_else(|| self.wrong("UTF-8 text")),
             _ => Err(self.wrong("a string")),

@@ -7,11 +7,13 @@ use mlua::{Lua, Table, Value};
 use perilune_providers::{Amount, Limits, UsageQuery};
 use serde_json::json;
 
-use crate::convert::described;
 use crate::generation::serde;
 use crate::host::Host;
 use crate::operation::{Answered, immediate, waiting};
+use crate::options::Accepted;
 use crate::script_error::ScriptError;
+
+const HISTORY: Accepted = Accepted { function: "Usage.history" };
 
 /// Adds the global.
 pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
@@ -91,38 +93,14 @@ fn budget(lua: &Lua, (spent, limits): (Amount, Limits)) -> mlua::Result<Table> {
 /// The options of `Usage.history`.
 fn query(options: &Value) -> Result<UsageQuery, ScriptError> {
     let mut query = UsageQuery::default();
-    let table = match options {
-        Value::Nil => return Ok(query),
-        Value::Table(table) => table,
-        other => {
-            return Err(ScriptError::argument(format!(
-                "the options of Usage.history are {}; expected a table like {{by = \"day\", since = \"7d\"}}",
-                described(other)
-            )));
+    HISTORY.each(options, "{by = \"day\", since = \"7d\"}", |option| {
+        match option.name {
+            "by" => query.by = option.text()?.parse()?,
+            "since" => query.since = Some(option.text()?.parse()?),
+            _ => return Ok(false),
         }
-    };
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair.map_err(|error| ScriptError::argument(error.to_string()))?;
-        let name = match &key {
-            Value::String(name) => name.to_string_lossy(),
-            other => described(other),
-        };
-        let Value::String(text) = &value else {
-            let value = described(&value);
-            return Err(ScriptError::argument(format!(
-                "option `{name}` of Usage.history is {value}; expected a string"
-            )));
-        };
-        let text = text.to_string_lossy();
-        match name.as_str() {
-            "by" => query.by = text.parse()?,
-            "since" => query.since = Some(text.parse()?),
-            _ => {
-                let known = "known: `by`, `since`";
-                return Err(ScriptError::argument(format!("unknown option `{name}` of Usage.history; {known}")));
-            }
-        }
-    }
+        Ok(true)
+    })?;
     Ok(query)
 }
 

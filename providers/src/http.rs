@@ -11,7 +11,7 @@ mod events;
 mod lines;
 mod server;
 
-pub(crate) use body::{json, text};
+pub(crate) use body::{decimal, json, text};
 pub(crate) use client::{ClientOptions, built, client_builder, proxy_hosts};
 pub(crate) use events::ServerSentEvents;
 pub(crate) use lines::Lines;

@@ -15,6 +15,7 @@ mod budget;
 mod candle;
 mod collections;
 mod config;
+pub mod database;
 mod deadline;
 mod directories;
 mod disk;

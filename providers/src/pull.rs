@@ -38,6 +38,7 @@ use spec::Origin;
 
 pub use error::PullError;
 pub use known::{KnownModel, known_models};
+pub(crate) use part::sha256_of;
 pub(crate) use progress::Gauge;
 pub use progress::{PullProgress, PullStage};
 

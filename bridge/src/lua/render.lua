@@ -5,9 +5,11 @@ local getmetatable, next, rawget, rawlen, tostring, type = debug.getmetatable, n
 local mathtype, concat, sort = math.type, table.concat, table.sort
 local find, format, gsub, rep, sub, byte = string.find, string.format, string.gsub, string.rep, string.sub, string.byte
 
-local DEPTH, ENTRIES, WIDTH, STRING = 5, 100, 76, 1000
--- Entries of all tables of one value together, and of one that stands within something else.
-local ALL, WITHIN = 2000, 200
+local WIDTH, STRING = 76, 1000
+-- What the text form and the tree of a value have in common: how deep its tables are shown, how many entries of each, and how many
+-- of all together, of one value that stands alone and of one within something else.
+host.bounds = { depth = 5, entries = 100, all = 2000, within = 200 }
+local DEPTH, ENTRIES, ALL, WITHIN = host.bounds.depth, host.bounds.entries, host.bounds.all, host.bounds.within
 -- How many of them are left.
 local left = ALL
 

@@ -5,9 +5,7 @@ local getmetatable, next, rawget, rawlen, type = debug.getmetatable, next, rawge
 local concat, sort, gsub, mathtype = table.concat, table.sort, string.gsub, math.type
 local before, key_text, nested_text = host.before, host.key_text, host.nested_text
 
-local DEPTH, ENTRIES = 5, 100
--- Entries of all tables of one value together, and of one that stands within something else.
-local ALL, WITHIN = 2000, 200
+local DEPTH, ENTRIES, ALL, WITHIN = host.bounds.depth, host.bounds.entries, host.bounds.all, host.bounds.within
 -- How many of them are left.
 local left = ALL
 -- Tables this deep are shown unfolded.

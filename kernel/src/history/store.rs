@@ -2,17 +2,12 @@
 //! cell; a line is that cell's execution count.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
 
 use perilune_protocol::{HistoryAccess, HistoryEntry, HistoryReply, HistoryRequest};
+use perilune_providers::database::{self, DatabaseError};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-/// How long another kernel's write is waited for.
-const BUSY: Duration = Duration::from_secs(1);
 /// Cells that are kept; the oldest go when a kernel opens a history that has more.
 const KEPT_CELLS: i64 = 100_000;
 /// Cells that one answer has at most: the last ones.
@@ -30,17 +25,6 @@ const MIGRATIONS: [&str; 1] = ["
     );
 "];
 
-/// Why the history cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreError {
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-    #[error("cannot create it: {0}")]
-    Create(#[from] io::Error),
-    #[error("it has version {found}, of a newer Perilune; this one knows version {known}")]
-    Newer { found: usize, known: usize },
-}
-
 pub(crate) struct Store {
     connection: Connection,
     /// The session of each shell of this kernel that has run a cell.
@@ -49,40 +33,15 @@ pub(crate) struct Store {
 
 impl Store {
     /// The history in `file`, which only this user may read.
-    pub(crate) fn open(file: &Path) -> Result<Store, StoreError> {
-        if let Some(folder) = file.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-        let store = Store::prepare(Connection::open(file)?)?;
-        store
-            .connection
-            .execute("DELETE FROM cells WHERE number <= (SELECT max(number) FROM cells) - ?", [KEPT_CELLS])?;
-        Ok(store)
+    pub(crate) fn open(file: &Path) -> Result<Store, DatabaseError> {
+        let connection = database::open(file, &MIGRATIONS)?;
+        connection.execute("DELETE FROM cells WHERE number <= (SELECT max(number) FROM cells) - ?", [KEPT_CELLS])?;
+        Ok(Store { connection, sessions: BTreeMap::new() })
     }
 
     /// A history that ends with the kernel.
-    pub(crate) fn in_memory() -> Result<Store, StoreError> {
-        Store::prepare(Connection::open_in_memory()?)
-    }
-
-    fn prepare(mut connection: Connection) -> Result<Store, StoreError> {
-        connection.busy_timeout(BUSY)?;
-        // `journal_mode` answers with a row, and in memory with another mode.
-        connection.query_row("PRAGMA journal_mode = wal", [], |_| Ok(()))?;
-        connection.execute_batch("PRAGMA synchronous = normal; PRAGMA cache_size = -256;")?;
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        let found = found as usize;
-        if found > MIGRATIONS.len() {
-            return Err(StoreError::Newer { found, known: MIGRATIONS.len() });
-        }
-        if found < MIGRATIONS.len() {
-            MIGRATIONS[found..].iter().try_for_each(|migration| transaction.execute_batch(migration))?;
-            transaction.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
-        }
-        transaction.commit()?;
-        Ok(Store { connection, sessions: BTreeMap::new() })
+    pub(crate) fn in_memory() -> Result<Store, DatabaseError> {
+        Ok(Store { connection: database::in_memory(&MIGRATIONS)?, sessions: BTreeMap::new() })
     }
 
     /// Writes what `work` writes at once, which takes a fraction of the time; where that cannot be, one by one.
@@ -96,21 +55,21 @@ impl Store {
         }
     }
 
-    pub(crate) fn input(&mut self, shell: u32, line: i64, source: &str) -> Result<(), StoreError> {
+    pub(crate) fn input(&mut self, shell: u32, line: i64, source: &str) -> Result<(), DatabaseError> {
         let session = self.session(shell)?;
         let insert = "INSERT OR REPLACE INTO cells (session, line, source) VALUES (?, ?, ?)";
         self.connection.prepare(insert)?.execute(params![session, line, source])?;
         Ok(())
     }
 
-    pub(crate) fn output(&mut self, shell: u32, line: i64, text: &str) -> Result<(), StoreError> {
+    pub(crate) fn output(&mut self, shell: u32, line: i64, text: &str) -> Result<(), DatabaseError> {
         let session = self.session(shell)?;
         let update = "UPDATE cells SET output = ? WHERE session = ? AND line = ?";
         self.connection.prepare(update)?.execute(params![text, session, line])?;
         Ok(())
     }
 
-    fn session(&mut self, shell: u32) -> Result<i64, StoreError> {
+    fn session(&mut self, shell: u32) -> Result<i64, DatabaseError> {
         if let Some(session) = self.sessions.get(&shell) {
             return Ok(*session);
         }
@@ -120,7 +79,7 @@ impl Store {
         Ok(session)
     }
 
-    pub(crate) fn find(&self, shell: u32, request: &HistoryRequest) -> Result<HistoryReply, StoreError> {
+    pub(crate) fn find(&self, shell: u32, request: &HistoryRequest) -> Result<HistoryReply, DatabaseError> {
         let output = request.output;
         let history = match &request.access {
             HistoryAccess::Tail { n } => self.last("true", [limit(*n, TAIL)], output)?,
@@ -151,7 +110,7 @@ impl Store {
         condition: &str,
         parameters: impl Params,
         output: bool,
-    ) -> Result<Vec<(i64, i64, HistoryEntry)>, StoreError> {
+    ) -> Result<Vec<(i64, i64, HistoryEntry)>, DatabaseError> {
         let query = format!(
             "SELECT session, line, source, output FROM cells WHERE {condition} ORDER BY session DESC, line DESC LIMIT ?"
         );
@@ -163,7 +122,7 @@ impl Store {
     }
 
     /// The session that a request means: 0 is the shell's, and a negative number counts back from it.
-    fn meant(&self, shell: u32, session: i64) -> Result<i64, StoreError> {
+    fn meant(&self, shell: u32, session: i64) -> Result<i64, DatabaseError> {
         if session > 0 {
             return Ok(session);
         }
@@ -251,6 +210,6 @@ mod tests {
         let file = folder.path().join("history.sqlite3");
         drop(Store::open(&file).unwrap());
         Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-        assert!(matches!(Store::open(&file), Err(StoreError::Newer { found: 99, .. })));
+        assert!(matches!(Store::open(&file), Err(DatabaseError::Newer { found: 99, .. })));
     }
 }

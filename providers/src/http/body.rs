@@ -1,7 +1,8 @@
-//! Bodies that are read whole, up to a bound.
+//! Bodies that are read whole, up to a bound, and numbers for those that are sent.
 
 use reqwest::Response;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::server::Server;
 use crate::error::{Error, ErrorKind};
@@ -17,6 +18,11 @@ pub(crate) async fn body(server: &Server, response: &mut Response, most: usize) 
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// A number for the body of a request, as short as it was written: 0.7, not 0.699999988079071.
+pub(crate) fn decimal(number: f32) -> Value {
+    number.to_string().parse::<f64>().map(Value::from).unwrap_or(Value::Null)
 }
 
 /// The body of an answer as text; what is no UTF-8 becomes U+FFFD.

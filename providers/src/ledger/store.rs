@@ -1,22 +1,18 @@
 //! The file of the ledger: SQLite in WAL mode, so that processes read and write it side by side.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::str::FromStr;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use rusqlite::{Connection, Row, params, params_from_iter};
 use serde::Serialize;
 
 use super::Entry;
 use crate::budget::Amount;
+use crate::database::{self, DatabaseError};
 use crate::error::Error;
 use crate::provider::ProviderType;
 
-/// How long another process's write is waited for.
-const BUSY: Duration = Duration::from_secs(1);
 /// Entries that are kept; the oldest go when a process opens a ledger that has more.
 const KEPT: i64 = 1_000_000;
 /// Rows of one table at most.
@@ -189,17 +185,6 @@ pub struct UsageTable {
     pub lent: Option<UsageRow>,
 }
 
-/// Why the ledger cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-    #[error("cannot create it: {0}")]
-    Create(#[from] io::Error),
-    #[error("it has version {found}, of a newer Perilune; this one knows version {known}")]
-    Newer { found: usize, known: usize },
-}
-
 #[derive(Debug)]
 pub(super) struct Store {
     connection: Connection,
@@ -207,41 +192,20 @@ pub(super) struct Store {
 
 impl Store {
     /// The ledger in `file`, which only this user may read.
-    pub(super) fn open(file: &Path) -> Result<Store, StoreError> {
-        if let Some(folder) = file.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-        let store = Store::prepare(Connection::open(file)?)?;
+    pub(super) fn open(file: &Path) -> Result<Store, DatabaseError> {
+        let connection = database::open(file, &MIGRATIONS)?;
         let prune = "DELETE FROM requests WHERE number <= (SELECT max(number) FROM requests) - ?";
-        store.connection.execute(prune, [KEPT])?;
-        Ok(store)
-    }
-
-    /// A ledger that ends with the process.
-    pub(super) fn in_memory() -> Result<Store, StoreError> {
-        Store::prepare(Connection::open_in_memory()?)
-    }
-
-    fn prepare(mut connection: Connection) -> Result<Store, StoreError> {
-        connection.busy_timeout(BUSY)?;
-        // `journal_mode` answers with a row, and in memory with another mode.
-        connection.query_row("PRAGMA journal_mode = wal", [], |_| Ok(()))?;
-        connection.execute_batch("PRAGMA synchronous = normal; PRAGMA cache_size = -256;")?;
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        let found = found as usize;
-        if found > MIGRATIONS.len() {
-            return Err(StoreError::Newer { found, known: MIGRATIONS.len() });
-        }
-        MIGRATIONS[found..].iter().try_for_each(|migration| transaction.execute_batch(migration))?;
-        transaction.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
-        transaction.commit()?;
+        connection.execute(prune, [KEPT])?;
         Ok(Store { connection })
     }
 
+    /// A ledger that ends with the process.
+    pub(super) fn in_memory() -> Result<Store, DatabaseError> {
+        Ok(Store { connection: database::in_memory(&MIGRATIONS)? })
+    }
+
     /// Writes entries at once.
-    pub(super) fn keep(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+    pub(super) fn keep(&mut self, entries: &[Entry]) -> Result<(), DatabaseError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -278,7 +242,7 @@ impl Store {
     }
 
     /// What was spent today, by the local clock. What was borrowed of another kernel is that one's to limit.
-    pub(super) fn today(&self) -> Result<Amount, StoreError> {
+    pub(super) fn today(&self) -> Result<Amount, DatabaseError> {
         let sum = "SELECT total(prompt_tokens) + total(completion_tokens), total(usd) FROM requests \
                    WHERE at >= unixepoch('now', 'localtime', 'start of day', 'utc') * 1000 AND provider <> ?";
         let amount = |row: &Row<'_>| Ok(Amount { tokens: row.get::<_, f64>(0)? as u64, usd: row.get(1)? });
@@ -286,7 +250,7 @@ impl Store {
     }
 
     /// The table that somebody asks for.
-    pub(super) fn usage(&self, query: &UsageQuery) -> Result<UsageTable, StoreError> {
+    pub(super) fn usage(&self, query: &UsageQuery) -> Result<UsageTable, DatabaseError> {
         let (from, words) = match &query.since {
             Some(Since(words)) => {
                 let marks = vec!["?"; words.len()].join(", ");

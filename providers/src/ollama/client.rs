@@ -10,7 +10,6 @@ use reqwest::header::HeaderMap;
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::wire::{Embedded, Failed, Habits, Progress, Runner, Running, Shown, Tag, Tags, Version};
@@ -19,7 +18,7 @@ use crate::config::OllamaConfig;
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, ClientOptions, Lines, Server};
 use crate::nearest::nearest;
-use crate::pull::{PullRequest, PullStream};
+use crate::pull::{PullRequest, PullStream, sha256_of};
 use crate::specifier::ModelSpecifier;
 
 /// Lists of models and what is shown of one are far less.
@@ -198,7 +197,11 @@ impl OllamaClient {
 
     /// Has the server hold a file's bytes; by this name, `sha256:...`, they are called there.
     async fn send_file(&self, path: &Path) -> Result<String, Error> {
-        let digest = self.beside(path, digest).await?;
+        let digest = self.beside(path, |file| {
+            let digest = sha256_of(file, &mut |_| true)?;
+            digest.ok_or_else(|| std::io::Error::other("it was left before its end"))
+        });
+        let digest = format!("sha256:{}", digest.await?);
         let place = format!("/api/blobs/{digest}");
         let head = self.server.send(self.request(Method::HEAD, &place)?).await?;
         if head.status() == StatusCode::NOT_FOUND {
@@ -390,20 +393,6 @@ fn meaning(words: &str) -> Option<ErrorKind> {
     } else {
         None
     }
-}
-
-/// `sha256:` and the digest of a file in hexadecimal digits.
-fn digest(file: &mut File) -> std::io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; FILE_CHUNK];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => break,
-            length => hash.update(&chunk[..length]),
-        }
-    }
-    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("sha256:{digits}"))
 }
 
 /// The bytes of a file as they are sent.

@@ -5,6 +5,8 @@ use perilune_engine::{ChatMessage, GenerateOptions, Prompt, Role, Tool};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::http::decimal;
+
 /// Seeds go through a float64 there.
 const LARGEST_SEED: u64 = (1 << 53) - 1;
 
@@ -99,18 +101,15 @@ pub(super) fn unknown_option(options: &GenerateOptions) -> Option<&'static str> 
 
 fn sampling(options: &GenerateOptions) -> Map<String, Value> {
     let sampling = &options.sampling;
-    // As the decimal that was written: 0.1 is not to become 0.10000000149.
-    let number =
-        |number: Option<f32>| number.and_then(|number| number.to_string().parse::<f64>().ok()).map(Value::from);
     let known = [
-        ("temperature", number(sampling.temperature)),
+        ("temperature", sampling.temperature.map(decimal)),
         ("top_k", sampling.top_k.map(Value::from)),
-        ("top_p", number(sampling.top_p)),
-        ("min_p", number(sampling.min_p)),
-        ("typical_p", number(sampling.typical_p)),
-        ("repeat_penalty", number(sampling.repeat_penalty)),
-        ("frequency_penalty", number(sampling.frequency_penalty)),
-        ("presence_penalty", number(sampling.presence_penalty)),
+        ("top_p", sampling.top_p.map(decimal)),
+        ("min_p", sampling.min_p.map(decimal)),
+        ("typical_p", sampling.typical_p.map(decimal)),
+        ("repeat_penalty", sampling.repeat_penalty.map(decimal)),
+        ("frequency_penalty", sampling.frequency_penalty.map(decimal)),
+        ("presence_penalty", sampling.presence_penalty.map(decimal)),
         ("seed", sampling.seed.map(|seed| (seed & LARGEST_SEED).into())),
         ("num_predict", options.max_tokens.map(Value::from)),
         ("stop", (!options.stop.is_empty()).then(|| options.stop.clone().into())),

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Words;
 use crate::error::{Error, ErrorKind};
+use crate::http::decimal;
 use crate::provider::GenerateRequest;
 
 /// How files of pictures begin, in base64.
@@ -35,14 +36,14 @@ pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Res
     } = options;
     // What is not set is the server's to decide. `truncate` allows what no server offers, and asks for nothing.
     for (name, value) in [
-        ("temperature", sampling.temperature.map(number)),
-        ("top_p", sampling.top_p.map(number)),
+        ("temperature", sampling.temperature.map(decimal)),
+        ("top_p", sampling.top_p.map(decimal)),
         ("top_k", sampling.top_k.map(Value::from)),
-        ("min_p", sampling.min_p.map(number)),
-        ("typical_p", sampling.typical_p.map(number)),
-        (words.repeat_penalty, sampling.repeat_penalty.map(number)),
-        ("frequency_penalty", sampling.frequency_penalty.map(number)),
-        ("presence_penalty", sampling.presence_penalty.map(number)),
+        ("min_p", sampling.min_p.map(decimal)),
+        ("typical_p", sampling.typical_p.map(decimal)),
+        (words.repeat_penalty, sampling.repeat_penalty.map(decimal)),
+        ("frequency_penalty", sampling.frequency_penalty.map(decimal)),
+        ("presence_penalty", sampling.presence_penalty.map(decimal)),
         (words.seed, sampling.seed.map(Value::from)),
         (words.max_tokens, max_tokens.map(Value::from)),
         ("stop", (!stop.is_empty()).then(|| Value::from(stop))),
@@ -75,11 +76,6 @@ pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Res
     }
     body.extend(extra_body.map(|extra| *extra).unwrap_or_default());
     Ok(body)
-}
-
-/// As short as it was written: 0.7, not 0.699999988079071.
-fn number(number: f32) -> Value {
-    number.to_string().parse::<f64>().map(Value::from).unwrap_or(Value::Null)
 }
 
 fn message(message: &ChatMessage, instance: &str) -> Result<Value, Error> {
@@ -140,7 +136,7 @@ fn response_format(schema: Value, words: &Words) -> Value {
 
 fn biases(biases: Vec<LogitBias>, instance: &str) -> Result<Value, Error> {
     let pairs = biases.into_iter().map(|LogitBias { token, bias }| match token {
-        Biased::Id(id) => Ok((id.to_string(), number(bias))),
+        Biased::Id(id) => Ok((id.to_string(), decimal(bias))),
         Biased::Text(_) => {
             let problem = "knows the tokens of `logit_bias` by their numbers alone, which its model's tokenizer tells, not by texts";
             Err(invalid(instance, problem))

@@ -169,29 +169,31 @@ pub(super) fn bytes_so_far(folder: &Path, key: &str) -> Option<u64> {
     Some(state.written.bytes())
 }
 
-/// The SHA-256 of a file; `None` when `go_on` said so, which is told how many bytes were read.
+/// As [`sha256_of`], of the file at `path`.
 pub(super) fn digest_of(path: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Option<Sha256Digest>, PullError> {
-    let read = |go_on: &mut dyn FnMut(u64) -> bool| {
-        let mut file = File::open(path)?;
-        let mut sha256 = Sha256::new();
-        let mut block = vec![0; BLOCK];
-        let mut bytes = 0;
-        loop {
-            let count = match file.read(&mut block) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            sha256.update(&block[..count]);
-            bytes += count as u64;
-            if !go_on(bytes) {
-                return Ok(None);
-            }
+    let digest = File::open(path).and_then(|mut file| sha256_of(&mut file, go_on));
+    digest.map_err(|error| PullError::disk(path, error))
+}
+
+/// The SHA-256 of what is read of a file; `None` when `go_on` said so, which is told how many bytes were read.
+pub(crate) fn sha256_of(file: &mut File, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Option<Sha256Digest>> {
+    let mut sha256 = Sha256::new();
+    let mut block = vec![0; BLOCK];
+    let mut bytes = 0;
+    loop {
+        let count = match file.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        sha256.update(&block[..count]);
+        bytes += count as u64;
+        if !go_on(bytes) {
+            return Ok(None);
         }
-        Ok(Some(Sha256Digest::of_bytes(sha256.finalize().into())))
-    };
-    read(go_on).map_err(|error| PullError::disk(path, error))
+    }
+    Ok(Some(Sha256Digest::of_bytes(sha256.finalize().into())))
 }
 
 /// Disjoint ranges of bytes, in order; none touches the next.
