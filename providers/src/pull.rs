@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::DownloadsConfig;
 use crate::error::Error;
-use crate::http::{ClientOptions, built, client_builder, proxy_hosts};
+use crate::http::{ClientOptions, Proxies, built, client_builder};
 use crate::specifier::ModelSpecifier;
 use crate::store::{ModelStore, StoredModel, check_store_name};
 use address::{Allowed, CheckedNames};
@@ -178,11 +178,16 @@ impl Shared {
 
     fn make_fetcher(&self, whom: Whom) -> Result<Fetcher, String> {
         let endpoint = self.hub.endpoint.clone().ok().filter(|_| whom == Whom::Hub);
-        let allowed = Arc::new(Allowed { loopback: self.downloads.allow_loopback, endpoint, proxies: proxy_hosts() });
-        let options = ClientOptions { idle_limit: Some(self.downloads.stall), ..ClientOptions::default() };
-        let builder = client_builder(&options)?.dns_resolver(CheckedNames(Arc::clone(&allowed)));
-        let client = built(builder)?;
+        let proxies = Proxies::from_environment();
+        let allowed = Arc::new(Allowed { loopback: self.downloads.allow_loopback, endpoint, proxies });
+        let client = |by_proxy: bool| {
+            let stall = Some(self.downloads.stall);
+            let options = ClientOptions { idle_limit: stall, ..ClientOptions::default() };
+            let names = CheckedNames { allowed: Arc::clone(&allowed), by_proxy };
+            built(client_builder(&options, by_proxy)?.dns_resolver(names))
+        };
+        let by_proxy = if allowed.proxies.is_empty() { None } else { Some(client(true)?) };
         let token = self.hub.token.clone().filter(|_| whom == Whom::Hub);
-        Ok(Fetcher { client, allowed, token, stall: self.downloads.stall })
+        Ok(Fetcher { direct: client(false)?, by_proxy, allowed, token, stall: self.downloads.stall })
     }
 }

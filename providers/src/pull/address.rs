@@ -4,25 +4,31 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::timeout;
 
 use super::error::PullError;
+use crate::http::Proxies;
 
-/// What a download may go to. Clones share nothing and are small.
-#[derive(Clone, Debug, Default)]
+/// How long a name may take to resolve that a proxy resolves as well: where only the proxy knows names, servers here may not answer.
+const PATIENCE_BESIDE_PROXY: Duration = Duration::from_secs(1);
+
+/// What a download may go to.
 pub(super) struct Allowed {
     /// Whether this machine's own addresses are allowed, also without encryption.
     pub(super) loopback: bool,
     /// An endpoint that the user's environment names: it is the user's own decision wherever it is.
     pub(super) endpoint: Option<Url>,
-    /// Hosts of the user's proxies, which are asked for the rest and resolve names themselves.
-    pub(super) proxies: Vec<String>,
+    /// The user's proxies, which resolve names themselves.
+    pub(super) proxies: Proxies,
 }
 
 impl Allowed {
-    /// Refuses an address for its scheme, its host, or what its host resolves to. A name that does not resolve is not refused: the
-    /// connection fails by itself.
+    /// Refuses an address for its scheme, its host, or what its host resolves to. A name that does not resolve here is not refused:
+    /// the connection fails by itself, or a proxy knows it, whose rules hold then.
     pub(super) async fn check(&self, url: &Url) -> Result<(), PullError> {
         let refuse = |problem: String| PullError::Refused { address: shown(url), problem };
         if self.is_endpoint(url) {
@@ -37,11 +43,10 @@ impl Allowed {
         let addresses: Vec<IpAddr> = match literal(host) {
             Some(address) => vec![address],
             None if is_localhost(host) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            None if !self.proxies.is_empty() => Vec::new(),
-            None => match tokio::net::lookup_host((host, url.port_or_known_default().unwrap_or(443))).await {
-                Ok(addresses) => addresses.map(|address| address.ip()).collect(),
-                Err(_) => Vec::new(),
-            },
+            None if self.proxies.serve(url) => {
+                timeout(PATIENCE_BESIDE_PROXY, resolved(host)).await.unwrap_or_default()
+            }
+            None => resolved(host).await,
         };
         for address in &addresses {
             if let Some(why) = self.forbids(*address) {
@@ -78,17 +83,26 @@ impl Allowed {
     }
 }
 
-/// Resolves for the client what [`Allowed::check`] would let pass.
-pub(super) struct CheckedNames(pub(super) Arc<Allowed>);
+async fn resolved(host: &str) -> Vec<IpAddr> {
+    let addresses = tokio::net::lookup_host((host, 0)).await;
+    addresses.map(|addresses| addresses.map(|address| address.ip()).collect()).unwrap_or_default()
+}
+
+/// Resolves for a client what [`Allowed::check`] would let pass.
+pub(super) struct CheckedNames {
+    pub(super) allowed: Arc<Allowed>,
+    /// Whether the client asks proxies alone, which may be anywhere. One that goes directly must not come to a proxy's host by its name.
+    pub(super) by_proxy: bool,
+}
 
 impl Resolve for CheckedNames {
     fn resolve(&self, name: Name) -> Resolving {
-        let allowed = Arc::clone(&self.0);
+        let (allowed, by_proxy) = (Arc::clone(&self.allowed), self.by_proxy);
         Box::pin(async move {
             let name = name.as_str();
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
             let own = allowed.endpoint.as_ref().and_then(Url::host_str) == Some(name);
-            if !own && !allowed.proxies.iter().any(|proxy| proxy == name) {
+            if !own && !(by_proxy && allowed.proxies.are_at(name)) {
                 for address in &addresses {
                     if let Some(why) = allowed.forbids(address.ip()) {
                         return Err(format!("`{name}` resolves to {}, which is {why}", address.ip()).into());
@@ -180,6 +194,14 @@ fn v6_not_public(address: Ipv6Addr) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    fn allowed() -> Allowed {
+        Allowed { loopback: false, endpoint: None, proxies: proxies("", "") }
+    }
+
+    fn proxies(all: &str, exceptions: &str) -> Proxies {
+        Proxies::from_addresses([String::new(), String::new(), all.to_owned()], exceptions.to_owned())
+    }
+
     async fn refusal(allowed: &Allowed, url: &str) -> Option<String> {
         allowed.check(&Url::parse(url).unwrap()).await.err().map(|error| error.to_string())
     }
@@ -219,7 +241,7 @@ mod tests {
             "a:b@1.1.1.1",
         ] {
             for scheme in ["https", "http"] {
-                let told = refusal(&Allowed::default(), &format!("{scheme}://{host}/m.gguf")).await;
+                let told = refusal(&allowed(), &format!("{scheme}://{host}/m.gguf")).await;
                 assert!(told.is_some(), "{scheme}://{host}");
             }
         }
@@ -227,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn public_addresses_pass_by_https_alone() {
-        let allowed = Allowed::default();
+        let allowed = allowed();
         for host in ["1.1.1.1", "[2606:4700::1111]", "172.32.0.1", "100.128.0.1", "10.example.invalid"] {
             assert_eq!(refusal(&allowed, &format!("https://{host}/m.gguf")).await, None, "{host}");
             let told = refusal(&allowed, &format!("http://{host}/m.gguf")).await.unwrap();
@@ -239,14 +261,36 @@ mod tests {
 
     #[tokio::test]
     async fn loopback_and_the_endpoint_are_the_users_decision() {
-        let loopback = Allowed { loopback: true, ..Allowed::default() };
+        let loopback = Allowed { loopback: true, ..allowed() };
         assert_eq!(refusal(&loopback, "http://127.0.0.1:8000/m.gguf").await, None);
         assert!(refusal(&loopback, "http://10.0.0.1/m.gguf").await.is_some());
         assert!(refusal(&loopback, "https://169.254.169.254/m.gguf").await.is_some());
         let endpoint = Url::parse("http://127.0.0.1:8000").unwrap();
-        let endpoint = Allowed { endpoint: Some(endpoint), ..Allowed::default() };
+        let endpoint = Allowed { endpoint: Some(endpoint), ..allowed() };
         assert_eq!(refusal(&endpoint, "http://127.0.0.1:8000/m.gguf").await, None);
         assert!(refusal(&endpoint, "http://127.0.0.1:8001/m.gguf").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_proxy_makes_no_private_address_public() {
+        for exceptions in ["", "inner"] {
+            let allowed = Allowed { proxies: proxies("http://inner:3128", exceptions), ..allowed() };
+            for host in ["127.0.0.1", "10.0.0.1", "localhost", "2130706433"] {
+                assert!(refusal(&allowed, &format!("https://{host}/m.gguf")).await.is_some(), "{host}");
+            }
+        }
+        let served = |exceptions: &str| proxies("inner:3128", exceptions).serve(&Url::parse("https://inner/m").unwrap());
+        assert!(served("") && served("other") && !served("inner") && !served("*"));
+        assert!(proxies("inner:3128", "").are_at("inner") && proxies("", "").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_proxys_own_name_is_known_to_those_alone_that_ask_it() {
+        let resolves = async |by_proxy| {
+            let allowed = Arc::new(Allowed { proxies: proxies("http://localhost:3128", "localhost"), ..allowed() });
+            CheckedNames { allowed, by_proxy }.resolve("localhost".parse().unwrap()).await.is_ok()
+        };
+        assert!(resolves(true).await && !resolves(false).await);
     }
 
     #[test]

@@ -17,10 +17,13 @@ const MOST_REDIRECTS: usize = 10;
 /// More of a server's words than an error needs.
 const MOST_WORDS: usize = 16 * 1024;
 
-/// A client for downloads.
+/// The clients for downloads.
 #[derive(Clone)]
 pub(super) struct Fetcher {
-    pub(super) client: Client,
+    /// Asks servers themselves.
+    pub(super) direct: Client,
+    /// Asks the user's proxies, if there are any, for what is not to be asked directly.
+    pub(super) by_proxy: Option<Client>,
     pub(super) allowed: Arc<Allowed>,
     /// For the endpoint.
     pub(super) token: Option<String>,
@@ -88,7 +91,8 @@ impl Fetcher {
     async fn send(&self, url: &Url, range: Option<(u64, u64)>) -> Result<Response, Failure> {
         self.allowed.check(url).await.map_err(Failure::lasting)?;
         // Compressed on the way, ranges would be of something else.
-        let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let client = self.by_proxy.as_ref().filter(|_| self.allowed.proxies.serve(url)).unwrap_or(&self.direct);
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some((start, end)) = range {
             request = request.header(RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
         }
