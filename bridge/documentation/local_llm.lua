@@ -346,8 +346,18 @@ function LocalLLM.pull(spec, options) end
 ---@field models integer how many models are there
 ---@field bytes integer bytes of their files, each counted once
 ---@field part_bytes integer bytes of what is on its way or was left unfinished
+---@field unfinished LocalLLM.UnfinishedDownload[] which downloads that is; `perilune model remove --unfinished` deletes them
 ---@field ours boolean whether `LocalLLM.remove` deletes them
 ---@field disk? LocalLLM.DiskSpace the room on its disk
+
+--- A download that is not whole; the same pull goes on where it ended.
+---@class LocalLLM.UnfinishedDownload
+---@field source string where it comes from
+---@field bytes integer bytes of disk that it takes
+---@field completed_bytes? integer bytes that came for certain
+---@field total_bytes? integer bytes of the whole file
+---@field idle_seconds integer seconds since the last of it was written
+---@field under_way boolean whether somebody brings it now
 
 --- The room on a disk.
 ---@class LocalLLM.DiskSpace

@@ -211,7 +211,7 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
         "info",
         asking(lua, host, "LocalLLM.info", model_name, |registry, model| async move {
             let resolved = registry.resolve_or_default(model.as_ref()).await?;
-            let info = resolved.local()?.info(&resolved.model).await?;
+            let info = resolved.info().await?;
             Ok(Answered(move |lua: &Lua| named(serde(lua, &info)?, &resolved.specifier)))
         })?,
     )?;
@@ -287,12 +287,7 @@ fn register_registry(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result
                 return Err(ScriptError::argument(problem));
             };
             let (registry, name) = (Arc::clone(&shared.options.registry), name.to_string_lossy());
-            Ok(async move {
-                let resolved = registry.resolve(&model).await?;
-                resolved.local()?.copy(&resolved.model, &name).await?;
-                let copied = ModelSpecifier::local(&name, resolved.provider.name());
-                Ok(copied.map_err(perilune_providers::Error::from)?.to_string())
-            })
+            Ok(async move { Ok(registry.copy(&model, &name).await?.to_string()) })
         })?,
     )?;
     let shared = Rc::clone(host);

@@ -281,12 +281,16 @@ pub enum Model {
         #[arg(long, value_name = "NAME")]
         backend: Option<String>,
     },
-    /// Delete a model that was pulled; files of other programs are never touched
+    /// Delete a model that was pulled, or what interrupted pulls left; files of other programs are never touched
     ///
     /// An Ollama deletes one of its own if it is named, as in `luna@ollama`. A model that the kernel has in memory is refused. Another kernel that has it in memory keeps it until it is unloaded there.
     Remove {
         /// A model specifier, e.g. `local/tinyllama@candle`
-        model: String,
+        #[arg(required_unless_present = "unfinished")]
+        model: Option<String>,
+        /// Delete the downloads that are not whole, which `model storage` names; those that are under way stay
+        #[arg(long, conflicts_with = "model")]
+        unfinished: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -325,7 +329,7 @@ pub enum Model {
         /// Only this backend
         backend: Option<String>,
     },
-    /// Load a model into the resident kernel, or say how long one stays that is loaded
+    /// Load a model into the resident kernel, or by `MODEL@ollama` into that server, or say how long one stays that is loaded
     Load {
         /// A model specifier, e.g. `local/moonlet@candle`
         model: String,
@@ -336,12 +340,12 @@ pub enum Model {
         #[arg(long, value_name = "SECONDS")]
         keep_alive: Option<u64>,
     },
-    /// Remove a model from the resident kernel's memory
+    /// Remove a model from the memory of the resident kernel, or by `MODEL@ollama` of that server
     Unload {
         /// A model specifier, e.g. `local/moonlet@candle`
         model: String,
     },
-    /// List the models that the resident kernel has in memory
+    /// List the models that the resident kernel and servers such as Ollama have in memory
     Ps,
     /// Bring a model file into the store, or have an Ollama get a model: whole and checked, or not at all
     ///

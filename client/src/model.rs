@@ -1,14 +1,16 @@
 //! `perilune model ...`: asks a kernel about its models, and shows the answer as a table or as JSON.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use perilune_kernel::resident;
 use perilune_protocol::{
-    AvailableModel, AvailableRequest, BackendError, BackendStatus, CopyRequest, CreateRequest, DroppedModel, ListReply,
-    ListedModel, LoadRequest, LoadedModel, ModelEvent, ModelInfoReply, ModelReply, ModelRequest, NamedModel,
-    Publication, PullRequest, PulledModel, RemovedModel, Reply, Request, StatusReply, StoragePlace, StorageReply,
+    AvailableModel, AvailableRequest, BackendError, BackendHealth, BackendStatus, CopyRequest, CreateRequest,
+    DroppedModel, ListReply, ListedModel, LoadRequest, LoadedModel, ModelEvent, ModelInfoReply, ModelReply,
+    ModelRequest, NamedModel, Publication, PullRequest, PulledModel, RemoveRequest, RemoveUnfinishedRequest,
+    RemovedModel, Reply, Request, StatusReply, StoragePlace, StorageReply, UnfinishedDownload, UnfinishedReply,
     WhichBackend,
 };
 
@@ -17,6 +19,7 @@ use crate::failure::Failure;
 use crate::install_ollama;
 use crate::interrupts::Interrupts;
 use crate::output::{print, print_json};
+use crate::provider::ask;
 use crate::pull_bar::PullBar;
 use crate::run::unexpected;
 use crate::session::{Session, Via};
@@ -25,17 +28,16 @@ use crate::table::{Table, count, size};
 /// Asks what `command` says and shows the answer.
 pub async fn run(command: Model, global: &Global, interrupts: &Interrupts) -> Result<(), Failure> {
     let (format, verbose) = (global.output, global.verbose > 0);
-    if let Model::Remove { model, yes: false } = &command {
-        confirm(&format!("delete the model `{model}`?"))?;
-    }
     let shows_memory_only = matches!(command, Model::Ps);
-    let needs_resident = matches!(command, Model::Load { .. } | Model::Unload { .. } | Model::Ps);
+    let about = About::of(&command);
+    let asks_first = matches!(command, Model::Remove { yes: false, .. });
     let request = match command {
         Model::List { backend } => ModelRequest::List(WhichBackend { backend }),
         Model::Info { model } => ModelRequest::Info(NamedModel { model }),
         Model::Available { recommended, backend } => ModelRequest::Available(AvailableRequest { backend, recommended }),
         Model::Storage { backend } => ModelRequest::Storage(WhichBackend { backend }),
-        Model::Remove { model, .. } => ModelRequest::Remove(NamedModel { model }),
+        Model::Remove { model: Some(model), .. } => ModelRequest::Remove(RemoveRequest { model, only_ask: false }),
+        Model::Remove { model: None, .. } => ModelRequest::RemoveUnfinished(RemoveUnfinishedRequest::default()),
         Model::Copy { model, name } => ModelRequest::Copy(CopyRequest { model, name }),
         Model::InstallOllama { yes } => return install_ollama::run(yes, format),
         Model::Create { model, file, template, system, parameters } => ModelRequest::Create(CreateRequest {
@@ -56,7 +58,11 @@ pub async fn run(command: Model, global: &Global, interrupts: &Interrupts) -> Re
             ModelRequest::Pull(PullRequest { spec, quantization, name, force })
         }
     };
-    let mut session = open(needs_resident, global.connect.as_deref(), interrupts).await?;
+    let mut session = open(about, global.connect.as_deref(), interrupts).await?;
+    if asks_first && let Err(failure) = confirm_removal(&mut session, &request).await {
+        session.close().await;
+        return Err(failure);
+    }
     let mut bar = PullBar::new();
     let mut heard = |publication| {
         if let Publication::ModelEvent(ModelEvent::Pull(progress)) = publication {
@@ -87,16 +93,61 @@ fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display())).map_err(Failure::Usage)
 }
 
-/// Loading into this process, which ends right after, would be a lie: those commands need a kernel that stays.
-async fn open(needs_resident: bool, connect: Option<&Path>, interrupts: &Interrupts) -> Result<Session, Failure> {
-    if !needs_resident || connect.is_some() {
+/// What a command is about.
+enum About {
+    /// Models, which every kernel knows.
+    Models,
+    /// What is in memory.
+    Memory,
+    /// One model in memory, of the backend that is named.
+    ModelInMemory(Option<String>),
+}
+
+impl About {
+    fn of(command: &Model) -> About {
+        match command {
+            Model::Ps => About::Memory,
+            Model::Load { model, .. } | Model::Unload { model } => {
+                About::ModelInMemory(model.rsplit_once('@').map(|(_, backend)| backend.to_owned()))
+            }
+            _ => About::Models,
+        }
+    }
+}
+
+/// Opens a conversation with a kernel that can do it. Loading into this process, which ends right after, would be a lie: models of our
+/// engine need a kernel that stays. Those of servers stay there, whoever asks.
+async fn open(about: About, connect: Option<&Path>, interrupts: &Interrupts) -> Result<Session, Failure> {
+    if matches!(about, About::Models) || connect.is_some() {
         return Session::open(connect, interrupts).await;
     }
-    let path = resident_file()?;
-    Session::open(Some(&path), interrupts).await.map_err(|failure| match failure {
-        Failure::Connection(error) => Failure::Connection(error.context(NEEDS_RESIDENT)),
-        failure => failure,
-    })
+    let none_answers = match Session::open(Some(&resident_file()?), interrupts).await {
+        Err(Failure::Connection(error)) => Failure::Connection(error.context(NEEDS_RESIDENT)),
+        opened => return opened,
+    };
+    let backend = match about {
+        About::ModelInMemory(None) => return Err(none_answers),
+        About::ModelInMemory(backend) => backend,
+        _ => None,
+    };
+    let is_named = backend.is_some();
+    let mut session = Session::open(None, interrupts).await?;
+    let can = match ask(&mut session, ModelRequest::Status(WhichBackend { backend })).await {
+        Ok(ModelReply::Status(status)) => status
+            .backends
+            .iter()
+            .any(|backend| backend.provider_type != "candle" && (is_named || backend.status == BackendHealth::Ready)),
+        Ok(other) => return Err(unexpected(&Reply::Model(other))),
+        Err(failure) => {
+            session.close().await;
+            return Err(failure);
+        }
+    };
+    if can {
+        return Ok(session);
+    }
+    session.close().await;
+    Err(none_answers)
 }
 
 const NEEDS_RESIDENT: &str =
@@ -116,6 +167,7 @@ fn text(reply: &ModelReply) -> Result<String, Failure> {
         ModelReply::Available(reply) => available(&reply.models),
         ModelReply::Storage(reply) => storage(reply),
         ModelReply::Remove(removed) => gone(removed),
+        ModelReply::RemoveUnfinished(reply) => gone_unfinished(&reply.downloads),
         ModelReply::Copy(named) => format!("`{}` means the same file\n", named.model),
         ModelReply::Pull(pulled) => pulled_now(pulled),
         ModelReply::Create(named) => format!("`{}` is made\n", named.model),
@@ -139,7 +191,16 @@ fn list(reply: &ListReply) -> String {
             },
         ]);
     }
-    or_none(&table) + &left_out(&reply.errors)
+    // What the store says of its own models is for everybody: nothing else would tell of a model that is lost.
+    let damaged = reply.models.iter().filter(|model| model.collection.as_deref() == Some("store"));
+    or_none(&table) + &problems(damaged) + &left_out(&reply.errors)
+}
+
+/// Why models do not run here.
+fn problems<'a>(models: impl Iterator<Item = &'a ListedModel>) -> String {
+    let line =
+        |model: &ListedModel| Some(format!("does not run here: `{}`: {}\n", model.name, model.problem.as_ref()?));
+    models.filter_map(line).collect()
 }
 
 /// The same with what the headers tell and where each model lies, and why one does not run.
@@ -155,7 +216,6 @@ fn list_with_facts(reply: &ListReply) -> String {
         "memory",
         "location",
     ]);
-    let mut problems = String::new();
     for model in &reply.models {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         table.row([
@@ -169,11 +229,8 @@ fn list_with_facts(reply: &ListReply) -> String {
             memory_of(model),
             text(&model.location),
         ]);
-        if let Some(problem) = &model.problem {
-            problems.push_str(&format!("does not run here: `{}`: {problem}\n", model.name));
-        }
     }
-    or_none(&table) + &problems + &left_out(&reply.errors)
+    or_none(&table) + &problems(reply.models.iter()) + &left_out(&reply.errors)
 }
 
 fn available(models: &[AvailableModel]) -> String {
@@ -207,11 +264,33 @@ fn storage(reply: &StorageReply) -> String {
     }
     let mut text =
         if table.is_empty() { "no backend keeps models on this machine\n".to_owned() } else { table.to_string() };
-    let unfinished = reply.places.iter().filter(|place| place.part_bytes > 0);
-    for StoragePlace { path, part_bytes, .. } in unfinished {
-        text.push_str(&format!("unfinished downloads in {path}: {}\n", size(*part_bytes)));
+    // Several backends may serve one store.
+    let mut told = BTreeSet::new();
+    let unfinished = reply.places.iter().filter(|place| !place.unfinished.is_empty() && told.insert(&place.path));
+    for StoragePlace { path, part_bytes, unfinished, .. } in unfinished {
+        text.push_str(&format!(
+            "\nunfinished downloads in {path}, {} together; the same pull goes on with one, `perilune model remove --unfinished` deletes them\n",
+            size(*part_bytes)
+        ));
+        let mut table = Table::new(["unfinished", "on disk", "of", "for"]);
+        for download in unfinished {
+            table.row([
+                download.source.clone(),
+                size(download.bytes),
+                download.total_bytes.map_or_else(String::new, size),
+                if download.under_way { "under way".to_owned() } else { duration(download.idle_seconds) },
+            ]);
+        }
+        text.push_str(&table.to_string());
     }
     text + &left_out(&reply.errors)
+}
+
+/// A time, in its largest whole unit.
+fn duration(seconds: u64) -> String {
+    let units = [(86_400, "days"), (3_600, "h"), (60, "min")];
+    let unit = units.into_iter().find(|(length, _)| seconds >= 2 * length);
+    unit.map_or_else(|| format!("{seconds} s"), |(length, unit)| format!("{} {unit}", seconds / length))
 }
 
 fn gone(removed: &RemovedModel) -> String {
@@ -219,6 +298,44 @@ fn gone(removed: &RemovedModel) -> String {
     match kept_as.as_slice() {
         [] => format!("`{model}` is deleted: {} free\n", size(*freed_bytes)),
         names => format!("`{model}` is gone; its file stays as `{}`\n", names.join("`, `")),
+    }
+}
+
+fn gone_unfinished(downloads: &[UnfinishedDownload]) -> String {
+    match downloads {
+        [] => "nothing was left to delete\n".to_owned(),
+        downloads => format!("{} deleted: {} free\n", counted(downloads), size(bytes(downloads))),
+    }
+}
+
+fn counted(downloads: &[UnfinishedDownload]) -> String {
+    match downloads.len() {
+        1 => "1 unfinished download".to_owned(),
+        count => format!("{count} unfinished downloads"),
+    }
+}
+
+fn bytes(downloads: &[UnfinishedDownload]) -> u64 {
+    downloads.iter().map(|download| download.bytes).sum()
+}
+
+/// Asks what a removal would delete, and whether it shall.
+async fn confirm_removal(session: &mut Session, request: &ModelRequest) -> Result<(), Failure> {
+    let would = match request {
+        ModelRequest::Remove(remove) => ModelRequest::Remove(RemoveRequest { only_ask: true, ..remove.clone() }),
+        _ => ModelRequest::RemoveUnfinished(RemoveUnfinishedRequest { only_ask: true }),
+    };
+    match ask(session, would).await? {
+        ModelReply::Remove(RemovedModel { model, freed_bytes, kept_as }) => confirm(&match kept_as.as_slice() {
+            [] => format!("delete the model `{model}`, {}?", size(freed_bytes)),
+            names => format!("delete the name `{model}`, whose file stays as `{}`?", names.join("`, `")),
+        }),
+        // There is nothing to be asked about.
+        ModelReply::RemoveUnfinished(reply) if reply.downloads.is_empty() => Ok(()),
+        ModelReply::RemoveUnfinished(UnfinishedReply { downloads }) => {
+            confirm(&format!("delete {}, {}?", counted(&downloads), size(bytes(&downloads))))
+        }
+        other => Err(unexpected(&Reply::Model(other))),
     }
 }
 

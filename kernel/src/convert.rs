@@ -469,6 +469,7 @@ pub(crate) fn storage_reply(instances: Vec<providers::InstanceStorage>) -> wire:
                 models: place.models,
                 bytes: place.bytes,
                 part_bytes: place.part_bytes,
+                unfinished: place.unfinished.into_iter().map(unfinished_download).collect(),
                 ours: place.ours,
                 free_bytes: place.disk.map(|disk| disk.free_bytes),
                 total_bytes: place.disk.map(|disk| disk.total_bytes),
@@ -481,6 +482,12 @@ pub(crate) fn storage_reply(instances: Vec<providers::InstanceStorage>) -> wire:
         }
     }
     reply
+}
+
+pub(crate) fn unfinished_download(download: providers::UnfinishedDownload) -> wire::UnfinishedDownload {
+    let providers::UnfinishedDownload { source, bytes, completed_bytes, total_bytes, idle_seconds, under_way } =
+        download;
+    wire::UnfinishedDownload { source, bytes, completed_bytes, total_bytes, idle_seconds, under_way }
 }
 
 pub(crate) fn removed_model(specifier: &ModelSpecifier, removed: providers::RemovedModel) -> wire::RemovedModel {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use perilune_protocol::{
     AvailableReply, CancelReply, ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, NamedModel,
-    Publication, Reply,
+    Publication, Reply, UnfinishedReply,
 };
 use perilune_providers::{
     EmbedEvent, Error, Event, GenerateOptions, Keep, ModelList, ModelSpecifier, ProgressStream, Prompt, PullError,
@@ -48,6 +48,7 @@ pub(crate) fn weight(request: &ModelRequest) -> Weight {
         | ModelRequest::Available(_)
         | ModelRequest::Storage(_)
         | ModelRequest::Remove(_)
+        | ModelRequest::RemoveUnfinished(_)
         | ModelRequest::Usage(_)
         | ModelRequest::Copy(_) => Weight::Quick,
         ModelRequest::Cancel(_) => Weight::None,
@@ -114,7 +115,7 @@ impl Asked<'_> {
             }
             ModelRequest::Info(named) => {
                 let resolved = self.resolve(Some(named.model)).await?;
-                let info = resolved.local()?.info(&resolved.model).await?;
+                let info = resolved.info().await?;
                 ModelReply::Info(Box::new(convert::model_info(&resolved.specifier, info)))
             }
             ModelRequest::Load(load) => {
@@ -139,14 +140,21 @@ impl Asked<'_> {
             ModelRequest::Storage(which) => {
                 ModelReply::Storage(convert::storage_reply(registry.storage(which.backend.as_deref()).await?))
             }
-            ModelRequest::Remove(named) => {
-                let (specifier, removed) = registry.remove(&named.model.parse()?).await?;
+            ModelRequest::Remove(remove) => {
+                let model = remove.model.parse()?;
+                let (specifier, removed) = match remove.only_ask {
+                    true => registry.removal(&model).await?,
+                    false => registry.remove(&model).await?,
+                };
                 ModelReply::Remove(convert::removed_model(&specifier, removed))
             }
+            ModelRequest::RemoveUnfinished(remove) => {
+                let downloads = if remove.only_ask { registry.unfinished() } else { registry.remove_unfinished()? };
+                let downloads = downloads.into_iter().map(convert::unfinished_download).collect();
+                ModelReply::RemoveUnfinished(UnfinishedReply { downloads })
+            }
             ModelRequest::Copy(copy) => {
-                let resolved = self.resolve(Some(copy.model)).await?;
-                resolved.local()?.copy(&resolved.model, &copy.name).await?;
-                let copied = ModelSpecifier::local(&copy.name, resolved.provider.name())?;
+                let copied = registry.copy(&copy.model.parse()?, &copy.name).await?;
                 ModelReply::Copy(NamedModel { model: copied.to_string() })
             }
             ModelRequest::Pull(pull) => {

@@ -59,8 +59,9 @@ pub use model::{
     AvailableModel, AvailableReply, AvailableRequest, BackendError, BackendHealth, BackendStatus, CancelReply,
     CancelRequest, CopyRequest, CreateRequest, DroppedModel, EmbedReply, GenerateReply, ListReply, ListedModel,
     LoadRequest, LoadedModel, ModelChatRequest, ModelCompleteRequest, ModelEmbedRequest, ModelEvent, ModelInfoReply,
-    ModelReply, ModelRequest, NamedModel, PullProgress, PullRequest, PulledModel, RemovedModel, RouteAction,
-    RouteDecision, StatusReply, StoragePlace, StorageReply, WhichBackend,
+    ModelReply, ModelRequest, NamedModel, PullProgress, PullRequest, PulledModel, RemoveRequest,
+    RemoveUnfinishedRequest, RemovedModel, RouteAction, RouteDecision, StatusReply, StoragePlace, StorageReply,
+    UnfinishedDownload, UnfinishedReply, WhichBackend,
 };
 pub use output::{
     ClearOutput, DisplayData, ErrorOutput, ExecuteInput, ExecuteResult, ExecutionState, IopubWelcome, MimeBundle,

@@ -31,7 +31,9 @@ pub enum ModelRequest {
     /// What model files take on disk.
     Storage(WhichBackend),
     /// Delete a model that was pulled.
-    Remove(NamedModel),
+    Remove(RemoveRequest),
+    /// Delete what interrupted pulls left.
+    RemoveUnfinished(RemoveUnfinishedRequest),
     /// Give a model that was pulled another name.
     Copy(CopyRequest),
     /// Bring a model into the store.
@@ -89,6 +91,26 @@ pub struct AvailableRequest {
     pub recommended: bool,
 }
 
+/// Delete a model. What is not understood of it is an error, because what goes does not come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveRequest {
+    /// The specifier.
+    pub model: String,
+    /// Delete nothing, and answer what would be deleted.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub only_ask: bool,
+}
+
+/// Delete the downloads that are not whole, save for those that are under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveUnfinishedRequest {
+    /// Delete nothing, and answer what would be deleted.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub only_ask: bool,
+}
+
 /// Give a model another name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyRequest {
@@ -98,8 +120,9 @@ pub struct CopyRequest {
     pub name: String,
 }
 
-/// Bring a model into the store.
+/// Bring a model into the store. What is not understood of it is an error, because much may come that nobody meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PullRequest {
     /// A known name, `hf:OWNER/REPOSITORY:QUANTIZATION`, an address, or a path on the kernel's machine.
     pub spec: String,
@@ -210,6 +233,8 @@ pub enum ModelReply {
     Storage(StorageReply),
     /// What was deleted.
     Remove(RemovedModel),
+    /// What was deleted.
+    RemoveUnfinished(UnfinishedReply),
     /// The specifier by which the model can be asked for, too.
     Copy(NamedModel),
     /// What is in the store now.
@@ -297,6 +322,9 @@ pub struct StoragePlace {
     /// Bytes of what is on its way or was left unfinished.
     #[serde(default, deserialize_with = "null_default")]
     pub part_bytes: u64,
+    /// Which downloads that is.
+    #[serde(default, deserialize_with = "null_default")]
+    pub unfinished: Vec<UnfinishedDownload>,
     /// Whether `remove` deletes them; others' are read in place.
     #[serde(default, deserialize_with = "null_default")]
     pub ours: bool,
@@ -306,6 +334,35 @@ pub struct StoragePlace {
     /// Bytes that its disk has, where that is known.
     #[serde(default)]
     pub total_bytes: Option<u64>,
+}
+
+/// Downloads that are not whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedReply {
+    /// Each of them.
+    pub downloads: Vec<UnfinishedDownload>,
+}
+
+/// A download that is not whole; the same pull goes on where it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedDownload {
+    /// Where it comes from, without what a query says; the name of its file where nothing tells more.
+    pub source: String,
+    /// Bytes of disk that it takes.
+    #[serde(default, deserialize_with = "null_default")]
+    pub bytes: u64,
+    /// Bytes that came for certain, where that is known.
+    #[serde(default)]
+    pub completed_bytes: Option<u64>,
+    /// Bytes of the whole file, where they are known.
+    #[serde(default)]
+    pub total_bytes: Option<u64>,
+    /// Seconds since the last of it was written.
+    #[serde(default, deserialize_with = "null_default")]
+    pub idle_seconds: u64,
+    /// Whether somebody brings it now.
+    #[serde(default, deserialize_with = "null_default")]
+    pub under_way: bool,
 }
 
 /// A model that was deleted.

@@ -24,10 +24,10 @@ use crate::deadline::{Limit, limited, within};
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::provider::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel,
-    LocalProvider, Location, ModelEntry, PlaceUsage, Provider, ProviderType, RemovedModel, StateRequest,
+    Collection, EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep,
+    LoadedModel, LocalProvider, Location, ModelEntry, PlaceUsage, Provider, ProviderType, RemovedModel, StateRequest,
 };
-use crate::store::{ModelStore, check_store_name};
+use crate::store::{ModelStore, Removed, StoreError, check_store_name};
 pub use memory::available_memory;
 use residency::{Lease, Residency, Unload};
 use shelf::{Found, Headers, Shelf};
@@ -92,6 +92,15 @@ impl CandleProvider {
     pub(crate) fn source(&self, model: &str) -> Result<perilune_engine::Source, Error> {
         shelf::check_name(model)?;
         Ok(self.shared.find(model)?.source())
+    }
+
+    /// Where a model of that name lies which is bundled or in a folder of the user's, and not in the store.
+    pub(crate) fn own_place(&self, name: &str) -> Option<String> {
+        let shelf = self.shared.scan().ok()?;
+        let own = |found: &&Found| {
+            found.name == name && matches!(found.collection, None | Some(Collection::Folder | Collection::Path))
+        };
+        shelf.iter().find(own).map(|found| found.location.to_string())
     }
 
     /// How many model files were loaded so far, failed loads included: one per model until it is
@@ -160,6 +169,28 @@ impl CandleProvider {
         let task = tokio::task::spawn_blocking(move || work(lease.engine()));
         let done = task.await.unwrap_or_else(|error| Err(EngineError::Compute { problem: error.to_string() }));
         done.map_err(|error| Error::engine(model, error))
+    }
+}
+
+impl CandleProvider {
+    fn removed_by(
+        &self,
+        remove: fn(&ModelStore, &str) -> Result<Removed, StoreError>,
+        model: &str,
+    ) -> BoxFuture<'_, Result<RemovedModel, Error>> {
+        let model = model.to_owned();
+        async move {
+            if self.shared.residency.is_loaded(&model) {
+                return Err(Error::RemoveLoaded { model, instance: self.shared.name.clone() });
+            }
+            self.beside(move |shared| {
+                let removed = remove(shared.stored(&model)?, &model)?;
+                let (freed_bytes, kept_as) = (removed.freed_bytes, removed.kept_as);
+                Ok(RemovedModel { name: model, freed_bytes, kept_as })
+            })
+            .await
+        }
+        .boxed()
     }
 }
 
@@ -265,13 +296,10 @@ impl Provider for CandleProvider {
         async move {
             let looked = |shared: &Shared| {
                 shared.scan()?;
-                Ok(shared.shelf.missing().map(Path::to_owned))
+                Ok(shared.shelf.trouble())
             };
             match self.beside(looked).await {
-                Ok(Some(missing)) => Health {
-                    status: HealthStatus::Degraded,
-                    detail: format!("`{}` in `model_paths` is not a folder that is there", missing.display()),
-                },
+                Ok(Some(trouble)) => Health { status: HealthStatus::Degraded, detail: trouble },
                 Ok(None) => Health { status: HealthStatus::Ready, detail: "runs in this process on cpu".to_owned() },
                 Err(error) => Health { status: HealthStatus::Degraded, detail: error.to_string() },
             }
@@ -372,19 +400,11 @@ impl LocalProvider for CandleProvider {
     }
 
     fn remove(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
-        let model = model.to_owned();
-        async move {
-            if self.shared.residency.is_loaded(&model) {
-                return Err(Error::RemoveLoaded { model, instance: self.shared.name.clone() });
-            }
-            self.beside(move |shared| {
-                let removed = shared.stored(&model)?.remove(&model)?;
-                let (freed_bytes, kept_as) = (removed.freed_bytes, removed.kept_as);
-                Ok(RemovedModel { name: model, freed_bytes, kept_as })
-            })
-            .await
-        }
-        .boxed()
+        self.removed_by(ModelStore::remove, model)
+    }
+
+    fn removal(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
+        self.removed_by(ModelStore::removal, model)
     }
 
     fn copy(&self, model: &str, name: &str) -> BoxFuture<'_, Result<(), Error>> {

@@ -63,10 +63,13 @@ pub use provider::{
     LoadedModel, LocalProvider, Location, ModelEntry, PlaceUsage, Provider, ProviderType, RemovedModel, StateRequest,
 };
 pub use pull::{
-    KnownModel, PullError, PullEvent, PullProgress, PullRequest, PullStage, PullStream, Pulled, Puller, known_models,
+    KnownModel, PullError, PullEvent, PullProgress, PullRequest, PullStage, PullStream, Pulled, Puller,
+    UnfinishedDownload, known_models,
 };
 pub use registry::{InstanceModels, InstanceStatus, InstanceStorage, OpenKernel, Registry, Resolved};
 pub use router::{EmbedEvent, EmbedStream, RoutedEmbed, RoutedRequest};
 pub use specifier::{ModelSpecifier, SpecifierError};
-pub use store::{ModelStore, NewModel, Removed, Sha256Digest, StoreError, StoreUsage, StoredModel, check_store_name};
+pub use store::{
+    ModelStore, NewModel, Removed, Sha256Digest, StoreEntry, StoreError, StoreUsage, StoredModel, check_store_name,
+};
 pub use tally::{Spent, Tally};

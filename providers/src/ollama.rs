@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{OllamaConfig, ProviderConfig};
 use crate::deadline::{Limit, limited};
 use crate::error::{Error, ErrorKind};
+use crate::nearest::nearest;
 use crate::provider::{
     EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel,
     LocalProvider, Location, ModelEntry, Provider, ProviderType, RemovedModel,
@@ -302,18 +303,33 @@ impl LocalProvider for OllamaProvider {
     }
 
     fn remove(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
+        let model = model.to_owned();
+        async move {
+            let removed = self.removal(&model).await?;
+            self.client.delete(&removed.name).await?;
+            Ok(removed)
+        }
+        .boxed()
+    }
+
+    fn removal(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
         let name = full_name(model);
         async move {
             if self.running(&name).await?.is_some() {
                 return Err(Error::RemoveLoaded { model: name, instance: self.name.clone() });
             }
-            let before = self.client.stored().await?;
-            self.client.delete(&name).await?;
-            let same = |tag: &&Tag| before.iter().any(|gone| gone.name == name && gone.digest == tag.digest);
-            let left = self.client.stored().await?;
-            let kept_as: Vec<String> = left.iter().filter(same).map(|tag| tag.name.clone()).collect();
-            let gone = before.iter().find(|tag| tag.name == name).map_or(0, |tag| tag.size);
-            let freed_bytes = if kept_as.is_empty() { gone } else { 0 };
+            let stored = self.client.stored().await?;
+            let Some(gone) = stored.iter().find(|tag| tag.name == name) else {
+                return Err(Error::ModelNotFound {
+                    near: nearest(&name, stored.iter().map(|tag| tag.name.as_str())),
+                    model: name,
+                    instances: vec![self.name.clone()],
+                    unreachable: Vec::new(),
+                });
+            };
+            let same = |tag: &&Tag| tag.digest == gone.digest && tag.name != name;
+            let kept_as: Vec<String> = stored.iter().filter(same).map(|tag| tag.name.clone()).collect();
+            let freed_bytes = if kept_as.is_empty() { gone.size } else { 0 };
             Ok(RemovedModel { name, freed_bytes, kept_as })
         }
         .boxed()

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::DiskSpace;
 use crate::error::Error;
 use crate::ollama::OllamaClient;
+use crate::pull::UnfinishedDownload;
 
 /// The events of one generation. A stream that does not fail ends with `Usage`, unless a server elsewhere did not tell it, then
 /// `Done`, also when it was cancelled; an error is its last item. Dropping it cancels the generation.
@@ -118,6 +119,11 @@ pub trait LocalProvider: Provider {
 
     /// Deletes a model that this program fetched. One that is in memory, and files of others, are left alone, with an error.
     fn remove(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
+        Box::pin(future::ready(Err(not_stored(self.name(), self.provider_type(), model))))
+    }
+
+    /// What [`LocalProvider::remove`] would do, or why it would not.
+    fn removal(&self, model: &str) -> BoxFuture<'_, Result<RemovedModel, Error>> {
         Box::pin(future::ready(Err(not_stored(self.name(), self.provider_type(), model))))
     }
 
@@ -309,6 +315,9 @@ pub struct PlaceUsage {
     pub bytes: u64,
     /// Bytes of what is on its way or was left unfinished.
     pub part_bytes: u64,
+    /// Which downloads that is.
+    #[serde(default)]
+    pub unfinished: Vec<UnfinishedDownload>,
     /// Whether commands of ours delete them.
     pub ours: bool,
     /// The room on its disk, where the system tells.

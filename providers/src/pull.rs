@@ -2,7 +2,7 @@
 //!
 //! In reading order: `spec` is what a user asks for, `known` the short names; `hub` says what a repository has, `quantization` which of
 //! its files is meant; `address` which addresses may be asked, `fetch` asks them; `transfer` brings a file by `part`s, `shards` makes
-//! several one; `run` is a pull from its spec to the stored model; `progress` is told of it.
+//! several one; `run` is a pull from its spec to the stored model; `progress` is told of it; `unfinished` is what interrupted ones left.
 
 mod address;
 mod error;
@@ -16,6 +16,7 @@ mod run;
 mod shards;
 mod spec;
 mod transfer;
+mod unfinished;
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
@@ -41,6 +42,8 @@ pub use known::{KnownModel, known_models};
 pub(crate) use part::sha256_of;
 pub(crate) use progress::Gauge;
 pub use progress::{PullProgress, PullStage};
+pub use unfinished::UnfinishedDownload;
+pub(crate) use unfinished::unfinished;
 
 /// Progress that waits to be heard; what comes while nobody listens is left out.
 const HEARD: usize = 16;
@@ -51,8 +54,12 @@ pub struct Puller {
     shared: Arc<Shared>,
 }
 
+/// Where a model is that is not the store's and would be hidden by one of the store of that name, if there is one.
+type NameInUse = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 struct Shared {
     store: Option<ModelStore>,
+    name_in_use: Box<NameInUse>,
     downloads: DownloadsConfig,
     hub: HubSettings,
     fetchers: [OnceLock<Result<Fetcher, String>>; 2],
@@ -99,10 +106,17 @@ pub enum PullEvent {
 pub type PullStream = BoxStream<'static, Result<PullEvent, Error>>;
 
 impl Puller {
-    /// Brings models into `store` as the user's environment and configuration say. Nothing is asked before the first pull.
-    pub fn new(store: Option<ModelStore>, downloads: DownloadsConfig) -> Puller {
+    /// Brings models into `store` as the user's environment and configuration say, by names that are not in use elsewhere.
+    /// Nothing is asked before the first pull.
+    pub(crate) fn new(store: Option<ModelStore>, downloads: DownloadsConfig, name_in_use: Box<NameInUse>) -> Puller {
         let hub = HubSettings::from_environment();
-        Puller { shared: Arc::new(Shared { store, downloads, hub, fetchers: Default::default() }) }
+        Puller { shared: Arc::new(Shared { store, name_in_use, downloads, hub, fetchers: Default::default() }) }
+    }
+
+    /// Deletes the downloads that are not whole, and says which; those that are under way stay.
+    pub(crate) fn remove_unfinished(&self) -> Result<Vec<UnfinishedDownload>, Error> {
+        let store = self.shared.store.as_ref().ok_or(PullError::NoStore)?;
+        Ok(unfinished::remove_unfinished(&store.parts())?)
     }
 
     /// Where the models come.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
-use perilune_engine::DroppedModel;
+use perilune_engine::{DroppedModel, ModelInfo};
 use tokio_util::sync::CancellationToken;
 
 use crate::available::{self, AvailableModel};
@@ -14,24 +14,28 @@ use crate::config::{Config, ConfigError, KernelConfig, Limits, ProviderConfig, P
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Ledger, UsageQuery, UsageTable};
 use crate::model_list::ModelList;
-use crate::nearest::nearest;
+use crate::nearest::{nearest, quoted};
 use crate::ollama::{OllamaClient, OllamaProvider};
 use crate::openai::OpenAiProvider;
 use crate::provider::{
     Collection, Health, HealthStatus, Holding, LoadedModel, LocalProvider, ModelEntry, PlaceUsage, Provider,
     ProviderType, RemovedModel,
 };
-use crate::pull::{PullRequest, PullStream, Puller};
+use crate::pull::{PullRequest, PullStream, Puller, UnfinishedDownload, unfinished};
 use crate::router::Routing;
 use crate::specifier::{ModelSpecifier, SpecifierError};
-use crate::store::ModelStore;
+use crate::store::{ModelStore, StoreError};
 
 /// The provider word that means any local instance.
 const LOCAL: &str = "local";
 
-/// How long one instance may take to say what it has before the others are answered without it.
+/// How long an instance in this process, whose disk may be slow, may take to say what it has.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// The same for an instance out of this process when all are asked what they have: nobody waits long for those that are down.
+/// The same for one out of this process: nobody waits long for those that are down.
+const ELSEWHERE_LIMIT: Duration = Duration::from_secs(1);
+/// The same for another kernel, which may wait for instances of its own.
+const KERNEL_LIMIT: Duration = Duration::from_secs(2);
+/// The same for any out of this process when all are asked what they have.
 const LIST_LIMIT: Duration = Duration::from_millis(700);
 
 /// Every enabled instance, and the model that is meant when none is named.
@@ -112,9 +116,12 @@ impl Registry {
 
     fn open(config: &Config, kernels: Option<&OpenKernel<'_>>) -> Result<Registry, Error> {
         let enabled = config.providers.iter().filter(|(_, p)| p.enabled);
+        let mut shelves = Vec::new();
         let instances = enabled.map(|(name, provider)| match (&provider.options, kernels) {
             (ProviderOptions::Candle(options), _) => {
-                Ok(Arc::new(CandleProvider::new(name, provider, options)) as Arc<dyn Provider>)
+                let candle = CandleProvider::new(name, provider, options);
+                shelves.push(candle.clone());
+                Ok(Arc::new(candle) as Arc<dyn Provider>)
             }
             (ProviderOptions::OpenAi(options), _) => {
                 Ok(Arc::new(OpenAiProvider::new(name, provider, options)) as Arc<dyn Provider>)
@@ -127,7 +134,9 @@ impl Registry {
         });
         let instances = instances.collect::<Result<Vec<_>, Error>>()?;
         let default_model = default_model(config, &instances)?;
-        let puller = Puller::new(config.store.as_ref().map(ModelStore::new), config.downloads.clone());
+        let name_in_use = move |name: &str| shelves.iter().find_map(|shelf| shelf.own_place(name));
+        let store = config.store.as_ref().map(ModelStore::new);
+        let puller = Puller::new(store, config.downloads.clone(), Box::new(name_in_use));
         Ok(Registry {
             instances,
             default_model,
@@ -225,6 +234,30 @@ impl Registry {
 
     /// Deletes a model: from the store, or from an instance whose server keeps its own, if that one is named.
     pub async fn remove(&self, specifier: &ModelSpecifier) -> Result<(ModelSpecifier, RemovedModel), Error> {
+        let resolved = self.removable(specifier).await?;
+        let removed = resolved.local()?.remove(&resolved.model).await?;
+        Ok((resolved.specifier, removed))
+    }
+
+    /// What [`Registry::remove`] would do, or why it would not.
+    pub async fn removal(&self, specifier: &ModelSpecifier) -> Result<(ModelSpecifier, RemovedModel), Error> {
+        let resolved = self.removable(specifier).await?;
+        let removal = resolved.local()?.removal(&resolved.model).await?;
+        Ok((resolved.specifier, removal))
+    }
+
+    async fn removable(&self, specifier: &ModelSpecifier) -> Result<Resolved, Error> {
+        // A name of the store means that, also where its file is missing, for which no instance would be found.
+        let is_local = specifier.backend().is_none() && specifier.provider().is_none_or(|provider| provider == LOCAL);
+        let is_stored = |name: &str| {
+            self.puller.store().is_some_and(|store| !matches!(store.get(name), Ok(None) | Err(StoreError::Name { .. })))
+        };
+        if is_local
+            && let Some(instance) = self.store_instance()
+            && is_stored(specifier.model())
+        {
+            return self.resolve(&ModelSpecifier::local(specifier.model(), instance)?).await;
+        }
         let resolved = self.resolve(specifier).await?;
         if resolved.provider.ollama().is_some() && specifier.backend().is_none() {
             return Err(Error::Elsewhere {
@@ -236,8 +269,41 @@ impl Registry {
                 ),
             });
         }
-        let removed = resolved.local()?.remove(&resolved.model).await?;
-        Ok((resolved.specifier, removed))
+        Ok(resolved)
+    }
+
+    /// Deletes the downloads that are not whole, and says which; those that are under way stay.
+    pub fn remove_unfinished(&self) -> Result<Vec<UnfinishedDownload>, Error> {
+        self.puller.remove_unfinished()
+    }
+
+    /// The downloads that [`Registry::remove_unfinished`] would delete.
+    pub fn unfinished(&self) -> Vec<UnfinishedDownload> {
+        let all = self.puller.store().map(|store| unfinished(&store.parts())).unwrap_or_default();
+        all.into_iter().filter(|download| !download.under_way).collect()
+    }
+
+    /// Gives a model another name beside the one it has, on its own instance.
+    pub async fn copy(&self, specifier: &ModelSpecifier, name: &str) -> Result<ModelSpecifier, Error> {
+        let resolved = self.resolve(specifier).await?;
+        let instance = resolved.provider.name();
+        let plain = match name.strip_prefix("local/").unwrap_or(name).rsplit_once('@') {
+            Some((plain, there)) if there == instance => plain,
+            Some((plain, there)) => {
+                return Err(Error::Elsewhere {
+                    instance: instance.to_owned(),
+                    kind: ErrorKind::InvalidRequest,
+                    problem: format!(
+                        "a model is copied where it is, and not to `{}`; write `{}` alone",
+                        quoted(there),
+                        quoted(plain)
+                    ),
+                });
+            }
+            None => name,
+        };
+        resolved.local()?.copy(&resolved.model, plain).await?;
+        Ok(ModelSpecifier::local(plain, instance)?)
     }
 
     /// The first instance that runs models in this process: it serves the store.
@@ -260,8 +326,8 @@ impl Registry {
     /// Which instance and model a specifier means.
     ///
     /// `local/m@i` is `m` on instance `i`; `i/m` is `m` on instance `i`; `m` and `local/m` are the
-    /// local instance that has `m`: the default backend if it does, else one that has it loaded,
-    /// else one that has it stored. Only this last form asks the instances; whether an instance
+    /// instance that has `m`: the default backend, of whatever type, if it does, else a local one that has it
+    /// loaded, else one that has it stored. Only this last form asks the instances; whether an instance
     /// that is named has the model shows when it is used.
     pub async fn resolve(&self, specifier: &ModelSpecifier) -> Result<Resolved, Error> {
         let model = specifier.model();
@@ -424,17 +490,21 @@ impl Registry {
         Error::NotLocal { instance: instance.to_owned(), local: local.map(|i| i.name().to_owned()).collect() }
     }
 
-    /// The local instance that has a model.
+    /// The default backend if it has a model, else the local instance that does.
     async fn find(&self, model: &str) -> Result<Resolved, Error> {
+        let ask = async |instance| (instance, holds(instance, model).await);
+        let mut answers = Vec::new();
+        let is_default = |i: &&Arc<dyn Provider>| self.default_backend.as_deref() == Some(i.name());
         // The default backend needs nobody else's answer, and others may be far away.
-        if let Some(default) = self.instances.iter().find(|i| self.default_backend.as_deref() == Some(i.name()))
-            && matches!(holds(default, model).await, Ok(Holding::Loaded | Holding::Stored))
-        {
-            let why = format!("the default backend `{}` has it", default.name());
-            return Resolved::new(Arc::clone(default), model.to_owned(), why);
+        if let Some(default) = self.instances.iter().find(is_default) {
+            answers.push(ask(default).await);
+            if let [(default, Ok(Holding::Loaded | Holding::Stored))] = &answers[..] {
+                let why = format!("the default backend `{}` has it", default.name());
+                return Resolved::new(Arc::clone(default), model.to_owned(), why);
+            }
         }
-        let local = self.instances.iter().filter(|i| i.local().is_some());
-        let answers = join_all(local.map(|i| async move { (i, holds(i, model).await) })).await;
+        let others = self.instances.iter().filter(|i| i.local().is_some() && !is_default(i));
+        answers.extend(join_all(others.map(ask)).await);
         let rank = |holding: &Holding| match holding {
             Holding::Absent => None,
             Holding::Loaded => Some((1, "in memory")),
@@ -457,30 +527,34 @@ impl Registry {
             return Resolved::new(Arc::clone(instance), model.to_owned(), why);
         }
         let instances = answers.iter().map(|(i, _)| i.name().to_owned()).collect();
-        Err(Error::ModelNotFound { model: model.to_owned(), instances, near: self.near(model).await, unreachable })
+        let there = answers.iter().filter(|(_, holding)| holding.is_ok()).map(|(instance, _)| *instance);
+        Err(Error::ModelNotFound { model: model.to_owned(), instances, near: near(model, there).await, unreachable })
     }
+}
 
-    /// The names near `model` on every local instance that answers.
-    async fn near(&self, model: &str) -> Vec<String> {
-        let local = self.instances.iter().filter(|i| i.local().is_some());
-        let listings = join_all(local.map(|i| answered(i, i.models()))).await;
-        let entries: Vec<ModelEntry> = listings.into_iter().flatten().flatten().collect();
-        let servable = entries.iter().filter(|entry| entry.problem.is_none());
-        nearest(model, servable.map(|entry| entry.name.as_str()))
-    }
+/// The names near `model` on these instances.
+async fn near(model: &str, instances: impl Iterator<Item = &Arc<dyn Provider>>) -> Vec<String> {
+    let listings = join_all(instances.map(|i| answered(i, i.models()))).await;
+    let entries: Vec<ModelEntry> = listings.into_iter().flatten().flatten().collect();
+    let servable = entries.iter().filter(|entry| entry.problem.is_none());
+    nearest(model, servable.map(|entry| entry.name.as_str()))
 }
 
 /// Whether an instance holds a model in memory, or could.
 async fn holds(instance: &Arc<dyn Provider>, model: &str) -> Result<Holding, Error> {
     match instance.local() {
         Some(local) => answered(instance, local.holds(model)).await,
-        None => Ok(Holding::Absent),
+        None => {
+            let models = answered(instance, instance.models()).await?;
+            let has = models.iter().any(|entry| entry.name == model && entry.problem.is_none());
+            Ok(if has { Holding::Stored } else { Holding::Absent })
+        }
     }
 }
 
 /// What an instance says, or that it did not in time.
 async fn answered<T>(instance: &Arc<dyn Provider>, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    answered_within(ANSWER_LIMIT, instance, answer).await
+    answered_within(limit(instance), instance, answer).await
 }
 
 async fn answered_within<T>(
@@ -494,9 +568,21 @@ async fn answered_within<T>(
     }
 }
 
-/// How long an instance may take to list its models. A disk may be slow, and who asks one instance alone waits for that one.
+/// How long an instance may take to say what it has, and how it is.
+fn limit(instance: &Arc<dyn Provider>) -> Duration {
+    match instance.provider_type() {
+        ProviderType::Candle => ANSWER_LIMIT,
+        ProviderType::Kernel => KERNEL_LIMIT,
+        ProviderType::Ollama | ProviderType::OpenAi => ELSEWHERE_LIMIT,
+    }
+}
+
+/// How long an instance may take to list its models, alone or with all others.
 fn list_limit(instance: &Arc<dyn Provider>, backend: Option<&str>) -> Duration {
-    if instance.provider_type() == ProviderType::Candle || backend.is_some() { ANSWER_LIMIT } else { LIST_LIMIT }
+    match (instance.provider_type(), backend) {
+        (ProviderType::Candle, _) | (_, Some(_)) => limit(instance),
+        (_, None) => LIST_LIMIT,
+    }
 }
 
 fn default_model(config: &Config, instances: &[Arc<dyn Provider>]) -> Result<ModelList, Error> {
@@ -542,6 +628,16 @@ impl Resolved {
             kind: ErrorKind::InvalidRequest,
             problem: "only a provider of type `ollama` does that; name one as in `MODEL@ollama`".to_owned(),
         })
+    }
+
+    /// Facts about the model, from an instance that answers.
+    pub async fn info(&self) -> Result<ModelInfo, Error> {
+        let local = self.local()?;
+        // A server that is there may take its time to read a file; one that is not says nothing at all.
+        if self.provider.ollama().is_some() {
+            answered(&self.provider, async { Ok(self.provider.health().await) }).await?;
+        }
+        local.info(&self.model).await
     }
 
     /// The instance as one that holds models in memory.

@@ -34,6 +34,17 @@ pub struct ModelStore {
     root: PathBuf,
 }
 
+/// A name of the store.
+#[derive(Clone, Debug)]
+pub struct StoreEntry {
+    /// The name.
+    pub name: String,
+    /// The file that says what goes by it.
+    pub record: PathBuf,
+    /// What goes by it, or why that cannot be told.
+    pub model: Result<StoredModel, StoreError>,
+}
+
 /// What a removal did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
@@ -71,19 +82,23 @@ impl ModelStore {
     }
 
     /// Every model, by name. One whose file is missing or has another size than it came with says so.
+    /// One whose record cannot be read is left out.
     pub fn list(&self) -> Result<Vec<StoredModel>, StoreError> {
-        let mut models = Vec::new();
-        for path in files_of(&self.names())? {
-            let Some(name) = name::of_record(&path) else { continue };
-            match self.read(&name, &path) {
-                Ok(Some(model)) => models.push(model),
-                // Removed since the folder was read.
-                Ok(None) => {}
-                Err(error) => tracing::warn!(record = %path.display(), %error, "model of the store left out"),
-            }
-        }
-        models.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(models)
+        Ok(self.entries()?.into_iter().filter_map(|entry| entry.model.ok()).collect())
+    }
+
+    /// Every name, in order, also those whose records cannot be read.
+    pub fn entries(&self) -> Result<Vec<StoreEntry>, StoreError> {
+        let records = files_of(&self.names())?.into_iter();
+        let entries = records.filter_map(|record| {
+            let name = name::of_record(&record)?;
+            // What was removed since the folder was read is not there.
+            let model = self.read(&name, &record).transpose()?;
+            Some(StoreEntry { name, record, model })
+        });
+        let mut entries: Vec<StoreEntry> = entries.collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
     }
 
     /// The model of that name, if there is one.
@@ -151,19 +166,25 @@ impl ModelStore {
     pub fn remove(&self, name: &str) -> Result<Removed, StoreError> {
         check_store_name(name)?;
         let _lock = self.lock()?;
-        let model = self.get(name)?.ok_or_else(|| self.unknown(name))?;
+        let removed = self.removal(name)?;
+        // The name first: a name without a file would be listed, a file without a name is not, and goes with the next.
         let record = self.record(name);
-        self.own_file(&record)?;
+        fs::remove_file(&record).map_err(|error| StoreError::write(&record, error))?;
+        sync_folder(&self.names())?;
+        self.sweep()?;
+        Ok(removed)
+    }
+
+    /// What [`ModelStore::remove`] would do, or why it would not.
+    pub fn removal(&self, name: &str) -> Result<Removed, StoreError> {
+        let model = self.get(name)?.ok_or_else(|| self.unknown(name))?;
+        self.own_file(&self.record(name))?;
         let size = match fs::symlink_metadata(&model.path) {
             Ok(_) => self.own_file(&model.path)?,
             Err(_) => 0,
         };
-        // The name first: a name without a file would be listed, a file without a name is not, and goes with the next.
-        fs::remove_file(&record).map_err(|error| StoreError::write(&record, error))?;
-        sync_folder(&self.names())?;
-        let kept_as: Vec<String> =
-            self.list()?.into_iter().filter(|other| other.digest == model.digest).map(|other| other.name).collect();
-        self.sweep()?;
+        let same = |other: &StoredModel| other.digest == model.digest && other.name != name;
+        let kept_as: Vec<String> = self.list()?.into_iter().filter(same).map(|other| other.name).collect();
         let freed_bytes = if kept_as.is_empty() { size } else { 0 };
         Ok(Removed { model, freed_bytes, kept_as })
     }

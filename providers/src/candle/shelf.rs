@@ -19,8 +19,9 @@ use crate::config::CandleConfig;
 use crate::disk::disk_space;
 use crate::error::Error;
 use crate::provider::{Collection, Location, PlaceUsage};
+use crate::pull::unfinished;
 use crate::specifier::ModelSpecifier;
-use crate::store::{ModelStore, StoredModel};
+use crate::store::{ModelStore, StoreEntry};
 pub(super) use headers::Headers;
 
 /// The name of the bundled model.
@@ -129,7 +130,21 @@ impl Shelf {
         let mut found: Vec<Found> = self.bundled(MOONLET).into_iter().collect();
         let mut holders: BTreeMap<String, String> =
             found.iter().map(|bundled| (bundled.name.clone(), "the bundled model".to_owned())).collect();
-        for model in self.stored() {
+        for StoreEntry { name, record, model } in self.stored() {
+            let model = match model {
+                Ok(model) => model,
+                Err(damaged) => {
+                    found.push(Found {
+                        name,
+                        size_bytes: 0,
+                        location: Location::File(record),
+                        collection: Some(Collection::Store),
+                        modified: None,
+                        problem: Some(damaged.to_string()),
+                    });
+                    continue;
+                }
+            };
             let problem = match holders.get(&model.name) {
                 Some(holder) => Some(format!("{holder} has that name; copy it to another, and remove it by this one")),
                 None => model.problem,
@@ -177,10 +192,13 @@ impl Shelf {
         Ok(found)
     }
 
-    /// A folder of `model_paths` that is not there.
-    pub(super) fn missing(&self) -> Option<&Path> {
+    /// What keeps models from being found: a folder of `model_paths` that is not there, or a record of the store that says nothing.
+    pub(super) fn trouble(&self) -> Option<String> {
         let mut chosen = self.collections.iter().filter(|(collection, _)| *collection == Collection::Path);
-        chosen.find(|(_, path)| !path.is_dir()).map(|(_, path)| path.as_path())
+        if let Some((_, missing)) = chosen.find(|(_, path)| !path.is_dir()) {
+            return Some(format!("`{}` in `model_paths` is not a folder that is there", missing.display()));
+        }
+        self.stored().into_iter().find_map(|entry| Some(entry.model.err()?.to_string()))
     }
 
     /// The store of models that were pulled.
@@ -195,7 +213,9 @@ impl Shelf {
         let stored = self.store.iter().map(|store| {
             let taken = store.usage().map_err(io::Error::other)?;
             let models = self.stored().len() as u64;
-            Ok(place(Collection::Store, store.root(), models, taken.models, taken.parts))
+            let unfinished = unfinished(&store.parts());
+            let place = place(Collection::Store, store.root(), models, taken.models);
+            Ok(PlaceUsage { part_bytes: taken.parts, unfinished, ..place })
         });
         let folder = self.directory.iter().map(|path| (Collection::Folder, path.as_path()));
         let others = self.collections.iter().map(|(collection, path)| (*collection, path.as_path()));
@@ -203,15 +223,15 @@ impl Shelf {
             let here = files.iter().filter(|file| file.collection == collection && file.path.starts_with(path));
             // Several of Ollama's names may mean one file.
             let sizes: BTreeMap<&Path, u64> = here.clone().map(|file| (file.path.as_path(), file.size_bytes)).collect();
-            Ok(place(collection, path, here.count() as u64, sizes.values().sum(), 0))
+            Ok(place(collection, path, here.count() as u64, sizes.values().sum()))
         });
         stored.chain(others).collect()
     }
 
     /// What was pulled. A store that cannot be read keeps nobody from the other models.
-    fn stored(&self) -> Vec<StoredModel> {
+    fn stored(&self) -> Vec<StoreEntry> {
         let Some(store) = &self.store else { return Vec::new() };
-        store.list().unwrap_or_else(|error| {
+        store.entries().unwrap_or_else(|error| {
             tracing::warn!(%error, "the models of the store are left out");
             Vec::new()
         })
@@ -248,9 +268,9 @@ impl Shelf {
     }
 }
 
-fn place(collection: Collection, path: &Path, models: u64, bytes: u64, part_bytes: u64) -> PlaceUsage {
+fn place(collection: Collection, path: &Path, models: u64, bytes: u64) -> PlaceUsage {
     let (ours, disk) = (collection == Collection::Store, disk_space(path).ok());
-    PlaceUsage { collection, path: path.to_owned(), models, bytes, part_bytes, ours, disk }
+    PlaceUsage { collection, path: path.to_owned(), models, bytes, part_bytes: 0, unfinished: Vec::new(), ours, disk }
 }
 
 /// What gives a model a name that is free.

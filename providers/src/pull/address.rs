@@ -43,9 +43,7 @@ impl Allowed {
         let addresses: Vec<IpAddr> = match literal(host) {
             Some(address) => vec![address],
             None if is_localhost(host) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            None if self.proxies.serve(url) => {
-                timeout(PATIENCE_BESIDE_PROXY, resolved(host)).await.unwrap_or_default()
-            }
+            None if self.proxies.serve(url) => timeout(PATIENCE_BESIDE_PROXY, resolved(host)).await.unwrap_or_default(),
             None => resolved(host).await,
         };
         for address in &addresses {
@@ -102,7 +100,8 @@ impl Resolve for CheckedNames {
             let name = name.as_str();
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
             let own = allowed.endpoint.as_ref().and_then(Url::host_str) == Some(name);
-            if !own && !(by_proxy && allowed.proxies.are_at(name)) {
+            let is_proxy = by_proxy && allowed.proxies.are_at(name);
+            if !own && !is_proxy {
                 for address in &addresses {
                     if let Some(why) = allowed.forbids(address.ip()) {
                         return Err(format!("`{name}` resolves to {}, which is {why}", address.ip()).into());
@@ -279,7 +278,8 @@ mod tests {
                 assert!(refusal(&allowed, &format!("https://{host}/m.gguf")).await.is_some(), "{host}");
             }
         }
-        let served = |exceptions: &str| proxies("inner:3128", exceptions).serve(&Url::parse("https://inner/m").unwrap());
+        let served =
+            |exceptions: &str| proxies("inner:3128", exceptions).serve(&Url::parse("https://inner/m").unwrap());
         assert!(served("") && served("other") && !served("inner") && !served("*"));
         assert!(proxies("inner:3128", "").are_at("inner") && proxies("", "").is_empty());
     }

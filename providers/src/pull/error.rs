@@ -109,12 +109,28 @@ pub enum PullError {
         actual: Sha256Digest,
     },
     /// Something that needs the network while `HF_HUB_OFFLINE` forbids it.
-    #[error("`{what}` is neither in the store nor in the Hugging Face cache `{}`, and `HF_HUB_OFFLINE` is set; unset it to fetch the model", cache.display())]
+    #[error(
+        "`{what}` is {}in the Hugging Face cache `{}`, and `HF_HUB_OFFLINE` is set; unset it to fetch the model",
+        if *force { "not " } else { "neither in the store nor " },
+        cache.display()
+    )]
     Offline {
         /// What was asked for.
         what: String,
         /// Where the cache would be.
         cache: PathBuf,
+        /// Whether it was to be fetched although the store may have it.
+        force: bool,
+    },
+    /// A name by which another model is asked for that is not the store's.
+    #[error(
+        "`{name}` is the name of another model, {place}, which could not be asked for any more; choose another with `--name`"
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Where the other model is.
+        place: String,
     },
     /// There is no folder to keep models in.
     #[error("no folder to keep models in: neither `PERILUNE_HOME` nor `HOME` is set")]
@@ -160,6 +176,7 @@ impl PullError {
             PullError::Spec { .. }
             | PullError::Refused { .. }
             | PullError::TooLarge { .. }
+            | PullError::NameInUse { .. }
             | PullError::Backend { .. } => ErrorKind::InvalidRequest,
             PullError::UnknownName { .. } | PullError::NoFile { .. } => ErrorKind::ModelNotFound,
             PullError::Server { kind, .. } => *kind,
@@ -190,7 +207,7 @@ impl PullError {
             NoChoice::Several(files) => {
                 format!("has several such files; name one as `hf:{of}/FILE`: {}", listed(&files))
             }
-            NoChoice::Incomplete(name) => format!("lacks some of the shards of `{}`", quoted(&name)),
+            NoChoice::Incomplete(name) => format!("lacks some of the shards that go with `{}`", quoted(&name)),
         };
         PullError::NoFile { of: of.to_owned(), problem }
     }

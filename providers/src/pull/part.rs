@@ -28,7 +28,7 @@ pub(super) struct Identity {
     pub(super) tag: Option<String>,
 }
 
-/// The right to bring one file; let go when dropped, also by the death of the process.
+/// The right to bring one file; let go when dropped, also by the death of the process, which leaves an empty file.
 pub(super) struct Lock {
     _file: File,
     path: PathBuf,
@@ -36,7 +36,6 @@ pub(super) struct Lock {
 
 /// A file on its way. The right to it goes where the part goes: nobody else writes until the last byte is saved.
 pub(super) struct Part {
-    lock: Lock,
     file: File,
     path: PathBuf,
     state_path: PathBuf,
@@ -45,6 +44,7 @@ pub(super) struct Part {
     written: Ranges,
     /// Whether the state says so yet.
     saved: bool,
+    _lock: Lock,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,9 +73,16 @@ impl Lock {
         Ok(taken.map(|file| Lock { _file: file, path }))
     }
 
-    /// Lets go of it for good: nobody needs it once the file is in the store.
-    pub(super) fn discard(self) {
-        // What stays is an empty file.
+    /// Whether somebody has the lock for the file that goes by `key`.
+    pub(super) fn is_taken(folder: &Path, key: &str) -> bool {
+        let there = File::open(folder.join(format!("{key}.lock")));
+        there.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Held still, it is nobody else's.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -102,7 +109,7 @@ impl Part {
             Ok((file, written))
         };
         let (file, written) = open().map_err(|error| PullError::disk(&path, error))?;
-        Ok(Part { lock, file, path, state_path, identity, written, saved: true })
+        Ok(Part { file, path, state_path, identity, written, saved: true, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -154,19 +161,26 @@ impl Part {
     }
 
     /// Deletes everything of it; where its file has gone into the store, what is left.
-    pub(super) fn discard(self) {
-        // What stays behind is in nobody's way.
-        let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(&self.state_path);
-        self.lock.discard();
+    pub(super) fn discard(mut self) {
+        self.written = Ranges::default();
     }
 }
 
-/// How many bytes of a file came so far, as whoever brings it says.
-pub(super) fn bytes_so_far(folder: &Path, key: &str) -> Option<u64> {
+impl Drop for Part {
+    fn drop(&mut self) {
+        // What holds nothing is not left; what stays behind all the same is in nobody's way.
+        if self.written.is_empty() {
+            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.state_path);
+        }
+    }
+}
+
+/// Which file goes by that key and how many bytes of it came so far, as whoever brings it says.
+pub(super) fn so_far(folder: &Path, key: &str) -> Option<(Identity, u64)> {
     let text = fs::read(folder.join(format!("{key}.json"))).ok()?;
     let state: State = serde_json::from_slice(&text).ok()?;
-    Some(state.written.bytes())
+    Some((state.identity, state.written.bytes()))
 }
 
 /// As [`sha256_of`], of the file at `path`.
@@ -266,10 +280,12 @@ mod tests {
         drop(part);
         let part = Part::open(lock(), folder.path(), "k", identity("one")).unwrap();
         assert_eq!((part.bytes(), part.gaps(10)), (4, vec![(2, 6), (8, 10)]));
-        assert_eq!(bytes_so_far(folder.path(), "k"), Some(4));
+        assert_eq!(so_far(folder.path(), "k"), Some((identity("one"), 4)));
         drop(part);
         let part = Part::open(lock(), folder.path(), "k", identity("two")).unwrap();
         assert_eq!((part.bytes(), fs::metadata(part.path()).unwrap().len()), (0, 0));
+        drop(part);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "what holds nothing is not left");
     }
 
     #[test]
@@ -292,7 +308,9 @@ mod tests {
         let lock = Lock::take(folder.path(), "k").unwrap().unwrap();
         assert!(Lock::take(folder.path(), "k").unwrap().is_none());
         assert!(Lock::take(folder.path(), "other").unwrap().is_some());
-        lock.discard();
+        assert!(Lock::is_taken(folder.path(), "k") && !Lock::is_taken(folder.path(), "other"));
+        drop(lock);
+        assert!(!Lock::is_taken(folder.path(), "k"));
         assert!(Lock::take(folder.path(), "k").unwrap().is_some());
     }
 

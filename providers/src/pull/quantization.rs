@@ -14,6 +14,12 @@ pub(super) struct Choice {
     pub(super) quantization: Option<String>,
 }
 
+impl Choice {
+    fn is_in(&self, quantization: &str) -> bool {
+        self.quantization.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(quantization))
+    }
+}
+
 /// Why none is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoChoice {
@@ -23,7 +29,7 @@ pub(super) enum NoChoice {
     OtherThan(Vec<String>),
     /// Several files say the same.
     Several(Vec<String>),
-    /// Shards are missing between the first and the last.
+    /// Of the one that is meant, shards are missing.
     Incomplete(String),
 }
 
@@ -75,14 +81,26 @@ fn shard(file: &str) -> Option<(String, usize, usize)> {
 
 /// The model that is meant among a repository's files, by a quantization or without one.
 pub(super) fn choose(paths: &[String], wanted: Option<&str>) -> Result<Choice, NoChoice> {
-    let models = models(paths)?;
+    let (whole, incomplete) = models(paths);
+    choose_among(&whole, wanted).map_err(|none| {
+        let lacking = match (&none, wanted) {
+            (NoChoice::None, _) => incomplete.first(),
+            (NoChoice::OtherThan(_), Some(wanted)) => incomplete.iter().find(|choice| choice.is_in(wanted)),
+            _ => None,
+        };
+        match lacking.and_then(|choice| choice.files.first()) {
+            Some(file) => NoChoice::Incomplete(file.clone()),
+            None => none,
+        }
+    })
+}
+
+/// The same among models that are known already.
+pub(super) fn choose_among(models: &[Choice], wanted: Option<&str>) -> Result<Choice, NoChoice> {
     if models.is_empty() {
         return Err(NoChoice::None);
     }
-    let of = |wanted: &str| {
-        let says = |choice: &&Choice| choice.quantization.as_deref().is_some_and(|q| q.eq_ignore_ascii_case(wanted));
-        models.iter().filter(says).collect::<Vec<_>>()
-    };
+    let of = |wanted: &str| models.iter().filter(|choice| choice.is_in(wanted)).collect::<Vec<_>>();
     let found = match wanted {
         Some(wanted) => of(wanted),
         None if models.len() == 1 => models.iter().collect(),
@@ -100,8 +118,9 @@ pub(super) fn choose(paths: &[String], wanted: Option<&str>) -> Result<Choice, N
     }
 }
 
-/// The models among a repository's files: shards put together; projectors and importance matrices are none.
-fn models(paths: &[String]) -> Result<Vec<Choice>, NoChoice> {
+/// The models among a repository's files, shards put together, and those of which shards are missing; projectors and importance
+/// matrices are none.
+fn models(paths: &[String]) -> (Vec<Choice>, Vec<Choice>) {
     let mut models: BTreeMap<String, BTreeMap<usize, (usize, String)>> = BTreeMap::new();
     for path in paths {
         let file = path.rsplit('/').next().unwrap_or(path);
@@ -113,15 +132,16 @@ fn models(paths: &[String]) -> Result<Vec<Choice>, NoChoice> {
         let of = if count == 1 { path.clone() } else { path[..path.len() - "-00001-of-00001.gguf".len()].to_owned() };
         models.entry(of).or_default().insert(number, (count, path.clone()));
     }
-    let whole = models.into_iter().map(|(name, shards)| {
+    let is_whole = |shards: &BTreeMap<usize, (usize, String)>| {
         let count = shards.values().map(|(count, _)| *count).max().unwrap_or_default();
-        if shards.len() != count || shards.keys().ne((1..=count).collect::<Vec<_>>().iter()) {
-            return Err(NoChoice::Incomplete(name));
-        }
+        shards.keys().copied().eq(1..=count)
+    };
+    let choice = |shards: BTreeMap<usize, (usize, String)>| {
         let files: Vec<String> = shards.into_values().map(|(_, path)| path).collect();
-        Ok(Choice { quantization: files.first().and_then(|file| of_path(file)), files })
-    });
-    whole.collect()
+        Choice { quantization: files.first().and_then(|file| of_path(file)), files }
+    };
+    let (whole, incomplete): (Vec<_>, Vec<_>) = models.into_values().partition(is_whole);
+    (whole.into_iter().map(choice).collect(), incomplete.into_iter().map(choice).collect())
 }
 
 #[cfg(test)]
@@ -173,6 +193,12 @@ mod tests {
         let twice = paths(&["a/m-Q8_0.gguf", "b/m-Q8_0.gguf"]);
         assert_eq!(choose(&twice, None), Err(NoChoice::Several(twice.clone())));
         let missing = paths(&["m-Q8_0-00001-of-00003.gguf", "m-Q8_0-00003-of-00003.gguf"]);
-        assert_eq!(choose(&missing, None), Err(NoChoice::Incomplete("m-Q8_0".to_owned())));
+        let incomplete = Err(NoChoice::Incomplete(missing[0].clone()));
+        assert_eq!(choose(&missing, None), incomplete);
+        // What others lack is in nobody's way.
+        let beside = [missing, paths(&["m-Q4_K_M.gguf", "m-Q2_K.gguf"])].concat();
+        assert_eq!(choose(&beside, None).unwrap().files, ["m-Q4_K_M.gguf"]);
+        assert_eq!(choose(&beside, Some("Q2_K")).unwrap().files, ["m-Q2_K.gguf"]);
+        assert_eq!(choose(&beside, Some("Q8_0")), incomplete);
     }
 }

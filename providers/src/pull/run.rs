@@ -13,6 +13,7 @@ use super::fetch::Failure;
 use super::hub::Repository;
 use super::part::{Lock, digest_of};
 use super::progress::{Listener, Meter, PullStage};
+use super::quantization::Choice;
 use super::spec::{self, Spec};
 use super::transfer::{Came, Patience, Transfer, Wanted, check_space, unless_cancelled, wait_for_lock};
 use super::{Shared, Whom, quantization, shards};
@@ -59,15 +60,17 @@ impl Pull<'_> {
         }
         let hub = &self.shared.hub;
         let (repository, online) = if hub.offline {
-            let offline = || PullError::Offline { what: format!("hf:{name}"), cache: hub.cache.clone() };
-            (hub.cached(name).ok_or_else(offline)?, false)
+            if let Some(there) = self.stored_of(name, file, spec)? {
+                return Ok(there);
+            }
+            (hub.cached(name).ok_or_else(|| self.offline(format!("hf:{name}")))?, false)
         } else {
             (unless_cancelled(self.cancel, self.listing(name)).await?, true)
         };
         let paths: Vec<String> = repository.files.iter().map(|file| file.path.clone()).collect();
         let choice = match file {
             Some(file) if paths.iter().any(|path| path == file) => {
-                quantization::Choice { files: vec![file.to_owned()], quantization: quantization::of_path(file) }
+                Choice { files: vec![file.to_owned()], quantization: quantization::of_path(file) }
             }
             Some(file) => {
                 let problem = format!("has no file `{}`", quoted(file));
@@ -88,6 +91,7 @@ impl Pull<'_> {
             quantization: choice.quantization.clone(),
             license: license.map(str::to_owned).or_else(|| repository.license.clone()),
         };
+        self.check_unused(&model.name)?;
         let files = choice.files.iter().map(|path| {
             let listed = repository.files.iter().find(|file| file.path == *path);
             WantedFile {
@@ -160,14 +164,10 @@ impl Pull<'_> {
                     tracing::warn!(file = %cached.display(), "the file in the Hugging Face cache is damaged and left alone");
                     copied.discard();
                     if !online {
-                        let what = format!("hf:{}/{}, as it was fetched,", repository.name, file.path);
-                        return Err(PullError::Offline { what, cache: self.shared.hub.cache.clone() });
+                        return Err(self.offline(format!("hf:{}/{}, as it was fetched,", repository.name, file.path)));
                     }
                 }
-                (None, false) => {
-                    let what = format!("hf:{}/{}", repository.name, file.path);
-                    return Err(PullError::Offline { what, cache: self.shared.hub.cache.clone() });
-                }
+                (None, false) => return Err(self.offline(format!("hf:{}/{}", repository.name, file.path))),
                 _ => {}
             }
             let url = file.url.clone()?;
@@ -196,10 +196,10 @@ impl Pull<'_> {
         }
         if came.len() > 1 {
             let shards = came.iter().map(|shard| shard.path().to_owned()).collect();
-            let (path, digest) = self.join(shards, &model).await?;
-            let stored = self.store.add(&path, &digest, model, self.force)?;
+            let joined = self.join(shards, &model).await?;
+            let kept = self.keep(Brought::Copy(joined), model)?;
             came.into_iter().for_each(Brought::discard);
-            return Ok(Kept { model: stored, was_there: false });
+            return Ok(kept);
         }
         let Some(one) = came.pop() else {
             return Err(PullError::NoFile {
@@ -217,6 +217,7 @@ impl Pull<'_> {
         }
         let file = url.path().rsplit('/').next().unwrap_or_default().to_owned();
         let model = self.model_of(&file, source.clone(), spec);
+        self.check_unused(&model.name)?;
         self.check_source(&model)?;
         let wanted = Wanted {
             key: key_of(url.as_str()),
@@ -252,6 +253,7 @@ impl Pull<'_> {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let model = self.model_of(&file, format!("file:{}", path.display()), spec);
         check_store_name(&model.name)?;
+        self.check_unused(&model.name)?;
         self.keep(Brought::Copy(self.take_copy(&path, &file, Copying::Bytes).await?), model)
     }
 
@@ -275,6 +277,50 @@ impl Pull<'_> {
                 model.quantization.as_ref().is_some_and(|there| there.eq_ignore_ascii_case(wanted))
             });
         Ok((same && model.problem.is_none()).then_some(Kept { model, was_there: true }))
+    }
+
+    /// The model of a repository, if the store has it by whatever name: what serves where the Hub may not be asked.
+    fn stored_of(&self, repository: &str, file: Option<&str>, spec: &Spec) -> Result<Option<Kept>, PullError> {
+        if self.force {
+            return Ok(None);
+        }
+        let models = self.store.list()?.into_iter().filter(|model| model.problem.is_none());
+        let of = format!("hf:{repository}/");
+        let mut models: Vec<(Choice, StoredModel)> = models
+            .filter_map(|model| {
+                let files = vec![model.source.strip_prefix(&of)?.to_owned()];
+                Some((Choice { files, quantization: model.quantization.clone() }, model))
+            })
+            .filter(|(choice, _)| file.is_none_or(|file| choice.files == [file]))
+            .collect();
+        // Several names of one file are one choice.
+        models.dedup_by(|(a, _), (b, _)| a == b);
+        let choices: Vec<Choice> = models.iter().map(|(choice, _)| choice.clone()).collect();
+        let Ok(chosen) = quantization::choose_among(&choices, spec.quantization.as_deref()) else { return Ok(None) };
+        let Some((_, model)) = models.into_iter().find(|(choice, _)| *choice == chosen) else { return Ok(None) };
+        let model = match &spec.name {
+            Some(name) if *name != model.name => {
+                self.check_unused(name)?;
+                self.store.copy(&model.name, name)?
+            }
+            _ => model,
+        };
+        Ok(Some(Kept { model, was_there: true }))
+    }
+
+    fn offline(&self, what: String) -> PullError {
+        PullError::Offline { what, cache: self.shared.hub.cache.clone(), force: self.force }
+    }
+
+    /// Refuses a new name that would hide a model which is not the store's.
+    fn check_unused(&self, name: &str) -> Result<(), PullError> {
+        if self.store.get(name)?.is_some() {
+            return Ok(());
+        }
+        match (self.shared.name_in_use)(name) {
+            Some(place) => Err(PullError::NameInUse { name: name.to_owned(), place }),
+            None => Ok(()),
+        }
     }
 
     /// Refuses a name that a model from elsewhere has, before any of it comes whose content is not known yet.
@@ -341,7 +387,7 @@ impl Pull<'_> {
                 digest?.ok_or(PullError::Cancelled)
             });
             match digest {
-                Ok(digest) => Ok(Copied { lock, path, digest }),
+                Ok(digest) => Ok(Copied { _lock: lock, path, digest }),
                 Err(error) => {
                     let _ = std::fs::remove_file(&path);
                     Err(error)
@@ -352,14 +398,16 @@ impl Pull<'_> {
     }
 
     /// One file of a model's shards.
-    async fn join(&self, shards: Vec<PathBuf>, model: &NewModel) -> Result<(PathBuf, Sha256Digest), PullError> {
+    async fn join(&self, shards: Vec<PathBuf>, model: &NewModel) -> Result<Copied, PullError> {
         let folder = self.parts()?;
         let size = shards.iter().filter_map(|shard| Some(std::fs::metadata(shard).ok()?.len())).sum();
         check_space(&folder, &model.name, size)?;
         let (mut meter, cancel) =
             (Meter::new(self.listener, PullStage::Copying, &model.name, Some(size)), self.cancel.clone());
         // Whoever else joins these shards waits for the first of them.
-        let path = folder.join(format!("{}.joined", key_of(&model.source)));
+        let key = key_of(&model.source);
+        let path = folder.join(format!("{key}.joined"));
+        let lock = wait_for_lock(&folder, &key, self.listener, &model.name, Some(size)).await?;
         let of = model.name.clone();
         let joining = tokio::task::spawn_blocking(move || {
             let damaged = |error: io::Error| PullError::Shards { of: of.clone(), problem: error.to_string() };
@@ -373,7 +421,7 @@ impl Pull<'_> {
                 Err(error) => Err(error),
             };
             match digest.and_then(|digest| digest.ok_or(PullError::Cancelled)) {
-                Ok(digest) => Ok((path, digest)),
+                Ok(digest) => Ok(Copied { _lock: lock, path, digest }),
                 Err(error) => {
                     let _ = std::fs::remove_file(&path);
                     Err(error)
@@ -393,9 +441,9 @@ enum Copying {
     Bytes,
 }
 
-/// A copy of a file of this machine.
+/// What was made among the parts: a copy of a file of this machine, or one file of shards.
 struct Copied {
-    lock: Lock,
+    _lock: Lock,
     path: PathBuf,
     digest: Sha256Digest,
 }
@@ -427,7 +475,6 @@ impl Brought {
             Brought::Part(came) => came.part.discard(),
             Brought::Copy(copied) => {
                 let _ = std::fs::remove_file(&copied.path);
-                copied.lock.discard();
             }
         }
     }

@@ -45,6 +45,12 @@ pub(super) fn parse(spec: &str, quantization: Option<&str>) -> Result<Spec, Pull
     if let Some(rest) = text.strip_prefix("hf:").or_else(|| text.strip_prefix("hf.co/")) {
         return hub(rest, quantization).map_err(refuse);
     }
+    if text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:/")) {
+        let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
+        let path =
+            path.ok_or_else(|| refuse("it names a file of another machine; `file:///PATH` is one of this".to_owned()))?;
+        return Ok(Spec { origin: Origin::File(path), quantization: quantization.map(str::to_owned), name: None });
+    }
     if text.contains("://") {
         let url = Url::parse(text).map_err(|error| refuse(format!("it is no address: {error}")))?;
         return Ok(Spec { origin: Origin::Url(url), quantization: quantization.map(str::to_owned), name: None });
@@ -173,6 +179,9 @@ mod tests {
         for path in ["/a/b", "./b", "b.GGUF"] {
             assert!(matches!(parse(path, None).unwrap().origin, Origin::File(_)), "{path}");
         }
+        for address in ["file:///a/b%20c", "FILE:/a/b c", "file://localhost/a/b c"] {
+            assert_eq!(parse(address, None).unwrap().origin, Origin::File("/a/b c".into()), "{address}");
+        }
         let known = parse("tinyllama", Some("q8_0")).unwrap();
         assert_eq!((known.name.as_deref(), known.quantization.as_deref()), (Some("tinyllama:Q8_0"), Some("q8_0")));
         assert!(matches!(parse("qwen3:0.6b@box", None), Err(PullError::Backend { backend }) if backend == "box"));
@@ -185,6 +194,7 @@ mod tests {
         for (spec, quantization) in [
             ("", None),
             ("hf:lab", None),
+            ("file://elsewhere/m.gguf", None),
             ("hf:lab/../x", None),
             ("hf:lab/m:nonsense", None),
             ("hf:lab/m:Q8_0", Some("Q4_0")),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::shown;
 use super::error::PullError;
 use super::fetch::{Answer, ContentRange, Failure, Fetcher};
-use super::part::{Identity, Lock, Part, bytes_so_far};
+use super::part::{Identity, Lock, Part, so_far};
 use super::progress::{Listener, Meter, PullStage, TOLD_EVERY};
 use crate::disk::disk_space;
 use crate::error::ErrorKind;
@@ -81,7 +81,6 @@ impl Transfer<'_> {
         let waiting = wait_for_lock(&self.folder, &wanted.key, self.listener, &wanted.file, wanted.size);
         let lock = unless_cancelled(self.cancel, waiting).await?;
         if there() {
-            lock.discard();
             return Ok(None);
         }
         let source = unless_cancelled(self.cancel, self.ask(wanted)).await?;
@@ -414,7 +413,7 @@ pub(super) async fn wait_for_lock(
         if let Some(lock) = Lock::take(folder, key)? {
             return Ok(lock);
         }
-        meter.tell(bytes_so_far(folder, key).unwrap_or(0));
+        meter.tell(so_far(folder, key).map_or(0, |(_, bytes)| bytes));
         sleep(TOLD_EVERY).await;
     }
 }
