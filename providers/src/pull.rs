@@ -19,7 +19,7 @@ mod transfer;
 mod unfinished;
 
 use std::sync::{Arc, OnceLock};
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
@@ -140,14 +140,24 @@ impl Puller {
                 was_there,
             })
         }));
+        let mut result = None;
         let events = stream::poll_fn(move |context| {
-            let Some(running) = &mut work else { return Poll::Ready(None) };
-            if let Poll::Ready(result) = running.as_mut().poll(context) {
+            if let Some(running) = &mut work
+                && let Poll::Ready(pulled) = running.as_mut().poll(context)
+            {
                 work = None;
-                return Poll::Ready(Some(result.map(|pulled| PullEvent::Done(Box::new(pulled))).map_err(Error::from)));
+                result = Some(pulled.map(|pulled| PullEvent::Done(Box::new(pulled))).map_err(Error::from));
             }
-            let progress = ready!(heard.poll_recv(context));
-            Poll::Ready(progress.map(|progress| Ok(PullEvent::Progress(progress))))
+            // What was told before the end is heard before it.
+            match (heard.poll_recv(context), result.take()) {
+                (Poll::Ready(Some(progress)), ended) => {
+                    result = ended;
+                    Poll::Ready(Some(Ok(PullEvent::Progress(progress))))
+                }
+                (_, Some(ended)) => Poll::Ready(Some(ended)),
+                (_, None) if work.is_none() => Poll::Ready(None),
+                (_, None) => Poll::Pending,
+            }
         });
         events.boxed()
     }

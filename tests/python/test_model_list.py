@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -221,3 +222,18 @@ def test_backends_that_are_down_are_named_at_once(home: Path, perilune: Run, sil
             assert f"left out: {name}: " in done.stdout, done.stdout
     # The machine may be busy with something else; once in three it is not.
     assert min(times) < 1.0, times
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(["model", "list", "--backend", "mute"], 0), (["model", "status"], 0), (["model", "info", "nosuch"], 1), (["model", "info", "m@mute"], 1)],
+    ids=["list", "status", "info", "info of its model"],
+)
+def test_a_server_that_says_nothing_is_named_soon(home: Path, perilune: Run, silent: int, command: list[str], code: int) -> None:
+    (home / "config.toml").write_text(f'[providers.mute]\ntype = "ollama"\nbase_url = "http://127.0.0.1:{silent}"\n')
+    started = time.monotonic()
+    done = perilune(*command)
+    # It is waited for a second, where it was five or ten.
+    assert time.monotonic() - started < 4
+    assert done.returncode == code, done.stderr
+    assert re.search(r"mute.*(gave no answer|did not answer).*1 s", done.stdout + done.stderr), done.stdout + done.stderr

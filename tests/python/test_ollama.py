@@ -221,3 +221,44 @@ def test_where_it_cannot_be_installed_that_is_said(path: Path, perilune: Run) ->
     (path / "curl").unlink()
     missing = perilune("model", "install-ollama", "--yes")
     assert missing.returncode == 1 and "`curl`" in missing.stderr
+
+
+def test_what_a_server_has_in_memory_needs_no_resident_kernel(ollama: faults.Server, perilune: Run) -> None:
+    absent = perilune("model", "load", "moonlet@candle")
+    assert absent.returncode != 0 and "resident kernel" in absent.stderr, absent.stderr
+
+    def generate(body: dict[str, Any]) -> Reply:
+        loaded = [] if body.get("keep_alive") == 0 else [faults.MODEL | {"context_length": 4096, "expires_at": "2099-01-01T00:00:00Z"}]
+        ollama.replies["/api/ps"] = Reply([json.dumps({"models": loaded}).encode()], kind=faults.JSON)
+        return Reply([b'{"model":"moonlet","done":true}'], kind=faults.JSON)
+
+    ollama.replies["/api/generate"] = generate
+    assert "no models in memory" in perilune("model", "ps").stdout
+    loaded = perilune("model", "load", "moonlet@ollama", "--keep-alive", "60")
+    assert loaded.returncode == 0 and "in memory of `ollama`" in loaded.stdout, loaded.stderr
+    assert ollama.bodies("/api/generate")[-1]["keep_alive"] == 60
+    assert "moonlet:latest" in perilune("model", "ps").stdout
+    unloaded = perilune("model", "unload", "moonlet@ollama")
+    assert unloaded.returncode == 0 and "no longer in memory" in unloaded.stdout, unloaded.stderr
+    assert ollama.bodies("/api/generate")[-1]["keep_alive"] == 0
+    for command in (["load", "moonlet"], ["unload", "moonlet@candle"]):
+        assert "resident kernel" in perilune("model", *command).stderr
+    unknown = perilune("model", "load", "moonlet@nobody")
+    assert unknown.returncode == 1 and "`nobody`" in unknown.stderr and "`ollama`" in unknown.stderr, unknown.stderr
+
+
+def test_without_a_server_the_memory_is_that_of_a_resident_kernel(home: Path, perilune: Run) -> None:
+    (home / "config.toml").write_text("[providers.ollama]\nenabled = false\n")
+    done = perilune("model", "ps")
+    assert done.returncode != 0 and "start one with" in done.stderr, done.stderr
+
+
+def test_a_model_is_copied_where_it_is(ollama: faults.Server, perilune: Run) -> None:
+    ollama.replies["/api/copy"] = Reply([], kind=faults.JSON)
+    copied = perilune("model", "copy", "moonlet@ollama", "selene@ollama")
+    assert copied.returncode == 0 and "local/selene@ollama" in copied.stdout, copied.stderr
+    assert ollama.bodies("/api/copy") == [{"source": "moonlet", "destination": "selene"}]
+    refused = perilune("model", "copy", "moonlet@ollama", "selene@candle")
+    assert refused.returncode == 1 and "not to `candle`" in refused.stderr and "write `selene` alone" in refused.stderr, refused.stderr
+    unknown = perilune("model", "remove", "nosuch@ollama")
+    assert unknown.returncode == 1 and "`nosuch:latest`" in unknown.stderr and "--yes" not in unknown.stderr, unknown.stderr

@@ -11,7 +11,9 @@ import shutil
 import signal
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,8 @@ def test_shards_become_one_file(hub: Hub, home: Path, perilune: Run) -> None:
     hub.files = {"Q8_0/tiny-Q8_0-00002-of-00002.gguf": MOONLET.read_bytes(), "tiny-Q2_K.gguf": large(MIB)}
     missing = perilune("model", "pull", f"hf:{TINY}:Q8_0")
     assert missing.returncode == 1 and "lacks some of the shards" in missing.stderr
+    # What one lacks keeps nobody from the others.
+    assert pull(perilune, f"hf:{TINY}:Q2_K")["name"] == "tiny:Q2_K"
     first, second = shards(MOONLET.read_bytes())
     hub.files = {"Q8_0/tiny-Q8_0-00001-of-00002.gguf": first, "Q8_0/tiny-Q8_0-00002-of-00002.gguf": second}
     told = pull(perilune, f"hf:{TINY}:Q8_0")
@@ -227,6 +231,7 @@ def test_paths_and_addresses_come_into_the_store_too(hub: Hub, home: Path, peril
     shutil.copy(MOONLET, tmp_path / "my model.gguf")
     told = pull(perilune, str(tmp_path / "my model.gguf"))
     assert told["name"] == "my-model" and (tmp_path / "my model.gguf").exists()
+    assert pull(perilune, f"file://{tmp_path}/my%20model.gguf")["was_there"], "the same file, written as an address"
     (home / "config.toml").write_text("[downloads]\nallow_loopback = true\n")
     told = pull(perilune, hub.url("tiny-Q4_K_M.gguf"), "--name", "by-address")
     assert (told["name"], told["quantization"]) == ("by-address", "Q4_K_M")
@@ -254,6 +259,59 @@ def test_paths_and_addresses_come_into_the_store_too(hub: Hub, home: Path, peril
         assert taken.returncode == 1 and "has another model `by-address`" in taken.stderr, taken.stderr
     assert hub.sent == sent, "a name that is taken is known before anything comes"
     assert set(stored(home)) == {"my-model", "by-address"}
+    assert list((home / "store/parts").iterdir()) == [], "of what is refused nothing is left"
+
+
+def test_a_name_that_another_model_has_is_refused(hub: Hub, home: Path, perilune: Run) -> None:
+    own = home / "models/own.gguf"
+    own.write_bytes(hub.files["tiny-Q8_0.gguf"])
+    for spec, options, place in [
+        (f"hf:{TINY}:Q8_0", ["--name", "moonlet"], "bundled"),
+        (f"hf:{TINY}:Q8_0", ["--name", "own", "--force"], str(own)),
+        (str(own), [], str(own)),
+    ]:
+        refused = perilune("model", "pull", spec, *options)
+        assert refused.returncode == 1 and place in refused.stderr and "`--name`" in refused.stderr, refused.stderr
+    assert hub.sent == 0 and stored(home) == {}
+    assert pull(perilune, str(own), "--name", "other")["name"] == "other"
+
+
+def test_what_is_left_of_a_pull_is_seen_and_removed(hub: Hub, home: Path, binary: Path, perilune: Run) -> None:
+    hub.rate = 2 * MIB
+    pulls = {name: subprocess.Popen([binary, "model", "pull", f"hf:{TINY}:{name}"], stderr=subprocess.DEVNULL) for name in ("F16", "Q4_K_M")}
+    try:
+        while len(list((home / "store/parts").glob("*.json"))) < 2:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                pulls["F16"].wait(0.02)
+            assert all(process.poll() is None for process in pulls.values())
+        pulls["F16"].kill()
+        pulls["F16"].wait()
+
+        def unfinished() -> dict[str, dict[str, object]]:
+            places = json.loads(perilune("model", "storage", "--output", "json").stdout)["places"]
+            (ours,) = [place for place in places if place["ours"]]
+            return {download["source"].rsplit("/", 1)[-1]: download for download in ours["unfinished"]}
+
+        told = unfinished()
+        assert {name: download["under_way"] for name, download in told.items()} == {"tiny-F16.gguf": False, "tiny-Q4_K_M.gguf": True}
+        left = told["tiny-F16.gguf"]
+        assert left["bytes"] >= left["completed_bytes"] > 0 and left["total_bytes"] == 64 * MIB
+        shown = perilune("model", "storage").stdout
+        assert "tiny-F16.gguf" in shown and "under way" in shown and "remove --unfinished" in shown, shown
+
+        asked = perilune("model", "remove", "--unfinished")
+        assert asked.returncode == 2 and "delete 1 unfinished download," in asked.stderr and "--yes" in asked.stderr, asked.stderr
+        removed = perilune("model", "remove", "--unfinished", "--yes")
+        assert removed.returncode == 0 and "1 unfinished download deleted" in removed.stdout, removed.stderr
+        assert list(unfinished()) == ["tiny-Q4_K_M.gguf"], "what is under way stays"
+        hub.rate = 0
+        assert pulls["Q4_K_M"].wait(60) == 0
+    finally:
+        for process in pulls.values():
+            process.kill()
+            process.wait()
+    assert list(stored(home)) == ["tiny:Q4_K_M"] and list((home / "store/parts").iterdir()) == []
+    assert "nothing" in perilune("model", "remove", "--unfinished").stdout
 
 
 REFUSED = [
@@ -313,6 +371,20 @@ def test_offline_the_cache_of_others_serves(hub: Hub, home: Path, perilune: Run,
     assert hub.requests == [] and blob.exists() and list(stored(home)) == ["tiny:Q8_0"]
 
 
+def test_offline_the_store_serves(hub: Hub, home: Path, perilune: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull(perilune, f"hf:{TINY}:Q8_0", "--name", "mine")
+    asked = len(hub.requests)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for spec in (f"hf:{TINY}:q8_0", f"hf:{TINY}", f"hf:{TINY}/tiny-Q8_0.gguf"):
+        told = pull(perilune, spec)
+        assert (told["name"], told["was_there"]) == ("mine", True), spec
+    assert pull(perilune, f"hf:{TINY}:Q8_0", "--name", "other")["was_there"] and set(stored(home)) == {"mine", "other"}
+    for options, words in (([f"hf:{TINY}:F16"], "neither in the store nor"), ([f"hf:{TINY}:Q8_0", "--force"], "is not in the Hugging Face cache")):
+        refused = perilune("model", "pull", *options)
+        assert refused.returncode == 1 and words in refused.stderr, refused.stderr
+    assert len(hub.requests) == asked
+
+
 def namespace(script: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """Runs a script as root of a mount namespace of its own, or skips the test where that is not allowed."""
     command = ["unshare", "--mount", "--map-root-user", "bash", "-euc"]
@@ -352,6 +424,61 @@ def test_a_name_that_leads_into_a_private_network_is_refused(hub: Hub, home: Pat
     assert "`models.example.com` resolves to 10.1.2.3, which is in a private network" in done.stdout, done.stdout
 
 
+class Proxy:
+    """A proxy that is asked for names and reaches nobody; how often anybody connected to it, and for which hosts it was asked."""
+
+    def __init__(self) -> None:
+        self.connections, self.asked = 0, []
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def setup(self) -> None:
+                proxy.connections += 1
+                super().setup()
+
+            def do_CONNECT(self) -> None:
+                proxy.asked.append(self.path)
+                self.send_error(502)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+
+def test_a_proxy_leads_into_no_private_network(hub: Hub, binary: Path, tmp_path: Path) -> None:
+    proxy = Proxy()
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost inner.example.com\n10.1.2.3 private.example.com\n")
+
+    def pulled(address: str, **variables: str) -> str:
+        command = f"mount --bind {hosts} /etc/hosts; {binary} model pull {address} 2>&1 || true"
+        return namespace(command, env=os.environ | variables).stdout
+
+    # A proxy's own name is no way to its machine for what does not go by way of it.
+    inner = f"http://inner.example.com:{proxy.port}"
+    for exceptions in ("inner.example.com", "*"):
+        told = pulled(f"https://inner.example.com:{proxy.port}/m.gguf", https_proxy=inner, no_proxy=exceptions)
+        assert "`inner.example.com` resolves to 127.0.0.1, which is this machine" in told, told
+    # What goes by way of it is checked as well as can be from here.
+    for address, problem in [
+        ("https://inner.example.com/m.gguf", "resolves to 127.0.0.1"),
+        ("https://private.example.com/m.gguf", "resolves to 10.1.2.3"),
+        ("https://10.1.2.3/m.gguf", "in a private network"),
+        ("https://localhost/m.gguf", "this machine"),
+    ]:
+        told = pulled(address, all_proxy=inner)
+        assert problem in told and "is refused" in told, told
+    assert proxy.connections == 0
+    # A name that only the proxy knows is the proxy's to judge, whose own address is the user's decision.
+    told = pulled("https://elsewhere.example.invalid/m.gguf", https_proxy=inner)
+    assert set(proxy.asked) == {"elsewhere.example.invalid:443"} and "is refused" not in told, told
+    proxy.server.shutdown()
+    proxy.server.server_close()
+
+
 def test_lua_and_model_requests_pull_and_are_told(hub: Hub, home: Path, perilune: Run, frontend: Frontend) -> None:
     hub.rate = 16 * MIB
     exchange = frontend.model("pull", spec=f"hf:{TINY}:Q4_K_M")
@@ -370,3 +497,7 @@ def test_lua_and_model_requests_pull_and_are_told(hub: Hub, home: Path, perilune
     assert done.stdout.split() == ["local/tiny:Q8_0@candle", "true", "true"], done.stderr
     failed = perilune("exec", "local ok, error = pcall(LocalLLM.pull, 'https://127.0.0.1/m.gguf') return error.kind")
     assert failed.stdout.strip() == "invalid_request"
+    refused = frontend.model("pull", spec="https://127.0.0.1/m.gguf").reply
+    assert refused["kind"] == "invalid_request" and "is refused" in refused["evalue"]
+    refused = frontend.model("pull", spec=f"hf:{TINY}:F16", nmae="mine").reply
+    assert refused["kind"] == "invalid_request" and "`nmae`" in refused["evalue"] and "`name`" in refused["evalue"], refused

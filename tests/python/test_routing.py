@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
-from openai_server import DONE, Play, Request, Server, error, piece, refuses, serving, stream, usage
+from openai_server import DONE, Play, Request, Server, by_path, error, models, piece, refuses, serving, stream, usage
 
 KEY = "sk-planted-key-0123456789"
 PROMPT = "the planted prompt about herons"
@@ -104,6 +104,21 @@ def test_lua_sees_the_way_to_the_answer(perilune: Run, servers: Servers) -> None
     """
     ran = perilune("exec", code)
     assert ran.stdout.splitlines() == ["chosen\tbad/m\tnil\tfalse", "retry\tbad/m\toverloaded\ttrue", "now it answers \tbad/m"], ran.stderr
+
+
+def test_the_default_backend_is_asked_first_whatever_its_type(perilune: Run, servers: Servers) -> None:
+    has = by_path(models=models("far", "moonlet"), completions=answers(WORD))
+    servers(first=[has])
+    config = servers.home / "config.toml"
+    config.write_text('default_backend = "first"\n' + config.read_text())
+    code = "local a = LocalLLM.chat('hi', {{ model = '{}' }}) return a.model, a.route[1].reason"
+    for model in ("local/far", "moonlet"):
+        ran = perilune("exec", code.format(model))
+        assert "first/" + model.removeprefix("local/") in ran.stdout and "the default backend `first` has it" in ran.stdout, ran.stdout + ran.stderr
+    # What it has not is looked for elsewhere, and who was asked is told.
+    config.write_text(config.read_text().replace("[providers.first]", "[providers.candle]\n[providers.first]"))
+    refused = perilune("exec", "return LocalLLM.chat('hi', { model = 'local/nowhere' })")
+    assert refused.returncode == 1 and "`first`" in refused.stderr and "`candle`" in refused.stderr, refused.stderr
 
 
 def test_a_server_is_waited_for_as_it_asks_but_not_longer_than_allowed(perilune: Run, servers: Servers) -> None:

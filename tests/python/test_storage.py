@@ -123,6 +123,25 @@ def test_a_model_in_memory_stays(store: Path, frontend: Frontend) -> None:
     assert blobs(store) == []
 
 
+def test_a_model_without_its_file_goes_by_its_plain_name(store: Path, perilune: Run) -> None:
+    blobs(store)[0].unlink()
+    done = perilune("model", "remove", "--yes", "tiny:F32")
+    assert done.returncode == 0 and "local/tiny:F32@candle" in done.stdout, done.stderr
+    assert list((store / "names").iterdir()) == []
+
+
+def test_a_record_that_says_nothing_is_told(store: Path, perilune: Run) -> None:
+    record = store / "names/broken.json"
+    record.write_text("{]")
+    listed = perilune("model", "list")
+    assert listed.returncode == 0 and "`tiny:F32`" not in listed.stdout
+    for told in (listed.stdout, perilune("model", "status").stdout, perilune("doctor").stdout):
+        assert str(record) in told and "delete it, and pull the model again" in told, told
+    refused = perilune("model", "remove", "--yes", "broken")
+    assert refused.returncode == 1 and str(record) in refused.stderr, refused.stderr
+    assert blobs(store)
+
+
 def test_lua_does_the_same(store: Path, frontend: Frontend) -> None:
     assert frontend.execute("return LocalLLM.copy('tiny:F32', 'mine')").result == "local/mine@candle"
     stored = "for _, place in ipairs(LocalLLM.storage()) do if place.ours then return place.models, place.disk.free_bytes > 0 end end"
@@ -135,11 +154,13 @@ def test_lua_does_the_same(store: Path, frontend: Frontend) -> None:
 
 
 def test_deleting_is_asked_on_a_terminal_and_refused_without_one(store: Path, binary: Path, perilune: Run) -> None:
+    unknown = perilune("model", "remove", "nosuch")
+    assert unknown.returncode == 1 and "`nosuch`" in unknown.stderr and "--yes" not in unknown.stderr, unknown.stderr
     done = perilune("model", "remove", "tiny:F32")
     assert done.returncode == 2 and "--yes" in done.stderr
     for answer, code in (("n", 1), ("", 1), ("y", 0)):
         process = pexpect.spawn(str(binary), ["model", "remove", "tiny:F32"], encoding="utf-8", timeout=30)
-        process.expect_exact("delete the model `tiny:F32`? [y/N]")
+        process.expect(r"delete the model `local/tiny:F32@candle`, [\d.]+ KiB\? \[y/N\]")
         assert blobs(store)
         process.sendline(answer)
         process.expect(pexpect.EOF)
