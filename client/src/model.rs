@@ -15,7 +15,7 @@ use perilune_protocol::{
 };
 
 use crate::arguments::{Format, Global, Model};
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::install_ollama;
 use crate::interrupts::Interrupts;
 use crate::output::{print, print_json};
@@ -143,11 +143,14 @@ async fn open(about: About, connect: Option<&Path>, interrupts: &Interrupts) -> 
             return Err(failure);
         }
     };
-    if can {
-        return Ok(session);
+    if !can {
+        session.close().await;
+        return Err(none_answers);
     }
-    session.close().await;
-    Err(none_answers)
+    if !is_named {
+        tell("no resident kernel answers; this is what servers have in memory");
+    }
+    Ok(session)
 }
 
 const NEEDS_RESIDENT: &str =

@@ -149,7 +149,10 @@ impl Asked<'_> {
                 ModelReply::Remove(convert::removed_model(&specifier, removed))
             }
             ModelRequest::RemoveUnfinished(remove) => {
-                let downloads = if remove.only_ask { registry.unfinished() } else { registry.remove_unfinished()? };
+                let downloads = match remove.only_ask {
+                    true => registry.unfinished(),
+                    false => registry.remove_unfinished().await?,
+                };
                 let downloads = downloads.into_iter().map(convert::unfinished_download).collect();
                 ModelReply::RemoveUnfinished(UnfinishedReply { downloads })
             }

@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{OllamaConfig, ProviderConfig};
 use crate::deadline::{Limit, limited};
 use crate::error::{Error, ErrorKind};
-use crate::nearest::nearest;
 use crate::provider::{
     EmbedRequest, Embeddings, EventStream, GenerateRequest, Health, HealthStatus, Holding, Keep, LoadedModel,
     LocalProvider, Location, ModelEntry, Provider, ProviderType, RemovedModel,
@@ -320,12 +319,9 @@ impl LocalProvider for OllamaProvider {
             }
             let stored = self.client.stored().await?;
             let Some(gone) = stored.iter().find(|tag| tag.name == name) else {
-                return Err(Error::ModelNotFound {
-                    near: nearest(&name, stored.iter().map(|tag| tag.name.as_str())),
-                    model: name,
-                    instances: vec![self.name.clone()],
-                    unreachable: Vec::new(),
-                });
+                // The server may know it by a name that it does not list.
+                self.client.show(&name).await?;
+                return Ok(RemovedModel { name, freed_bytes: 0, kept_as: Vec::new() });
             };
             let same = |tag: &&Tag| tag.digest == gone.digest && tag.name != name;
             let kept_as: Vec<String> = stored.iter().filter(same).map(|tag| tag.name.clone()).collect();

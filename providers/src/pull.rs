@@ -2,7 +2,8 @@
 //!
 //! In reading order: `spec` is what a user asks for, `known` the short names; `hub` says what a repository has, `quantization` which of
 //! its files is meant; `address` which addresses may be asked, `fetch` asks them; `transfer` brings a file by `part`s, `shards` makes
-//! several one; `run` is a pull from its spec to the stored model; `progress` is told of it; `unfinished` is what interrupted ones left.
+//! several one; `run` is a pull from its spec to the stored model; `progress` is told of it;
+//! `unfinished` is what interrupted ones left.
 
 mod address;
 mod error;
@@ -114,9 +115,13 @@ impl Puller {
     }
 
     /// Deletes the downloads that are not whole, and says which; those that are under way stay.
-    pub(crate) fn remove_unfinished(&self) -> Result<Vec<UnfinishedDownload>, Error> {
-        let store = self.shared.store.as_ref().ok_or(PullError::NoStore)?;
-        Ok(unfinished::remove_unfinished(&store.parts())?)
+    pub(crate) async fn remove_unfinished(&self) -> Result<Vec<UnfinishedDownload>, Error> {
+        let parts = self.shared.store.as_ref().ok_or(PullError::NoStore)?.parts();
+        let folder = parts.clone();
+        let removing = tokio::task::spawn_blocking(move || unfinished::remove_unfinished(&parts));
+        let removed =
+            removing.await.unwrap_or_else(|error| Err(PullError::disk(&folder, std::io::Error::other(error))));
+        Ok(removed?)
     }
 
     /// Where the models come.

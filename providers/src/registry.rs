@@ -273,8 +273,8 @@ impl Registry {
     }
 
     /// Deletes the downloads that are not whole, and says which; those that are under way stay.
-    pub fn remove_unfinished(&self) -> Result<Vec<UnfinishedDownload>, Error> {
-        self.puller.remove_unfinished()
+    pub async fn remove_unfinished(&self) -> Result<Vec<UnfinishedDownload>, Error> {
+        self.puller.remove_unfinished().await
     }
 
     /// The downloads that [`Registry::remove_unfinished`] would delete.
