@@ -260,5 +260,6 @@ def test_a_model_is_copied_where_it_is(ollama: faults.Server, perilune: Run) -> 
     assert ollama.bodies("/api/copy") == [{"source": "moonlet", "destination": "selene"}]
     refused = perilune("model", "copy", "moonlet@ollama", "selene@candle")
     assert refused.returncode == 1 and "not to `candle`" in refused.stderr and "write `selene` alone" in refused.stderr, refused.stderr
+    ollama.replies["/api/show"] = failed(404, "model 'nosuch:latest' not found")
     unknown = perilune("model", "remove", "nosuch@ollama")
     assert unknown.returncode == 1 and "`nosuch:latest`" in unknown.stderr and "--yes" not in unknown.stderr, unknown.stderr

@@ -373,12 +373,13 @@ def test_offline_the_cache_of_others_serves(hub: Hub, home: Path, perilune: Run,
 
 def test_offline_the_store_serves(hub: Hub, home: Path, perilune: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pull(perilune, f"hf:{TINY}:Q8_0", "--name", "mine")
+    pull(perilune, f"hf:{TINY}:Q4_K_M", "--name", "nothing")
     asked = len(hub.requests)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for spec in (f"hf:{TINY}:q8_0", f"hf:{TINY}", f"hf:{TINY}/tiny-Q8_0.gguf"):
+    assert pull(perilune, f"hf:{TINY}:Q8_0", "--name", "other")["was_there"] and set(stored(home)) == {"mine", "nothing", "other"}
+    for spec, name in ((f"hf:{TINY}:q8_0", "mine"), (f"hf:{TINY}/tiny-Q8_0.gguf", "mine"), (f"hf:{TINY}", "nothing")):
         told = pull(perilune, spec)
-        assert (told["name"], told["was_there"]) == ("mine", True), spec
-    assert pull(perilune, f"hf:{TINY}:Q8_0", "--name", "other")["was_there"] and set(stored(home)) == {"mine", "other"}
+        assert (told["name"], told["was_there"]) == (name, True), spec
     for options, words in (([f"hf:{TINY}:F16"], "neither in the store nor"), ([f"hf:{TINY}:Q8_0", "--force"], "is not in the Hugging Face cache")):
         refused = perilune("model", "pull", *options)
         assert refused.returncode == 1 and words in refused.stderr, refused.stderr

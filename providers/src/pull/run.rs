@@ -1,5 +1,6 @@
 //! A pull, from its spec to the model in the store.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -284,20 +285,21 @@ impl Pull<'_> {
         if self.force {
             return Ok(None);
         }
-        let models = self.store.list()?.into_iter().filter(|model| model.problem.is_none());
-        let of = format!("hf:{repository}/");
-        let mut models: Vec<(Choice, StoredModel)> = models
-            .filter_map(|model| {
-                let files = vec![model.source.strip_prefix(&of)?.to_owned()];
-                Some((Choice { files, quantization: model.quantization.clone() }, model))
-            })
-            .filter(|(choice, _)| file.is_none_or(|file| choice.files == [file]))
-            .collect();
-        // Several names of one file are one choice.
-        models.dedup_by(|(a, _), (b, _)| a == b);
-        let choices: Vec<Choice> = models.iter().map(|(choice, _)| choice.clone()).collect();
-        let Ok(chosen) = quantization::choose_among(&choices, spec.quantization.as_deref()) else { return Ok(None) };
-        let Some((_, model)) = models.into_iter().find(|(choice, _)| *choice == chosen) else { return Ok(None) };
+        // By the file: several names of one are one choice.
+        let mut models = BTreeMap::new();
+        for model in self.store.list()?.into_iter().filter(|model| model.problem.is_none()) {
+            let of_repository = model.source.strip_prefix(&format!("hf:{repository}/")).map(str::to_owned);
+            if let Some(path) = of_repository.filter(|path| file.is_none_or(|file| file == path)) {
+                models.entry(path).or_insert(model);
+            }
+        }
+        let choice = |(path, model): (&String, &StoredModel)| Choice {
+            files: vec![path.clone()],
+            quantization: model.quantization.clone(),
+        };
+        let choices: Vec<Choice> = models.iter().map(choice).collect();
+        let chosen = quantization::choose_among(&choices, spec.quantization.as_deref()).ok();
+        let Some(model) = chosen.and_then(|chosen| models.remove(chosen.files.first()?)) else { return Ok(None) };
         let model = match &spec.name {
             Some(name) if *name != model.name => {
                 self.check_unused(name)?;
@@ -407,7 +409,8 @@ impl Pull<'_> {
         // Whoever else joins these shards waits for the first of them.
         let key = key_of(&model.source);
         let path = folder.join(format!("{key}.joined"));
-        let lock = wait_for_lock(&folder, &key, self.listener, &model.name, Some(size)).await?;
+        let waiting = wait_for_lock(&folder, &key, self.listener, &model.name, Some(size));
+        let lock = unless_cancelled(self.cancel, waiting).await?;
         let of = model.name.clone();
         let joining = tokio::task::spawn_blocking(move || {
             let damaged = |error: io::Error| PullError::Shards { of: of.clone(), problem: error.to_string() };
