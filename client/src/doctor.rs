@@ -197,7 +197,10 @@ fn backend(tested: &provider::Tested) -> Finding {
     const AREA: &str = "backends";
     let what = format!("`{}` ({}): {}", tested.provider, tested.provider_type, tested.detail);
     match (tested.works, tested.status) {
-        (true, _) => Finding::ok(AREA, format!("{what}, {} models", tested.models.unwrap_or_default())),
+        (true, _) => {
+            let count = tested.models.unwrap_or_default();
+            Finding::ok(AREA, format!("{what}, {count} model{}", if count == 1 { "" } else { "s" }))
+        }
         (false, "degraded") => Finding::warning(AREA, what, "see to what it names; its other models work"),
         (false, _) => Finding::problem(
             AREA,

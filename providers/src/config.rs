@@ -236,7 +236,7 @@ impl Config {
 
         let mut providers = BTreeMap::new();
         for (name, keys) in merged.providers {
-            let provider = ProviderConfig::from_keys(&name, keys, sources)?;
+            let provider = ProviderConfig::from_keys(&name, keys, sources, merged.confined.contains(&name))?;
             providers.insert(name, provider);
         }
         if let Some((name, origin)) = &default_backend {
@@ -312,6 +312,7 @@ impl ProviderConfig {
         name: &str,
         keys: BTreeMap<String, Located>,
         sources: &ConfigSources,
+        confined: bool,
     ) -> Result<ProviderConfig, ConfigError> {
         let mut table = Table::new(&format!("[providers.{name}]"), keys);
         check_name(name, &table)?;
@@ -322,7 +323,7 @@ impl ProviderConfig {
         let options = match provider_type {
             ProviderType::Candle => ProviderOptions::Candle(CandleConfig::from_table(&mut table, sources)?),
             ProviderType::Kernel => ProviderOptions::Kernel(KernelConfig::from_table(&mut table, sources)?),
-            ProviderType::OpenAi => ProviderOptions::OpenAi(OpenAiConfig::from_table(&mut table, sources)?),
+            ProviderType::OpenAi => ProviderOptions::OpenAi(OpenAiConfig::from_table(&mut table, sources, confined)?),
             ProviderType::Ollama => ProviderOptions::Ollama(OllamaConfig::from_table(&mut table, sources)?),
         };
         Ok(ProviderConfig { enabled, default_model, timeout, options })

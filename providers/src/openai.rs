@@ -169,7 +169,7 @@ impl OpenAiProvider {
             Prompt::Raw(_) => "completions",
         };
         let model = request.model.clone();
-        let body = body::of(request, &self.shared.preset.words, &self.shared.name)?;
+        let body = body::of(request, &self.shared.preset, &self.shared.name)?;
         let response = self.send(self.request(Method::POST, path)?.json(&body), &model).await?;
         let again = match self.shared.preset.words.refusals {
             true => None,
@@ -268,9 +268,9 @@ impl Provider for OpenAiProvider {
     fn health(&self) -> BoxFuture<'_, Health> {
         async move {
             match self.models().await {
-                Ok(models) => {
-                    let address = self.server().map(Server::address).unwrap_or_default();
-                    Health { status: HealthStatus::Ready, detail: format!("{address}, {} models", models.len()) }
+                Ok(_) => {
+                    let detail = self.server().map(Server::address).unwrap_or_default();
+                    Health { status: HealthStatus::Ready, detail }
                 }
                 Err(error) => Health { status: HealthStatus::Unavailable, detail: error.to_string() },
             }

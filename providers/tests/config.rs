@@ -482,9 +482,19 @@ fn a_server_that_speaks_openais_dialect_is_told_by_preset_or_address() {
     assert_eq!(own.base_url.as_deref(), Some("http://box:9000/v1"));
     assert_eq!(own.api_key_env, None);
     assert!(!format!("{own:?}").contains("planted"));
-    assert_eq!(read("").base_url, None, "an error when it is used");
 
     let wrong = |text: &str| error(&format!("[providers.far]\ntype = \"openai\"\n{text}"));
+    let told = wrong("");
+    assert!(
+        told.starts_with("`c.toml` line 2: `base_url` in [providers.far] must be there where no `preset`"),
+        "{told}"
+    );
+    assert!(told.contains("`llama-server`"), "{told}");
+    for key in ["sk-planted\\n", "sk planted", ""] {
+        let told = wrong(&format!("preset = \"openai\"\napi_key = \"{key}\""));
+        assert!(told.starts_with("`c.toml` line 4: `api_key` in [providers.far] must be a key"), "{told}");
+        assert!(!told.contains("planted"), "{told}");
+    }
     assert!(wrong("preset = \"grok\"").ends_with("did you mean `groq`?"));
     for address in ["box:9000", "ftp://box", "http://me:planted@box/v1", "https://box/v1?key=planted"] {
         let told = wrong(&format!("base_url = \"{address}\""));

@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from conftest import Run
+from openai_server import models, serving
 
 SOUND = [
     "",
@@ -18,6 +19,8 @@ SOUND = [
     "[providers.box]\ntype = 'candle'\nmemory_budget_mib = 10\nkeep_alive_seconds = 0\nkv_cache_mib = 0\nmax_concurrent = 1024",
     "[providers.box]\ntype = 'kernel'\nconnection_file = 'resident'\nenabled = false",
     "[providers.kernel]\nconnection_file = 'a.json'\ndefault_model = 'moonlet'",
+    "[providers.far]\ntype = 'openai'\npreset = 'groq'",
+    "[providers.openai]\nbase_url = 'http://127.0.0.1:8000/v1'\napi_key = 'sk-1_a.b'",
 ]
 BROKEN = [
     "xyzzy = 1",
@@ -58,6 +61,9 @@ BROKEN = [
     "[providers.candle]\ndefault_model = 'local/m'",
     "[providers.candle]\ndefault_model = ''",
     "[providers.kernel]\nconnection_file = 1",
+    "[providers.far]\ntype = 'openai'",
+    "[providers.openai]\nenabled = true",
+    "[providers.far]\ntype = 'openai'\npreset = 'groq'\napi_key = \"\"\"sk-1\nsk-2\"\"\"",
 ]
 
 
@@ -178,6 +184,11 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_would_help(home: Path, per
     wrong = {area: [each["state"] for each in found] for area, found in areas.items() if any(each["state"] == "problem" for each in found)}
     assert wrong == {"resident kernel": ["problem"], "backends": ["ok", "problem"]}, areas
     assert "gone.json" in areas["backends"][1]["what"]
+
+    with serving(models("small", "large")) as server:
+        (home / "config.toml").write_text(f'[providers.far]\ntype = "openai"\nbase_url = "{server.url}"\n')
+        far = findings(perilune)[1]["backends"][-1]["what"]
+        assert far == f"`far` (openai): {server.url}, 2 models"
 
     (home / "config.toml").write_text("[providers.candle]\ncpu_threds = 2\n")
     code, areas = findings(perilune)

@@ -21,6 +21,15 @@ pub(super) fn base_url(text: String, origin: Origin, table: &Table, such_as: &st
     Err(table.refuse("base_url", origin, problem))
 }
 
+/// A key, which goes into a header of every request.
+pub(super) fn key(key: String, origin: Origin, table: &Table) -> Result<String, ConfigError> {
+    if !key.is_empty() && key.chars().all(|c| c.is_ascii_graphic()) {
+        return Ok(key);
+    }
+    let problem = "must be a key as it was given: letters, digits and signs, without blanks and line breaks";
+    Err(table.refuse("api_key", origin, problem.to_owned()))
+}
+
 /// The name of a variable of the environment, where somebody may have pasted the key; `such_as` is an example.
 pub(super) fn variable(name: String, origin: Origin, table: &Table, such_as: &str) -> Result<String, ConfigError> {
     if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {

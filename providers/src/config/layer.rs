@@ -1,7 +1,7 @@
 //! One layer of the configuration as it was written, every value with its origin; and the merged
 //! table that typed values are taken from, until what is left over are the unknown keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(super) struct Layer {
     pub(super) providers: BTreeMap<String, Keys>,
     /// Those of [`TABLES`] that are there.
     pub(super) tables: BTreeMap<String, Keys>,
+    /// The instances of which a file said something that it may not say.
+    pub(super) confined: BTreeSet<String>,
 }
 
 /// What stands in one table.
@@ -53,9 +55,8 @@ impl Layer {
     pub(super) fn defaults() -> Layer {
         let candle = Located { value: toml::Value::String("candle".to_owned()), origin: Origin::Default };
         Layer {
-            top: BTreeMap::new(),
             providers: BTreeMap::from([("candle".to_owned(), BTreeMap::from([("type".to_owned(), candle)]))]),
-            tables: BTreeMap::new(),
+            ..Layer::default()
         }
     }
 
@@ -114,6 +115,7 @@ impl Layer {
     /// Lays `later` over this layer.
     pub(super) fn put(&mut self, later: Layer) {
         self.top.extend(later.top);
+        self.confined.extend(later.confined);
         for (name, keys) in later.providers {
             self.providers.entry(name).or_default().extend(keys);
         }
@@ -176,6 +178,7 @@ impl Layer {
                 for key in USER_ONLY {
                     if let Some(found) = keys.remove(*key) {
                         warn(found.origin, key, format!("[providers.{name}]"));
+                        self.confined.insert(name.clone());
                     }
                 }
             }

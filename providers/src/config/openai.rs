@@ -100,6 +100,8 @@ pub struct Words {
     pub many_texts: bool,
     /// Whether a refusal comes as a refusal, and not as an answer that ends before it begins.
     pub refusals: bool,
+    /// Options that its documentation does not have, by our names: it refuses them, or leaves them out without a word.
+    pub lacks: &'static [&'static str],
 }
 
 const WORDS: Words = Words {
@@ -109,6 +111,7 @@ const WORDS: Words = Words {
     json_schema: true,
     many_texts: true,
     refusals: true,
+    lacks: &[],
 };
 
 /// A server that nothing special is known of.
@@ -120,36 +123,56 @@ const PRESETS: [Preset; 9] = [
         name: "openai",
         base_url: Some("https://api.openai.com/v1"),
         api_key_env: Some("OPENAI_API_KEY"),
-        words: Words { max_tokens: "max_completion_tokens", ..WORDS },
+        words: Words {
+            max_tokens: "max_completion_tokens",
+            lacks: &["top_k", "min_p", "typical_p", "repeat_penalty"],
+            ..WORDS
+        },
     },
     Preset {
         name: "openrouter",
         base_url: Some("https://openrouter.ai/api/v1"),
         api_key_env: Some("OPENROUTER_API_KEY"),
-        words: Words { repeat_penalty: "repetition_penalty", ..WORDS },
+        words: Words { repeat_penalty: "repetition_penalty", lacks: &["typical_p"], ..WORDS },
     },
     Preset {
         name: "groq",
         base_url: Some("https://api.groq.com/openai/v1"),
         api_key_env: Some("GROQ_API_KEY"),
-        words: WORDS,
+        words: Words {
+            lacks: &[
+                "top_k",
+                "min_p",
+                "typical_p",
+                "repeat_penalty",
+                "frequency_penalty",
+                "presence_penalty",
+                "logit_bias",
+                "logprobs",
+            ],
+            ..WORDS
+        },
     },
     Preset {
         name: "mistral",
         base_url: Some("https://api.mistral.ai/v1"),
         api_key_env: Some("MISTRAL_API_KEY"),
-        words: Words { seed: "random_seed", ..WORDS },
+        words: Words {
+            seed: "random_seed",
+            lacks: &["top_k", "min_p", "typical_p", "repeat_penalty", "logit_bias", "logprobs"],
+            ..WORDS
+        },
     },
     Preset {
         name: "deepseek",
         base_url: Some("https://api.deepseek.com/v1"),
         api_key_env: Some("DEEPSEEK_API_KEY"),
-        words: WORDS,
+        words: Words { lacks: &["top_k", "min_p", "typical_p", "repeat_penalty", "logit_bias", "seed"], ..WORDS },
     },
     Preset {
         name: "vllm",
         base_url: Some("http://127.0.0.1:8000/v1"),
-        words: Words { repeat_penalty: "repetition_penalty", ..WORDS },
+        words: Words { repeat_penalty: "repetition_penalty", lacks: &["typical_p"], ..WORDS },
         ..PLAIN
     },
     Preset { name: "llama-server", base_url: Some("http://127.0.0.1:8080/v1"), ..PLAIN },
@@ -157,14 +180,24 @@ const PRESETS: [Preset; 9] = [
         name: "llama-cpp-python",
         base_url: Some("http://127.0.0.1:8000/v1"),
         // 0.3.36: of what it computed of several texts it takes the wrong parts, and a stream that is refused is empty.
-        words: Words { json_schema: false, many_texts: false, refusals: false, ..WORDS },
+        words: Words { json_schema: false, many_texts: false, refusals: false, lacks: &["typical_p"], ..WORDS },
         ..PLAIN
     },
-    Preset { name: "lm-studio", base_url: Some("http://127.0.0.1:1234/v1"), ..PLAIN },
+    Preset {
+        name: "lm-studio",
+        base_url: Some("http://127.0.0.1:1234/v1"),
+        words: Words { lacks: &["typical_p"], ..WORDS },
+        ..PLAIN
+    },
 ];
 
 impl OpenAiConfig {
-    pub(super) fn from_table(table: &mut Table, sources: &ConfigSources) -> Result<OpenAiConfig, ConfigError> {
+    /// `confined`: a file that may not say where it is did.
+    pub(super) fn from_table(
+        table: &mut Table,
+        sources: &ConfigSources,
+        confined: bool,
+    ) -> Result<OpenAiConfig, ConfigError> {
         table.without(
             candle::KEYS,
             KEYS,
@@ -185,7 +218,10 @@ impl OpenAiConfig {
             }
             None => preset.base_url.map(str::to_owned),
         };
-        let api_key = table.located_string("api_key")?.map(|(key, _)| Secret(key));
+        let api_key = match table.located_string("api_key")? {
+            Some((key, origin)) => Some(Secret(check::key(key, origin, table)?)),
+            None => None,
+        };
         let api_key_env = match table.located_string("api_key_env")? {
             Some((name, origin)) => {
                 Some(check::variable(name, origin, table, "`OPENAI_API_KEY`; the key itself goes into `api_key`")?)
@@ -201,14 +237,25 @@ impl OpenAiConfig {
             idle_limit: table.seconds("idle_timeout_seconds")?.unwrap_or(IDLE_LIMIT),
         };
         table.finish(KEYS)?;
+        if config.base_url.is_none() && !confined {
+            let problem = format!(
+                "must be there where no `preset` says it: an address such as `http://127.0.0.1:8000/v1`, or `preset` as one of {}",
+                presets()
+            );
+            return Err(table.refuse("base_url", table.origin(), problem));
+        }
         Ok(config)
     }
 }
 
 fn preset(word: &str, origin: Origin, table: &Table) -> Result<Preset, ConfigError> {
     PRESETS.into_iter().find(|preset| preset.name == word).ok_or_else(|| {
-        let known = PRESETS.map(|preset| format!("`{}`", preset.name)).join(", ");
         let near = suggestion(&nearest(word, PRESETS.iter().map(|preset| preset.name)));
-        table.refuse("preset", origin, format!("must be one of {known}{near}"))
+        table.refuse("preset", origin, format!("must be one of {}{near}", presets()))
     })
+}
+
+/// Their names, for errors.
+fn presets() -> String {
+    PRESETS.map(|preset| format!("`{}`", preset.name)).join(", ")
 }

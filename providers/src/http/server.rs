@@ -149,7 +149,9 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         let after = text(RETRY_AFTER.as_str())?;
         seconds(after).or_else(|| {
             let date = httpdate::parse_http_date(after).ok()?;
-            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+            let left = date.duration_since(SystemTime::now()).unwrap_or_default();
+            // A date is exact to a second, and one too early comes too early.
+            Some(Duration::from_secs(left.as_secs_f64().ceil() as u64))
         })
     })?;
     Some(after.min(LONGEST_RETRY_AFTER))

@@ -3,7 +3,7 @@
 use perilune_engine::{Biased, ChatMessage, GenerateOptions, LogitBias, Prompt, Think, Tool};
 use serde_json::{Map, Value, json};
 
-use crate::config::Words;
+use crate::config::{Preset, Words};
 use crate::error::{Error, ErrorKind};
 use crate::http::decimal;
 use crate::provider::GenerateRequest;
@@ -12,8 +12,10 @@ use crate::provider::GenerateRequest;
 const PICTURES: [(&str, &str); 4] = [("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("R0lGOD", "gif"), ("UklGR", "webp")];
 
 /// The body that asks for a generation, in pieces. `extra_body` comes last, so that it may replace anything.
-pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Result<Map<String, Value>, Error> {
+pub(super) fn of(request: GenerateRequest, preset: &Preset, instance: &str) -> Result<Map<String, Value>, Error> {
     let GenerateRequest { model, prompt, options, .. } = request;
+    refuse_unknown(&options, preset, instance)?;
+    let words = &preset.words;
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
     put("model", Value::String(model));
@@ -34,7 +36,7 @@ pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Res
     let GenerateOptions {
         sampling, max_tokens, stop, ignore_end, logit_bias, logprobs, schema, think, extra_body, ..
     } = options;
-    // What is not set is the server's to decide. `truncate` allows what no server offers, and asks for nothing.
+    // What is not set is the server's to decide.
     for (name, value) in [
         ("temperature", sampling.temperature.map(decimal)),
         ("top_p", sampling.top_p.map(decimal)),
@@ -76,6 +78,37 @@ pub(super) fn of(request: GenerateRequest, words: &Words, instance: &str) -> Res
     }
     body.extend(extra_body.map(|extra| *extra).unwrap_or_default());
     Ok(body)
+}
+
+/// Fails if something is asked for that the server does not know, which it may leave out without a word.
+fn refuse_unknown(options: &GenerateOptions, preset: &Preset, instance: &str) -> Result<(), Error> {
+    if options.truncate {
+        let problem = "cannot cut a prompt that is longer than the context: `truncate` is for providers of the types `candle` and \
+                       `ollama`; leave it out and shorten the prompt";
+        return Err(invalid(instance, problem));
+    }
+    let sampling = &options.sampling;
+    let given = [
+        ("top_k", sampling.top_k.is_some()),
+        ("min_p", sampling.min_p.is_some()),
+        ("typical_p", sampling.typical_p.is_some()),
+        ("repeat_penalty", sampling.repeat_penalty.is_some()),
+        ("frequency_penalty", sampling.frequency_penalty.is_some()),
+        ("presence_penalty", sampling.presence_penalty.is_some()),
+        ("seed", sampling.seed.is_some()),
+        ("logit_bias", !options.logit_bias.is_empty()),
+        ("logprobs", options.logprobs.is_some()),
+    ];
+    match given.into_iter().find(|(name, is_given)| *is_given && preset.words.lacks.contains(name)) {
+        Some((name, _)) => {
+            let problem = format!(
+                "the API of `preset = \"{}\"` does not know `{name}`; leave it out, or put what it has instead into `extra_body`",
+                preset.name
+            );
+            Err(invalid(instance, &problem))
+        }
+        None => Ok(()),
+    }
 }
 
 fn message(message: &ChatMessage, instance: &str) -> Result<Value, Error> {

@@ -128,18 +128,7 @@ impl Told {
 
 /// Reads an error of whatever shape.
 fn told(error: &Value, secrets: &[String]) -> Told {
-    let message = match (error, error.get("message"), error.get("detail")) {
-        (Value::String(message), ..) | (_, Some(Value::String(message)), _) | (_, _, Some(Value::String(message))) => {
-            message.clone()
-        }
-        // FastAPI's, without its `input`, which repeats the request.
-        (_, Some(Value::Array(list)), _) | (_, _, Some(Value::Array(list))) => {
-            let one = |problem: &Value| Some(format!("{} {}", problem.get("loc")?, problem.get("msg")?.as_str()?));
-            list.iter().filter_map(one).collect::<Vec<_>>().join("; ")
-        }
-        _ => String::new(),
-    };
-    let message = secrets.iter().fold(message, |message, secret| message.replace(secret.as_str(), "(key)"));
+    let message = secrets.iter().fold(message(error), |message, secret| message.replace(secret.as_str(), "(key)"));
     let word = |name: &str| match error.get(name) {
         Some(Value::String(word)) => word.to_lowercase(),
         _ => String::new(),
@@ -149,6 +138,25 @@ fn told(error: &Value, secrets: &[String]) -> Told {
         message: printable(&message),
         words: format!("{} {}", word("code"), word("type")),
         lengths: count("n_prompt_tokens").zip(count("n_ctx")),
+    }
+}
+
+/// A server's words: a text, or what stands under one of the names that they are known to have. Of FastAPI's lists each problem and its
+/// place, without the `input`, which repeats the request.
+fn message(error: &Value) -> String {
+    match error {
+        Value::String(text) => text.clone(),
+        Value::Array(problems) => {
+            problems.iter().map(message).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+        }
+        _ => {
+            let words = ["message", "detail", "msg", "error"].into_iter().filter_map(|name| error.get(name));
+            let words = words.into_iter().find(|words| !words.is_null()).map(message).unwrap_or_default();
+            match error.get("loc") {
+                Some(place) => format!("{place} {words}"),
+                None => words,
+            }
+        }
     }
 }
 
@@ -280,5 +288,13 @@ mod tests {
         let error =
             serde_json::json!({ "detail": [{ "loc": ["body", "seed"], "msg": "not a number", "input": "secret" }] });
         assert_eq!(told(&error, &[]).message, r#"["body","seed"] not a number"#);
+        for body in [
+            serde_json::json!({ "detail": [{ "msg": "no such field", "input": "secret" }] }),
+            serde_json::json!({ "detail": "no such field" }),
+            serde_json::json!({ "detail": { "message": "no such field" } }),
+            serde_json::json!({ "message": [{ "msg": "no such field" }] }),
+        ] {
+            assert_eq!(told(&body, &[]).message, "no such field", "{body}");
+        }
     }
 }
