@@ -1,11 +1,21 @@
 --- Language models
 ---
 --- A model is named by a specifier, `[provider/]model[:variant][@backend]`, such as `local/moonlet@candle`; without one the
---- default model is meant. A call that fails raises an error object with the fields `kind`, `message` and `location`;
---- `pcall` returns it.
+--- default model is meant. A call that fails raises an error object, a `LocalLLM.Error`, which `pcall` returns.
 
 --- The name of a model: `[provider/]model[:variant][@backend]`, such as `local/moonlet@candle`.
 ---@alias ModelSpecifier string
+
+--- What a call that fails raises. What is not known is left out.
+---@class LocalLLM.Error
+---@field kind "authentication"|"rate_limited"|"overloaded"|"model_not_found"|"provider_not_found"|"context_overflow"|"invalid_request"|"timeout"|"network"|"cancelled"|"content_filter"|"budget"|"invalid_config"|"invalid_model_file"|"internal" what went wrong, the same words for every provider
+---@field message string what went wrong, for people
+---@field location? string the line of the script
+---@field retry_after? number seconds after which it is worth asking again, of `rate_limited` and `overloaded`
+---@field prompt_tokens? integer tokens of the prompt, of `context_overflow`
+---@field context_size? integer tokens of the context, prompt and answer together, of `context_overflow`
+---@field nearest? string[] names near the one that there is not, of `model_not_found` and `provider_not_found`
+---@field route? LocalLLM.RouteDecision[] which models were asked or not, and why each failed
 
 --- The name of a configured provider instance that holds models in memory, such as `candle`.
 ---@alias Backend string
@@ -30,10 +40,13 @@ function LocalLLM.generate(prompt, options) end
 ---@error model_not_found no backend has that model
 ---@error context_overflow the conversation is longer than the model's context
 ---@error invalid_request an option or a message is wrong
+---@error rate_limited the model's server wants to be asked later
 ---@example local answer = LocalLLM.chat({ { role = "user", content = "Hello!" } }, { max_tokens = 50 })
 ---@example print(answer.text, answer.usage.completion_tokens)
 ---@example local chosen = LocalLLM.chat("Hello!", { max_tokens = 1, logprobs = 3 }).logprobs[1]
 ---@example print(chosen.token, math.exp(chosen.logprob), #chosen.top)
+---@example local answered, problem = pcall(LocalLLM.chat, "Hello!", { model = "local/moonlit@candle" })
+---@example if not answered then print(problem.kind, problem.retry_after, problem.nearest and problem.nearest[1]) end
 function LocalLLM.chat(messages, options) end
 
 --- Iterates over the pieces of an answer as the model finds them; what is not read is not generated.
@@ -214,7 +227,8 @@ function LocalLLM.pull(spec, options) end
 ---@field pin? boolean keep it however long nobody uses it and whatever needs its place
 ---@field keep_alive? integer let it go after so many seconds without a request; by default `keep_alive_seconds` of the configuration
 
---- The options that every call of a model takes.
+--- The options that every call of a model takes. One that a backend does not know is an error, never left out: a backend of the type
+--- `openai` with a `preset` knows what that API has.
 ---@class LocalLLM.Options
 ---@field model? ModelSpecifier|ModelSpecifier[] the model that answers; of several, the first that can: the next one is asked where one is unavailable, overloaded, limits its requests, takes too long or cannot be reached
 ---@field fallback_after_text? boolean ask the next model also when one fails after part of its answer came; the answer then begins anew. Default: that is an error
@@ -235,7 +249,7 @@ function LocalLLM.pull(spec, options) end
 ---@field think? boolean|"low"|"medium"|"high" whether, or how much, a model thinks before it answers, where its backend can say so: of the type `ollama`, or of the type `openai`, which knows the three words only
 ---@field extra_body? table more members for the body of a request to a backend of the type `openai` or `ollama`, as its documentation names them
 ---@field timeout_seconds? number the longest it may take, waiting and loading included; then an error of the kind `timeout`
----@field truncate? boolean cut a prompt that is longer than the context, instead of raising an error
+---@field truncate? boolean cut a prompt that is longer than the context, instead of raising an error; backends of the type `openai` cannot, so there it is one
 
 --- The options of `LocalLLM.chat`.
 ---@class LocalLLM.ChatOptions: LocalLLM.Options
@@ -290,7 +304,7 @@ function LocalLLM.pull(spec, options) end
 ---@class LocalLLM.TokenLogprobs: LocalLLM.TokenLogprob
 ---@field top LocalLLM.TokenLogprob[] likeliest first; the chosen one may be among them
 
---- What an answer took, in tokens.
+--- What an answer took: tokens, time and money.
 ---@class LocalLLM.Usage
 ---@field prompt_tokens integer tokens of the prompt
 ---@field completion_tokens integer tokens of the answer
@@ -298,10 +312,18 @@ function LocalLLM.pull(spec, options) end
 ---@field cached_tokens integer tokens of the prompt that were not computed again
 ---@field truncated_tokens integer tokens cut from the prompt, with the option `truncate`
 ---@field thinking_tokens integer those of the answer's tokens that were thinking, where that is told
+---@field untold? boolean true where a server did not tell the tokens: then only the pieces of the answer are counted, as its tokens
+---@field first_token_ms? number milliseconds from the request to the first piece of the answer
+---@field tokens_per_second? number after the first piece; left out where fewer than two pieces came, or all within 10 ms
+---@field cost? LocalLLM.Cost what that costs, where the price is known
+
+--- Money.
+---@class LocalLLM.Cost
+---@field usd number US dollars
 
 --- One decision on the way from a request to the model that answers it.
 ---@class LocalLLM.RouteDecision
----@field action "chosen"|"retry"|"fallback"|"skipped"|"breaker_opened"|"breaker_closed" it is asked; it failed and is asked again; it failed and the next one is asked; it is not asked; its backend failed so often that it is left alone for a while; that answers again
+---@field action "chosen"|"retry"|"fallback"|"skipped"|"breaker_opened"|"breaker_closed"|"failed" it is asked; it failed and is asked again; it failed and the next one is asked; it is not asked; its backend failed so often that it is left alone for a while; that answers again; it failed and no other is asked
 ---@field model ModelSpecifier the model it is about
 ---@field reason string why
 ---@field kind? string the kind of the error that led to it

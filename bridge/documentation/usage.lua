@@ -19,11 +19,12 @@ function Usage.spent() end
 ---@error invalid_request an option is unknown or has a wrong value
 ---@example local today = Usage.history({ by = "model", since = "today" })
 ---@example print(today.total.requests, #today.rows)
+---@example for _, row in ipairs(Usage.history({ by = "request", since = "1h" }).rows) do print(row.key, row.model, row.completion_tokens) end
 function Usage.history(options) end
 
 --- Says what may be spent and how much of that is: by this run or notebook, and by all of this user's kernels today.
 ---
---- Where nothing is left, requests to models raise an error of the kind `budget`. An answer under way ends with it, too.
+--- What a model without a known price costs is not counted; a warning says so. Where nothing is left, requests to models raise an error of the kind `budget`. An answer under way ends with it, too.
 ---@return Usage.Budgets budgets empty tables where nothing is limited
 ---@example local tokens = Usage.budget().run.tokens
 ---@example if tokens then print(tokens.limit - tokens.spent) end
@@ -43,20 +44,24 @@ function Usage.budget() end
 
 --- The options of `Usage.history`.
 ---@class Usage.HistoryOptions
----@field by? "model"|"day"|"session"|"instance" what makes a row; default `"model"`
+---@field by? "model"|"day"|"session"|"instance"|"request" what makes a row; default `"model"`. By `"request"` each is one, the newest first and at most 1000
 ---@field since? string from when on: `"7d"`, `"24h"`, `"30m"`, `"today"` or a local date like `"2026-01-31"`; default: all
 
 --- What the ledger knows.
 ---@class Usage.History
----@field rows Usage.Row[] one for each model, day, session or instance
----@field total Usage.Row their sum
+---@field rows Usage.Row[] one for each model, day, session or instance, or for each request
+---@field total Usage.Row the sum of all, also of requests that are too many to be rows
 ---@field lent? Usage.Row what other kernels had models of this machine answer, if they did
 
 --- What some requests took together.
 ---@class Usage.Row
----@field key string the model, day, session or instance; empty for a sum of all
+---@field key string the model, day, session or instance, or the local time of a request; empty for a sum of all
+---@field session? string of a single request, who asked
+---@field model? ModelSpecifier of a single request, the model
+---@field instance? string of a single request, the provider instance
+---@field outcome? string of a single request, why it ended: a finish reason, or the kind of an error
 ---@field requests integer attempts to have a model answer
----@field untold integer those that ended before they told their tokens: only the pieces of their answers are in the sums
+---@field untold integer those that told no tokens, such as most that failed: only the pieces of their answers are in the sums
 ---@field failed integer those that failed
 ---@field prompt_tokens integer tokens of the prompts
 ---@field cached_tokens integer those of them that were known from an earlier request
@@ -64,7 +69,7 @@ function Usage.budget() end
 ---@field thinking_tokens integer those of them that were thinking
 ---@field duration_ms number from request to end
 ---@field first_token_ms? number from request to the first piece of the answer, on average
----@field tokens_per_second? number after the first
+---@field tokens_per_second? number after the first piece, of requests of which that can be told
 ---@field usd? number US dollars, where prices are known
 ---@field unpriced integer requests whose price is not known
 

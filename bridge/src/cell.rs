@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
-use perilune_providers::RouteDecision;
+use perilune_providers::{ErrorDetails, RouteDecision};
 use serde::{Deserialize, Serialize};
 
 use crate::comm::CommMessage;
@@ -138,7 +138,7 @@ pub enum ExpressionResult {
 }
 
 /// An error that a cell did not catch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// `LuaError`, `SyntaxError`, `ModelError`, `InputError`, `StdinNotAllowed` or `Interrupted`.
     pub name: String,
@@ -148,4 +148,7 @@ pub struct Failure {
     pub traceback: Vec<String>,
     /// The error's machine-readable kind, if it has one: `model_not_found`, `interrupted`.
     pub kind: Option<String>,
+    /// What more is known of a failed call of a model.
+    #[serde(default)]
+    pub details: Box<ErrorDetails>,
 }

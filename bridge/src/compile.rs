@@ -29,7 +29,7 @@ pub(crate) fn user_expression(lua: &Lua, code: &str, cell: &Cell) -> Result<Func
 
 /// A failure of the interpreter itself, or one that left Lua no room to describe it.
 pub(crate) fn internal(error: &mlua::Error) -> Failure {
-    Failure { name: "LuaError".to_owned(), message: error.to_string(), traceback: Vec::new(), kind: None }
+    Failure { name: "LuaError".to_owned(), message: error.to_string(), ..Failure::default() }
 }
 
 /// `None` if the code is no list of expressions.
@@ -73,7 +73,7 @@ fn load_wrapped(lua: &Lua, source: &str, cell: &Cell, given: &str) -> Result<Fun
 fn load(lua: &Lua, code: &str, chunk_name: &str) -> Result<Function, Failure> {
     lua.load(code).set_name(chunk_name).set_mode(ChunkMode::Text).into_function().map_err(|error| match error {
         mlua::Error::SyntaxError { message, .. } => {
-            Failure { name: "SyntaxError".to_owned(), message, traceback: Vec::new(), kind: None }
+            Failure { name: "SyntaxError".to_owned(), message, ..Failure::default() }
         }
         error => internal(&error),
     })

@@ -196,10 +196,8 @@ fn show(io: Option<&Arc<dyn CellIo>>, output: Output) {
 }
 
 pub(crate) fn cancelled() -> ScriptError {
-    ScriptError {
-        kind: perilune_providers::ErrorKind::Cancelled.as_str().into(),
-        message: "the request was cancelled; a stream ends with the cell that started it".to_owned(),
-    }
+    let message = "the request was cancelled; a stream ends with the cell that started it";
+    ScriptError::new(perilune_providers::ErrorKind::Cancelled.as_str(), message)
 }
 
 impl Default for Answer {

@@ -100,7 +100,7 @@ fn failed(error: &InputError) -> ScriptError {
         InputError::NotAllowed => "input_not_allowed",
         InputError::Failed(_) => "input",
     };
-    ScriptError { kind: kind.into(), message: error.to_string() }
+    ScriptError::new(kind, error.to_string())
 }
 
 struct Reader {

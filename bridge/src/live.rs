@@ -159,11 +159,7 @@ impl Live {
     /// The answer is whole.
     pub(crate) fn answered(&mut self, usage: Usage) {
         let mut parts = vec![self.model.clone(), counted(usage.completion_tokens)];
-        // The first token ends the prompt; the others are what generating took.
-        let generating = self.answering.map(|since| since.elapsed().as_secs_f64()).filter(|seconds| *seconds > 0.0);
-        if let (Some(seconds), MEASURABLE..) = (generating, usage.completion_tokens) {
-            parts.push(speed(f64::from(usage.completion_tokens - 1) / seconds));
-        }
+        parts.extend(usage.tokens_per_second.filter(|_| usage.completion_tokens >= MEASURABLE).map(speed));
         parts.push(self.elapsed());
         self.close(&parts);
     }

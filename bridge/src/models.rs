@@ -418,5 +418,5 @@ fn named_model(host: &Host, value: &Value, function: &str) -> Result<ModelSpecif
 }
 
 fn internal(error: mlua::Error) -> ScriptError {
-    ScriptError { kind: "internal".into(), message: error.to_string() }
+    ScriptError::new("internal", error.to_string())
 }

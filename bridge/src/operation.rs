@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use mlua::{AnyUserData, FromLuaMulti, Function, IntoLua, IntoLuaMulti, Lua, MultiValue, UserData, Value};
 
+use crate::generation::serde;
 use crate::host::Host;
 use crate::interrupt::{self, Stop};
 use crate::leftovers::Leftover;
@@ -70,7 +71,7 @@ impl<F: FnOnce(&Lua) -> mlua::Result<Value>> IntoLua for Answered<F> {
 }
 
 /// A function of the prelude's inner side that starts a future: it returns `true` and the results,
-/// `false`, kind and message, or `nil` and what is to be waited for.
+/// `false`, kind, message and details, or `nil` and what is to be waited for.
 pub(crate) fn starter<A, S, F, T>(lua: &Lua, host: &Rc<Host>, start: S) -> mlua::Result<Function>
 where
     A: FromLuaMulti,
@@ -202,7 +203,8 @@ fn settled(lua: &Lua, host: &Rc<Host>, output: Result<MultiValue, ScriptError>) 
         Err(error) => {
             // What failed because the cell was cancelled meanwhile is no error of the script's.
             interrupt::check(lua, host)?;
-            (false, error.kind.as_ref(), error.message).into_lua_multi(lua)
+            let details = serde(lua, &error.details)?;
+            (false, error.kind, error.message, details).into_lua_multi(lua)
         }
     }
 }

@@ -59,8 +59,7 @@ async fn execute(command: Vec<u8>, io: Arc<dyn CellIo>) -> Result<Option<ExitSta
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn();
-    let mut child = spawned
-        .map_err(|error| ScriptError { kind: "internal".into(), message: format!("cannot run `sh`: {error}") })?;
+    let mut child = spawned.map_err(|error| ScriptError::new("internal", format!("cannot run `sh`: {error}")))?;
     let (pieces, mut received) = mpsc::channel(PIECES);
     if let Some(stdout) = child.stdout.take() {
         tokio::spawn(forward(stdout, Stream::Stdout, pieces.clone()));

@@ -10,6 +10,7 @@ use mlua::{Function, IntoLua, Lua, LuaString, MultiValue, Table, Thread, Value};
 use crate::cell::{ExpressionResult, Failure, Outcome, Output, Rich};
 use crate::comm;
 use crate::compile::{self, internal};
+use crate::convert;
 use crate::display::Shown;
 use crate::editor::inspection;
 use crate::host::{Host, Stream};
@@ -66,7 +67,7 @@ pub(crate) fn advance(lua: &Lua, host: &Host, run: &Run) -> Option<Outcome> {
     loop {
         let ended = match resume(lua, host, run) {
             Ok(None) => return None,
-            Ok(Some(results)) => ended(results),
+            Ok(Some(results)) => ended(lua, results),
             Err(failure) => Err(failure),
         };
         match run.stop.take() {
@@ -160,7 +161,7 @@ fn coroutine(lua: &Lua, chunk: Function, mut arguments: MultiValue) -> mlua::Res
 }
 
 /// What `run_cell` returned: true and the value in its representations, or false and a description of the failure.
-fn ended(results: MultiValue) -> Result<Option<Rich>, Failure> {
+fn ended(lua: &Lua, results: MultiValue) -> Result<Option<Rich>, Failure> {
     let mut results = results.into_iter();
     match (results.next(), results.next()) {
         (Some(Value::Boolean(true)), Some(Value::UserData(value))) => match value.borrow::<Shown>() {
@@ -168,25 +169,27 @@ fn ended(results: MultiValue) -> Result<Option<Rich>, Failure> {
             Err(error) => Err(internal(&error)),
         },
         (Some(Value::Boolean(true)), _) => Ok(None),
-        (_, Some(Value::Table(failure))) => Err(described(&failure).unwrap_or_else(|error| internal(&error))),
+        (_, Some(Value::Table(failure))) => Err(described(lua, &failure).unwrap_or_else(|error| internal(&error))),
         (_, problem) => Err(Failure {
             name: "LuaError".to_owned(),
             message: match problem {
                 Some(Value::String(text)) => text.to_string_lossy(),
                 _ => "error in error handling".to_owned(),
             },
-            traceback: Vec::new(),
-            kind: None,
+            ..Failure::default()
         }),
     }
 }
 
-fn described(failure: &Table) -> mlua::Result<Failure> {
+fn described(lua: &Lua, failure: &Table) -> mlua::Result<Failure> {
+    let details = convert::to_json(lua, &failure.raw_get("details")?, "details").unwrap_or_default();
     Ok(Failure {
         name: failure.raw_get("name")?,
         message: failure.raw_get::<LuaString>("message")?.to_string_lossy(),
         traceback: failure.raw_get::<Vec<LuaString>>("frames")?.iter().map(LuaString::to_string_lossy).collect(),
         kind: failure.raw_get::<Option<LuaString>>("kind")?.map(|kind| kind.to_string_lossy()),
+        // A script may have changed what is in it.
+        details: serde_json::from_value(details).unwrap_or_default(),
     })
 }
 
@@ -196,5 +199,6 @@ fn interrupted(traceback: Vec<String>) -> Failure {
         message: "interrupted".to_owned(),
         traceback,
         kind: Some("interrupted".to_owned()),
+        ..Failure::default()
     }
 }

@@ -84,7 +84,7 @@ impl Pulling {
     async fn next(self) -> Result<Told, ScriptError> {
         let State::Running(mut running) = self.0.replace(State::Taken) else {
             self.0.replace(State::Over);
-            return Err(ScriptError { kind: "cancelled".into(), message: "this pull is over".to_owned() });
+            return Err(ScriptError::new("cancelled", "this pull is over"));
         };
         let next = running.live.during(running.events.next()).await;
         match next.transpose() {
@@ -100,7 +100,7 @@ impl Pulling {
             }
             Ok(None) => {
                 self.0.replace(State::Over);
-                Err(ScriptError { kind: "cancelled".into(), message: "this pull is over".to_owned() })
+                Err(ScriptError::new("cancelled", "this pull is over"))
             }
             Err(error) => {
                 self.0.replace(State::Over);

@@ -105,5 +105,5 @@ fn query(options: &Value) -> Result<UsageQuery, ScriptError> {
 }
 
 fn internal(error: mlua::Error) -> ScriptError {
-    ScriptError { kind: "internal".into(), message: error.to_string() }
+    ScriptError::new("internal", error.to_string())
 }

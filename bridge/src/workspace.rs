@@ -210,8 +210,8 @@ fn gone() -> Failure {
     Failure {
         name: "LuaError".to_owned(),
         message: "the interpreter of this workspace has ended; start a new workspace".to_owned(),
-        traceback: Vec::new(),
         kind: Some("internal".to_owned()),
+        ..Failure::default()
     }
 }
 

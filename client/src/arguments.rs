@@ -231,6 +231,8 @@ pub enum By {
     Session,
     /// A provider instance
     Instance,
+    /// Each request by itself, the newest first and at most 1000
+    Request,
 }
 
 impl By {
@@ -241,6 +243,7 @@ impl By {
             By::Day => "day",
             By::Session => "session",
             By::Instance => "instance",
+            By::Request => "request",
         }
     }
 }

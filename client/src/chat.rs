@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Error, anyhow};
 use perilune_protocol::{ErrorReply, GenerateReply, ModelEvent, ModelReply, ModelRequest, Publication, Reply, Request};
+use serde_json::json;
 
 use self::conversation::Conversation;
 use crate::arguments::{self, Format, Global};
@@ -61,7 +62,12 @@ async fn once(session: &mut Session, mut conversation: Conversation, format: For
         (Answer::Refused(error), _) if session.interrupted() && error.kind.as_deref() == Some("cancelled") => {
             Err(Failure::Interrupted)
         }
-        (Answer::Refused(error), _) => Err(Failure::Refused(anyhow!("{}", error.evalue))),
+        (Answer::Refused(error), format) => {
+            if format == Format::Json {
+                print_json(&json!({ "status": "error", "error": error }))?;
+            }
+            Err(Failure::Refused(anyhow!("{}", error.evalue)))
+        }
         (Answer::Said(_), _) if session.interrupted() => Err(Failure::Interrupted),
         (Answer::Said(reply), Format::Json) => print_json(&reply).map(|()| ExitCode::SUCCESS),
         (Answer::Said(_), Format::Text) => Ok(ExitCode::SUCCESS),

@@ -1,16 +1,21 @@
 //! `perilune usage`: what requests to models took, out of the ledger of the kernel that is asked.
 
-use perilune_protocol::{BudgetState, LedgerReply, LedgerRequest, LedgerRow, ModelReply, ModelRequest, Reply, Request};
+use perilune_protocol::{
+    BudgetState, CountedRequest, LedgerReply, LedgerRequest, LedgerRow, ModelReply, ModelRequest, Reply, Request,
+};
 
 use anyhow::anyhow;
 
-use crate::arguments::{Format, Global, Usage};
+use crate::arguments::{By, Format, Global, Usage};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::output::{print, print_json};
 use crate::run::unexpected;
 use crate::session::{Session, Via};
 use crate::table::Table;
+
+/// Characters of a session's name in a table; JSON has them all.
+const SESSION: usize = 8;
 
 /// Asks for the table and shows it.
 pub async fn run(usage: Usage, global: &Global, interrupts: &Interrupts) -> Result<(), Failure> {
@@ -42,6 +47,13 @@ fn text(by: &str, reply: &LedgerReply) -> String {
             lent.requests, lent.prompt_tokens, lent.completion_tokens
         ));
     }
+    if reply.total.requests > reply.rows.len() as u64 && by == By::Request.as_str() {
+        text.push_str(&format!("the newest {} of {} requests\n", reply.rows.len(), reply.total.requests));
+    }
+    if reply.total.untold > 0 {
+        let what = "requests told no tokens, such as those that failed; only the pieces of their answers count";
+        text.push_str(&format!("untold: {} {what}\n", reply.total.untold));
+    }
     if reply.total.unpriced > 0 {
         text.push_str(&format!("without a known price: {} requests\n", reply.total.unpriced));
     }
@@ -52,27 +64,42 @@ fn text(by: &str, reply: &LedgerReply) -> String {
 }
 
 fn table(by: &str, reply: &LedgerReply) -> String {
-    let headings = ["requests", "failed", "prompt", "cached", "answer", "thinking", "first token", "tokens/s", "us$"];
-    let [a, b, c, d, e, f, g, h, i] = headings;
-    let mut table = Table::new([by, a, b, c, d, e, f, g, h, i]);
     let total = LedgerRow { key: "all".to_owned(), ..reply.total.clone() };
     // One row is its own sum.
     let total = (reply.rows.len() > 1).then_some(&total);
-    for row in reply.rows.iter().chain(total) {
-        table.row([
-            row.key.clone(),
-            row.requests.to_string(),
-            row.failed.to_string(),
-            row.prompt_tokens.to_string(),
-            row.cached_tokens.to_string(),
-            row.completion_tokens.to_string(),
-            row.thinking_tokens.to_string(),
-            row.first_token_ms.map_or("-".to_owned(), |time| format!("{time:.0} ms")),
-            row.tokens_per_second.map_or("-".to_owned(), |speed| format!("{speed:.1}")),
-            row.usd.map_or("-".to_owned(), |usd| format!("{usd:.4}")),
-        ]);
+    let rows = reply.rows.iter().chain(total);
+    let [a, b, c, d, e, f, g, h] =
+        ["untold", "prompt", "cached", "answer", "thinking", "first token", "tokens/s", "us$"];
+    if by == By::Request.as_str() {
+        let mut table = Table::new([by, "session", "model", "instance", "outcome", a, b, c, d, e, f, g, h]);
+        for row in rows {
+            let [a, b, c, d, e, f, g, h] = figures(row);
+            let CountedRequest { session, model, instance, outcome } = row.request.clone().unwrap_or_default();
+            let session = session.chars().take(SESSION).collect();
+            table.row([row.key.clone(), session, model, instance, outcome, a, b, c, d, e, f, g, h]);
+        }
+        return table.to_string();
+    }
+    let mut table = Table::new([by, "requests", "failed", a, b, c, d, e, f, g, h]);
+    for row in rows {
+        let [a, b, c, d, e, f, g, h] = figures(row);
+        table.row([row.key.clone(), row.requests.to_string(), row.failed.to_string(), a, b, c, d, e, f, g, h]);
     }
     table.to_string()
+}
+
+/// What some requests took.
+fn figures(row: &LedgerRow) -> [String; 8] {
+    [
+        row.untold.to_string(),
+        row.prompt_tokens.to_string(),
+        row.cached_tokens.to_string(),
+        row.completion_tokens.to_string(),
+        row.thinking_tokens.to_string(),
+        row.first_token_ms.map_or("-".to_owned(), |time| format!("{time:.0} ms")),
+        row.tokens_per_second.map_or("-".to_owned(), |speed| format!("{speed:.1}")),
+        row.usd.map_or("-".to_owned(), |usd| format!("{usd:.4}")),
+    ]
 }
 
 #[cfg(test)]

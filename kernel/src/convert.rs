@@ -164,7 +164,14 @@ fn kind_word(kind: CompletionKind) -> &'static str {
 // Errors
 
 pub(crate) fn error_reply(error: &providers::Error) -> wire::ErrorReply {
-    refusal("ModelError", &error.to_string(), error.kind().as_str())
+    let refusal = refusal("ModelError", &error.to_string(), error.kind().as_str());
+    wire::ErrorReply { details: Box::new(error_details(error.details())), ..refusal }
+}
+
+pub(crate) fn error_details(details: providers::ErrorDetails) -> wire::ErrorDetails {
+    let providers::ErrorDetails { retry_after, prompt_tokens, context_size, nearest, route } = details;
+    let route = route.into_iter().map(route_decision).collect();
+    wire::ErrorDetails { retry_after, prompt_tokens, context_size, nearest, route }
 }
 
 // What is asked of a model
@@ -359,6 +366,7 @@ pub(crate) fn route_decision(decision: providers::RouteDecision) -> wire::RouteD
             providers::RouteAction::Skipped => wire::RouteAction::Skipped,
             providers::RouteAction::BreakerOpened => wire::RouteAction::BreakerOpened,
             providers::RouteAction::BreakerClosed => wire::RouteAction::BreakerClosed,
+            providers::RouteAction::Failed => wire::RouteAction::Failed,
         },
         model: decision.model,
         reason: decision.reason,
@@ -384,6 +392,10 @@ pub(crate) fn usage(usage: providers::Usage) -> wire::Usage {
         cached_tokens: usage.cached_tokens,
         truncated_tokens: usage.truncated_tokens,
         thinking_tokens: usage.thinking_tokens,
+        untold: usage.untold,
+        first_token_ms: usage.first_token_ms,
+        tokens_per_second: usage.tokens_per_second,
+        cost: usage.cost.map(|cost| wire::Cost { usd: cost.usd }),
     }
 }
 
@@ -514,6 +526,10 @@ pub(crate) fn ledger_reply(
 fn ledger_row(row: providers::UsageRow) -> wire::LedgerRow {
     wire::LedgerRow {
         key: row.key,
+        request: row.request.map(|request| {
+            let providers::CountedRequest { session, model, instance, outcome } = request;
+            wire::CountedRequest { session, model, instance, outcome }
+        }),
         requests: row.requests,
         untold: row.untold,
         failed: row.failed,

@@ -104,7 +104,7 @@ pub(crate) async fn execute(
         Outcome::Exit(0) if numbering.notebook => leave(execution_count),
         Outcome::Exit(code) if numbering.notebook => {
             let message = format!("os.exit({code}) ended the cell; the kernel goes on");
-            let failure = Failure { name: "Exit".to_owned(), message, traceback: Vec::new(), kind: None };
+            let failure = Failure { name: "Exit".to_owned(), message, ..Failure::default() };
             publish(Publication::Error(error_output(&failure)));
             let error = ErrorReply { exit_code: Some(code), ..error_reply(&failure, execution_count) };
             Reply::error("execute_request", error)
@@ -172,6 +172,7 @@ fn error_reply(failure: &Failure, execution_count: u32) -> ErrorReply {
         evalue: failure.message.clone(),
         traceback: convert::traceback(failure),
         kind: failure.kind.clone(),
+        details: Box::new(convert::error_details(failure.details.as_ref().clone())),
         execution_count: Some(execution_count),
         exit_code: None,
     }

@@ -100,7 +100,7 @@ fn wrong(message: String) -> Failure {
 }
 
 fn failure(kind: &str, message: String) -> Failure {
-    Failure { name: "MagicError".to_owned(), message, traceback: Vec::new(), kind: Some(kind.to_owned()) }
+    Failure { name: "MagicError".to_owned(), message, kind: Some(kind.to_owned()), ..Failure::default() }
 }
 
 /// A provider's error, under the name that it has in Lua.
@@ -108,8 +108,9 @@ fn failed(error: &perilune_providers::Error) -> Failure {
     Failure {
         name: "ModelError".to_owned(),
         message: error.to_string(),
-        traceback: Vec::new(),
         kind: Some(error.kind().as_str().to_owned()),
+        details: Box::new(error.details()),
+        ..Failure::default()
     }
 }
 
@@ -117,8 +118,8 @@ fn interrupted() -> Failure {
     Failure {
         name: "Interrupted".to_owned(),
         message: "interrupted".to_owned(),
-        traceback: Vec::new(),
         kind: Some("interrupted".to_owned()),
+        ..Failure::default()
     }
 }
 

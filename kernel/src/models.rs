@@ -194,8 +194,9 @@ impl Asked<'_> {
                 ModelReply::Usage(Box::new(convert::ledger_reply(table, registry.spent_today().await)))
             }
             ModelRequest::Embed(embed) => {
+                let models = embed.model.as_deref().map(str::parse::<ModelList>).transpose()?;
                 let request = RoutedEmbed {
-                    model: embed.model.as_deref().map(str::parse::<ModelSpecifier>).transpose()?,
+                    model: models.map(|models| models.first().clone()),
                     session: self.asker.header.session.clone(),
                     texts: embed.texts,
                     timeout_seconds: embed.timeout_seconds,

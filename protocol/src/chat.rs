@@ -191,8 +191,8 @@ pub struct TokenLogprob {
     pub logprob: f32,
 }
 
-/// Tokens that a request took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a request took: tokens, time and money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of the prompt.
     #[serde(default, deserialize_with = "null_default")]
@@ -209,6 +209,25 @@ pub struct Usage {
     /// Those of the generated tokens that were thinking, where that is told.
     #[serde(default, deserialize_with = "null_default")]
     pub thinking_tokens: u32,
+    /// Whether the backend did not tell the tokens: then only the pieces of the answer are counted, as generated tokens.
+    #[serde(default, skip_serializing_if = "is_off", deserialize_with = "null_default")]
+    pub untold: bool,
+    /// Milliseconds from the request to the first piece of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<f64>,
+    /// Tokens a second after the first piece; none where too little came in too short a time to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
+    /// What that costs, where the price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// Money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// US dollars.
+    pub usd: f64,
 }
 
 /// Why a generation ended.

@@ -7,7 +7,7 @@ use crate::lenient::null_default;
 /// Which requests, and what makes a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRequest {
-    /// `model`, `day`, `session` or `instance`; none is `model`.
+    /// `model`, `day`, `session`, `instance`, or `request` for one row each, the newest first; none is `model`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// From when on: `7d`, `24h`, `30m`, `today` or a date by the kernel's clock; none is as long as there are entries.
@@ -18,10 +18,10 @@ pub struct LedgerRequest {
 /// What they took.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LedgerReply {
-    /// One for each model, day, session or instance.
+    /// One for each model, day, session or instance, or for each of the newest requests.
     #[serde(default, deserialize_with = "null_default")]
     pub rows: Vec<LedgerRow>,
-    /// Their sum.
+    /// The sum of all, also of requests that are too many to be told.
     #[serde(default, deserialize_with = "null_default")]
     pub total: LedgerRow,
     /// What other kernels had models of that one answer, if they did.
@@ -36,11 +36,14 @@ pub struct LedgerReply {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LedgerRow {
-    /// The model, day, session or instance; empty for a sum of all.
+    /// The model, day, session or instance, or the request's time by the kernel's clock; empty for a sum of all.
     pub key: String,
+    /// Of a single request, what it was.
+    #[serde(flatten)]
+    pub request: Option<CountedRequest>,
     /// Attempts to have a model answer.
     pub requests: u64,
-    /// Those that ended before they told their tokens: only the pieces of their answers are in the sums.
+    /// Those that told no tokens, such as most that failed: only the pieces of their answers are in the sums.
     pub untold: u64,
     /// Those that failed.
     pub failed: u64,
@@ -56,12 +59,25 @@ pub struct LedgerRow {
     pub duration_ms: f64,
     /// Milliseconds from request to the first piece of the answer, on average.
     pub first_token_ms: Option<f64>,
-    /// Tokens a second after the first.
+    /// Tokens a second after the first piece, of requests of which that can be told.
     pub tokens_per_second: Option<f64>,
     /// US dollars, as far as prices are known; none where none is.
     pub usd: Option<f64>,
     /// Requests whose price is not known.
     pub unpriced: u64,
+}
+
+/// One request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedRequest {
+    /// Who asked.
+    pub session: String,
+    /// The model, by its specifier.
+    pub model: String,
+    /// The provider instance.
+    pub instance: String,
+    /// Why it ended: a finish reason or the kind of an error.
+    pub outcome: String,
 }
 
 /// What is spent of a budget.

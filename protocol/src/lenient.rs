@@ -11,6 +11,20 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Reads a list of models as the same list with commas.
+pub(crate) fn models<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a model specifier or a list of them")]
+    enum Models {
+        Text(String),
+        List(Vec<String>),
+    }
+    Ok(Option::deserialize(deserializer)?.map(|models| match models {
+        Models::Text(text) => text,
+        Models::List(list) => list.join(","),
+    }))
+}
+
 /// Reads null as true; with `#[serde(default = "lenient::yes")]` a missing field is the same.
 pub(crate) fn null_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(true))

@@ -38,8 +38,8 @@ pub mod transport;
 pub mod usage;
 
 pub use chat::{
-    Biased, ChatMessage, Effort, FinishReason, GenerateOptions, LogitBias, Role, Think, TokenLogprob, TokenLogprobs,
-    Tool, ToolCall, Usage,
+    Biased, ChatMessage, Cost, Effort, FinishReason, GenerateOptions, LogitBias, Role, Think, TokenLogprob,
+    TokenLogprobs, Tool, ToolCall, Usage,
 };
 pub use codec::{Codec, DecodeError, Dropped, EncodeError};
 pub use comm::{CommData, CommInfo, CommInfoReply, CommInfoRequest, CommOpen};
@@ -52,7 +52,7 @@ pub use inquiry::{
     IsCompleteRequest,
 };
 pub use kernel_info::{HelpLink, KernelInfoReply, LanguageInfo};
-pub use ledger::{BudgetState, LedgerReply, LedgerRequest, LedgerRow};
+pub use ledger::{BudgetState, CountedRequest, LedgerReply, LedgerRequest, LedgerRow};
 pub use lifecycle::{InterruptExtension, InterruptRequest, ShutdownReply, ShutdownRequest};
 pub use message::{Content, Frames, Message};
 pub use model::{
@@ -68,7 +68,7 @@ pub use output::{
     Status, Stream, StreamName,
 };
 pub use publication::Publication;
-pub use reply::{ErrorReply, Reply};
+pub use reply::{ErrorDetails, ErrorReply, Reply};
 pub use request::Request;
 pub use stdin::{InputReply, InputRequest, StdinMessage};
 pub use subshell::{CreateSubshellReply, DeleteSubshellRequest, ListSubshellReply, SUBSHELLS};

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::chat::{ChatMessage, FinishReason, GenerateOptions, TokenLogprobs, Tool, ToolCall, Usage};
 use crate::ledger::{LedgerReply, LedgerRequest};
-use crate::lenient::{is_off, null_default};
+use crate::lenient::{is_off, models, null_default};
 
 /// What a client wants of the kernel's models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,8 +158,8 @@ pub struct CreateRequest {
 /// Continue a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelChatRequest {
-    /// The specifier, or several with commas, of which the first that can answer does; none is the kernel's default model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The specifier, or several as a list or with commas, of which the first that can answer does; none is the kernel's default model.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "models")]
     pub model: Option<String>,
     /// The conversation so far.
     pub messages: Vec<ChatMessage>,
@@ -177,8 +177,8 @@ pub struct ModelChatRequest {
 /// Continue a text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelCompleteRequest {
-    /// The specifier, or several with commas, of which the first that can answer does; none is the kernel's default model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The specifier, or several as a list or with commas, of which the first that can answer does; none is the kernel's default model.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "models")]
     pub model: Option<String>,
     /// The text.
     pub prompt: String,
@@ -196,8 +196,8 @@ pub struct ModelCompleteRequest {
 /// Turn texts into vectors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelEmbedRequest {
-    /// The specifier; none is the kernel's default model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The specifier; of several the first, because vectors of different models cannot be compared; none is the kernel's default model.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "models")]
     pub model: Option<String>,
     /// The texts.
     pub texts: Vec<String>,
@@ -733,6 +733,8 @@ pub enum RouteAction {
     BreakerOpened,
     /// Its instance answers again.
     BreakerClosed,
+    /// It failed, and no other model is asked: the request ends.
+    Failed,
     /// A word that is not known here.
     #[default]
     #[serde(other)]
@@ -749,6 +751,7 @@ impl RouteAction {
             RouteAction::Skipped => "skipped",
             RouteAction::BreakerOpened => "breaker_opened",
             RouteAction::BreakerClosed => "breaker_closed",
+            RouteAction::Failed => "failed",
             RouteAction::Unknown => "unknown",
         }
     }

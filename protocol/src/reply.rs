@@ -12,7 +12,7 @@ use crate::inquiry::{CompleteReply, ConnectReply, InspectReply, IsCompleteReply}
 use crate::kernel_info::KernelInfoReply;
 use crate::lenient::null_default;
 use crate::lifecycle::ShutdownReply;
-use crate::model::ModelReply;
+use crate::model::{ModelReply, RouteDecision};
 use crate::subshell::{CreateSubshellReply, ListSubshellReply};
 use crate::usage::UsageReply;
 
@@ -66,7 +66,7 @@ pub enum Reply {
 }
 
 /// Why a request failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorReply {
     /// Name of the error.
     #[serde(default, deserialize_with = "null_default")]
@@ -80,12 +80,35 @@ pub struct ErrorReply {
     /// Machine-readable, e.g. `model_not_found`; Perilune's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// What more is known of a request to a model that failed; Perilune's own.
+    #[serde(flatten)]
+    pub details: Box<ErrorDetails>,
     /// In an `execute_reply`: the number of the execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_count: Option<u32>,
     /// In an `execute_reply`: what the code gave to `os.exit`, when that is the error; Perilune's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+}
+
+/// What programs may want of a model's error beside its `kind`; what is not known is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ErrorDetails {
+    /// Seconds after which it is worth asking again, of `rate_limited` and `overloaded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<f64>,
+    /// Tokens of the prompt, of `context_overflow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of context, prompt and answer together, of `context_overflow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_size: Option<u64>,
+    /// The names near the one asked for, of `model_not_found` and `provider_not_found`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub nearest: Vec<String>,
+    /// What was decided about the request: which models were asked or not, and why each failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    pub route: Vec<RouteDecision>,
 }
 
 impl Reply {

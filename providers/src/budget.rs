@@ -1,6 +1,7 @@
 //! What somebody may spend and has spent: a run, or a day. Requests under way count by the pieces of their answers until they
 //! have told what they took, so that many at once cannot spend more together than each alone.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use perilune_engine::BudgetWarning;
@@ -39,6 +40,8 @@ struct State {
     /// Of requests under way.
     pending: Amount,
     warned: bool,
+    /// Models without a known price that there was a word about.
+    uncounted: BTreeSet<String>,
 }
 
 impl Account {
@@ -106,6 +109,18 @@ impl Account {
                 self.figures(all)
             );
             Some(BudgetWarning { message })
+        })
+    }
+
+    /// A warning that what a model costs cannot be counted against this, the first time for each model.
+    pub(crate) fn uncounted(&self, model: &str) -> Option<BudgetWarning> {
+        let limit = self.limits.usd?;
+        self.with(|state| state.uncounted.insert(model.to_owned())).then(|| BudgetWarning {
+            message: format!(
+                "the price of `{model}` is not known, so that what it costs does not count against the budget of {}, ${limit}; \
+                 write its price into `[prices]` of the configuration, or limit tokens",
+                self.period.name()
+            ),
         })
     }
 
@@ -209,9 +224,14 @@ mod tests {
         let error = account.check().unwrap_err().to_string();
         assert!(error.contains("$0.500000 of $0.5") && error.contains("`day_usd`"), "{error}");
 
+        let warning = account.uncounted("box/m").unwrap().message;
+        assert!(warning.contains("`box/m`") && warning.contains("budget of today, $0.5"), "{warning}");
+        assert_eq!(account.uncounted("box/m"), None);
+        assert!(account.uncounted("box/n").is_some());
+
         let free = Account::new(Period::Day, Limits::default(), 0.0);
         free.settle(Amount::default(), Amount { tokens: u64::MAX, usd: 1e9 });
         free.check().unwrap();
-        assert_eq!(free.warning(), None);
+        assert_eq!((free.warning(), free.uncounted("box/m")), (None, None));
     }
 }

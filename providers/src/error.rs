@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use perilune_engine::RouteDecision;
 use serde::de::IntoDeserializer;
 use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Serialize};
@@ -338,6 +339,8 @@ pub enum Error {
         instance: String,
         /// How often it failed.
         failures: u32,
+        /// What the last failure was.
+        kind: ErrorKind,
         /// For how long it is left alone still; `None`: until another request, which is under way, has tried it.
         time: Option<Duration>,
         /// The last failure.
@@ -350,6 +353,14 @@ pub enum Error {
         others: Vec<Unanswered>,
         /// The last, which decides the kind.
         last: Box<Unanswered>,
+    },
+    /// An error, and what is known beside it.
+    #[error("{error}")]
+    Detailed {
+        /// The error.
+        error: Box<Error>,
+        /// What was told with it, or decided before it.
+        details: Box<ErrorDetails>,
     },
     /// Nothing is left of a budget.
     #[error("the budget of {period} is spent: {spent}; {help}")]
@@ -389,11 +400,11 @@ impl Error {
         use perilune_engine::Error as Engine;
         match self {
             Error::Config(_) | Error::ModelDirectory { .. } | Error::NoKernels { .. } => ErrorKind::InvalidConfig,
-            Error::Elsewhere { kind, .. } | Error::Busy { kind, .. } => *kind,
+            Error::Elsewhere { kind, .. } | Error::Busy { kind, .. } | Error::LeftAlone { kind, .. } => *kind,
+            Error::Detailed { error, .. } => error.kind(),
             Error::Store(error) => error.kind(),
             Error::Pull(error) => error.kind(),
             Error::NoneAnswered { last, .. } => last.error.kind(),
-            Error::LeftAlone { .. } => ErrorKind::Network,
             Error::ProviderNotFound { .. } => ErrorKind::ProviderNotFound,
             Error::ModelNotFound { .. } => ErrorKind::ModelNotFound,
             Error::Specifier(_)
@@ -436,9 +447,39 @@ impl Error {
 
     /// How long a server wants to be left alone before it is asked again, where it says so.
     pub fn retry_after(&self) -> Option<Duration> {
+        self.details().retry_after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+
+    /// What programs may want of it beside its kind.
+    pub fn details(&self) -> ErrorDetails {
+        let nothing = ErrorDetails::default();
         match self {
-            Error::Busy { retry_after, .. } => *retry_after,
-            _ => None,
+            Error::Busy { retry_after, .. } => {
+                ErrorDetails { retry_after: retry_after.map(|time| time.as_secs_f64()), ..nothing }
+            }
+            Error::LeftAlone { time, .. } => {
+                ErrorDetails { retry_after: time.map(|time| time.as_secs_f64().ceil()), ..nothing }
+            }
+            Error::ContextOverflow { prompt_tokens, context_size, .. }
+            | Error::ContextOverflowElsewhere { prompt_tokens, context_size, .. } => ErrorDetails {
+                prompt_tokens: Some(*prompt_tokens as u64),
+                context_size: Some(*context_size as u64),
+                ..nothing
+            },
+            Error::ModelNotFound { near, .. } | Error::ProviderNotFound { near, .. } => {
+                ErrorDetails { nearest: near.clone(), ..nothing }
+            }
+            Error::NoneAnswered { last, .. } => last.error.details(),
+            Error::Detailed { error, details } => ErrorDetails::clone(details).or(error.details()),
+            _ => nothing,
+        }
+    }
+
+    /// The error with what is known beside it.
+    pub fn with(self, details: ErrorDetails) -> Error {
+        match details == ErrorDetails::default() {
+            true => self,
+            false => Error::Detailed { error: Box::new(self), details: Box::new(details) },
         }
     }
 
@@ -449,6 +490,40 @@ impl Error {
                 Error::ContextOverflow { model: model.to_owned(), prompt_tokens, context_size }
             }
             source => Error::Engine { model: model.to_owned(), source },
+        }
+    }
+}
+
+/// What programs may want of an error beside its kind; what is not known is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ErrorDetails {
+    /// Seconds after which it is worth asking again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<f64>,
+    /// Tokens of a prompt that does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of context, prompt and answer together, that it does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_size: Option<u64>,
+    /// The names near one that is not there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<String>,
+    /// What was decided about the request: which models were asked or not, and why each failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<RouteDecision>,
+}
+
+impl ErrorDetails {
+    /// These, and `other`'s where they say nothing.
+    fn or(self, other: ErrorDetails) -> ErrorDetails {
+        ErrorDetails {
+            retry_after: self.retry_after.or(other.retry_after),
+            prompt_tokens: self.prompt_tokens.or(other.prompt_tokens),
+            context_size: self.context_size.or(other.context_size),
+            nearest: if self.nearest.is_empty() { other.nearest } else { self.nearest },
+            route: if self.route.is_empty() { other.route } else { self.route },
         }
     }
 }
@@ -520,7 +595,7 @@ fn also(unreachable: &[String]) -> String {
 }
 
 /// What went wrong, as one word: the same set for every provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -553,6 +628,7 @@ pub enum ErrorKind {
     /// A model file is damaged or of a kind that does not run here.
     InvalidModelFile,
     /// A fault of ours.
+    #[default]
     Internal,
 }
 
@@ -560,7 +636,7 @@ impl ErrorKind {
     /// The kind that a word stands for; one that is not known is a fault of whoever said it.
     pub fn of(word: &str) -> ErrorKind {
         let word: StrDeserializer<'_, value::Error> = word.into_deserializer();
-        ErrorKind::deserialize(word).unwrap_or(ErrorKind::Internal)
+        ErrorKind::deserialize(word).unwrap_or_default()
     }
 
     /// The word.

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use self::store::Store;
-pub use self::store::{Since, UsageBy, UsageQuery, UsageRow, UsageTable};
+pub use self::store::{CountedRequest, Since, UsageBy, UsageQuery, UsageRow, UsageTable};
 use crate::budget::{Account, Amount, Period};
 use crate::config::BudgetConfig;
 use crate::error::Error;
@@ -57,6 +57,8 @@ pub(crate) struct Entry {
     /// Pieces of the answer that came, which are about as many as its tokens.
     pub(crate) pieces: u32,
     pub(crate) first_token: Option<Duration>,
+    /// As in [`Usage`].
+    pub(crate) tokens_per_second: Option<f64>,
     pub(crate) duration: Duration,
     /// `None` where the price is not known.
     pub(crate) usd: Option<f64>,
@@ -89,7 +91,7 @@ impl Ledger {
         self.tell(Order::Keep(Box::new(entry)));
     }
 
-    /// What was taken since some time, by model, day, session or instance.
+    /// What was taken since some time, by model, day, session or instance, or request by request.
     pub async fn usage(&self, query: UsageQuery) -> Result<UsageTable, Error> {
         let (reply, answer) = oneshot::channel();
         self.tell(Order::Usage(query, reply));
@@ -225,6 +227,7 @@ mod tests {
             usage: Some(usage),
             pieces: completion_tokens,
             first_token: Some(Duration::from_millis(100)),
+            tokens_per_second: Some(20.0),
             duration: Duration::from_millis(1100),
             usd: Some(0.25),
             outcome: "stop",
@@ -275,6 +278,16 @@ mod tests {
         assert_eq!(keys("instance", None).await, ["box"]);
         let days = keys("day", None).await;
         assert!(days.len() == 2 && days[0] < days[1], "{days:?}");
+        let by_request = UsageQuery { by: "request".parse().unwrap(), since: None };
+        let table = ledger.usage(by_request).await.unwrap();
+        let requests: Vec<_> = table.rows.iter().filter_map(|row| row.request.as_ref()).collect();
+        assert_eq!(
+            requests.iter().map(|request| request.session.as_str()).collect::<Vec<_>>(),
+            ["t", "s"],
+            "newest first"
+        );
+        assert_eq!((requests[0].model.as_str(), requests[0].outcome.as_str()), ("local/a@box", "stop"));
+        assert!(table.rows[0].key.starts_with(&days[0]), "{}", table.rows[0].key);
         for wrong in ["2001-13-01", "yesterday", "7", "-1d", ""] {
             let error = wrong.parse::<Since>().unwrap_err().to_string();
             assert!(error.contains("such as `7d`"), "{error}");

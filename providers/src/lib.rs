@@ -48,12 +48,12 @@ pub use config::{
 pub use deadline::{Limit, limited, within};
 pub use directories::Directories;
 pub use disk::{DiskSpace, disk_space};
-pub use error::{Error, ErrorKind, Unanswered};
-pub use ledger::{Ledger, Since, UsageBy, UsageQuery, UsageRow, UsageTable};
+pub use error::{Error, ErrorDetails, ErrorKind, Unanswered};
+pub use ledger::{CountedRequest, Ledger, Since, UsageBy, UsageQuery, UsageRow, UsageTable};
 pub use model_list::ModelList;
 pub use ollama::{Creation, OllamaClient, OllamaProvider, Progress, ProgressStream};
 pub use perilune_engine::{
-    Bench, BenchOptions, Biased, BudgetWarning, CacheType, ChatMessage, DroppedModel, Effort, Event, Facts,
+    Bench, BenchOptions, Biased, BudgetWarning, CacheType, ChatMessage, Cost, DroppedModel, Effort, Event, Facts,
     FinishReason, GenerateOptions, LogitBias, ModelInfo, NoPlace, Places, Prefill, Prompt, Role, RouteAction,
     RouteDecision, Sampling, StateInfo, Think, TokenLogprob, TokenLogprobs, Tool, ToolCall, Usage,
 };

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::stream::{self, Stream, StreamExt};
-use perilune_engine::{Event, Usage};
+use perilune_engine::{Cost, Event, Usage};
 
 use crate::budget::{Account, Amount};
 use crate::error::Error;
@@ -17,6 +17,9 @@ use crate::prices::Price;
 use crate::provider::{EventStream, ProviderType};
 use crate::registry::Resolved;
 use crate::tally::Tally;
+
+/// What comes in a shorter time than this says nothing of how fast it came: it lay in one buffer.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Where it is written down what attempts of one request take.
 #[derive(Clone, Debug)]
@@ -41,7 +44,7 @@ impl Meter {
 
     /// Passes the events of an attempt on.
     pub(crate) fn watch(self, model: &Resolved, price: Option<Price>, events: EventStream) -> EventStream {
-        let attempt = Attempt {
+        let mut attempt = Attempt {
             model: model.specifier.to_string(),
             instance: model.provider.name().to_owned(),
             provider_type: model.provider.provider_type(),
@@ -50,12 +53,18 @@ impl Meter {
             at: SystemTime::now(),
             started: Instant::now(),
             first_token: None,
+            last_token: None,
             pieces: 0,
+            shows_thinking: false,
             usage: None,
             outcome: "cancelled",
             told: VecDeque::new(),
             events,
         };
+        // What is borrowed of another kernel comes with its cost, if that is known there.
+        if price.is_none() && attempt.provider_type != ProviderType::Kernel {
+            attempt.warn_of_cost();
+        }
         attempt.boxed()
     }
 
@@ -76,9 +85,14 @@ struct Attempt {
     price: Option<Price>,
     at: SystemTime,
     started: Instant,
+    /// When the first and the last piece of the answer came.
     first_token: Option<Duration>,
+    last_token: Option<Duration>,
     /// Pieces of the answer, about as many as tokens.
     pieces: u32,
+    /// Whether thinking is among them; some servers count it and keep it to themselves.
+    shows_thinking: bool,
+    /// What it took, once that is told.
     usage: Option<Usage>,
     outcome: &'static str,
     told: VecDeque<Event>,
@@ -94,7 +108,8 @@ impl Stream for Attempt {
         }
         let event = ready!(self.events.poll_next_unpin(context));
         match &event {
-            Some(Ok(Event::Text(_) | Event::Thinking(_) | Event::ToolCall(_))) => {
+            Some(Ok(piece @ (Event::Text(_) | Event::Thinking(_) | Event::ToolCall(_)))) => {
+                self.shows_thinking |= matches!(piece, Event::Thinking(_));
                 if let Err(error) = self.piece() {
                     self.outcome = error.kind().as_str();
                     // Dropping what comes ends it over there.
@@ -102,15 +117,26 @@ impl Stream for Attempt {
                     return Poll::Ready(Some(Err(error)));
                 }
             }
+            // Another kernel says so of what it was not told; it is said at the end.
+            Some(Ok(Event::Usage(usage))) if usage.untold => return self.poll_next(context),
             Some(Ok(Event::Usage(usage))) if self.usage.is_none() => {
-                self.settle(Some(*usage));
+                let usage = self.measured(*usage);
+                self.settle(Some(usage));
+                if usage.cost.is_none() {
+                    self.warn_of_cost();
+                }
                 let warnings: Vec<_> = self.meter.accounts(self.provider_type).filter_map(Account::warning).collect();
-                if !warnings.is_empty() {
-                    self.told.extend(warnings.into_iter().map(Event::Budget).chain([Event::Usage(*usage)]));
-                    return Poll::Ready(self.told.pop_front().map(Ok));
+                self.told.extend(warnings.into_iter().map(Event::Budget).chain([Event::Usage(usage)]));
+                return Poll::Ready(self.told.pop_front().map(Ok));
+            }
+            Some(Ok(Event::Done(reason))) => {
+                self.outcome = reason.as_str();
+                if self.usage.is_none() {
+                    let counted = Usage { completion_tokens: self.pieces, untold: true, ..Usage::default() };
+                    self.told.push_back(Event::Done(*reason));
+                    return Poll::Ready(Some(Ok(Event::Usage(self.measured(counted)))));
                 }
             }
-            Some(Ok(Event::Done(reason))) => self.outcome = reason.as_str(),
             Some(Err(error)) => self.outcome = error.kind().as_str(),
             _ => {}
         }
@@ -123,12 +149,42 @@ impl Attempt {
     fn piece(&mut self) -> Result<(), Error> {
         let elapsed = self.started.elapsed();
         self.first_token.get_or_insert(elapsed);
+        self.last_token = Some(elapsed);
         if self.usage.is_some() {
             return Ok(());
         }
         self.pieces = self.pieces.saturating_add(1);
         let piece = self.pieces(1);
         self.meter.accounts(self.provider_type).try_for_each(|account| account.add(piece))
+    }
+
+    /// Says, once for each model, that money is limited which cannot be counted.
+    fn warn_of_cost(&mut self) {
+        let accounts = self.meter.accounts(self.provider_type);
+        self.told.extend(accounts.filter_map(|account| account.uncounted(&self.model)).map(Event::Budget));
+    }
+
+    /// What it took, with its time and its price.
+    fn measured(&self, usage: Usage) -> Usage {
+        let price = self.price.filter(|_| !usage.untold);
+        Usage {
+            first_token_ms: self.first_token.map(milliseconds),
+            tokens_per_second: self.tokens_per_second(&usage),
+            cost: price.map(|price| Cost { usd: price.of(&usage) }).or(usage.cost),
+            ..usage
+        }
+    }
+
+    /// Tokens a second after the first piece, whose share of the tokens is left out; `None` where it cannot be told.
+    fn tokens_per_second(&self, usage: &Usage) -> Option<f64> {
+        let generating = self.last_token?.saturating_sub(self.first_token?);
+        if self.pieces < 2 || generating < SHORTEST {
+            return None;
+        }
+        let unseen = if self.shows_thinking { 0 } else { usage.thinking_tokens };
+        let tokens = f64::from(usage.completion_tokens.saturating_sub(unseen));
+        let pieces = f64::from(self.pieces);
+        Some(tokens * (pieces - 1.0) / pieces / generating.as_secs_f64()).filter(|speed| *speed > 0.0)
     }
 
     /// So many tokens of the answer.
@@ -143,7 +199,7 @@ impl Attempt {
         let took = match usage {
             Some(usage) => Amount {
                 tokens: u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens),
-                usd: self.price.map_or(0.0, |price| price.of(&usage)),
+                usd: usage.cost.map_or(0.0, |cost| cost.usd),
             },
             None => pieces,
         };
@@ -158,10 +214,12 @@ impl Drop for Attempt {
             self.settle(None);
         }
         let duration = self.started.elapsed();
-        let usd = self.price.map(|price| match &self.usage {
-            Some(usage) => price.of(usage),
-            None => self.pieces(self.pieces).usd,
-        });
+        let counted = self.usage.unwrap_or(Usage { completion_tokens: self.pieces, ..Usage::default() });
+        let tokens_per_second = self.tokens_per_second(&counted);
+        let usd = match &self.usage {
+            Some(usage) => usage.cost.map(|cost| cost.usd),
+            None => self.price.map(|_| self.pieces(self.pieces).usd),
+        };
         if let Some(tally) = &self.meter.tally {
             tally.add(&self.model, self.usage, usd, duration);
         }
@@ -175,6 +233,7 @@ impl Drop for Attempt {
                 usage: self.usage,
                 pieces: self.pieces,
                 first_token: self.first_token,
+                tokens_per_second,
                 duration,
                 usd,
                 outcome: self.outcome,
@@ -182,4 +241,9 @@ impl Drop for Attempt {
             });
         }
     }
+}
+
+/// As answers and the ledger have it.
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
 }

@@ -27,7 +27,7 @@ pub use self::embed::{EmbedEvent, EmbedStream, RoutedEmbed};
 use self::policy::Next;
 use crate::config::{Config, RoutingConfig};
 use crate::deadline::{Limit, limited};
-use crate::error::{Error, ErrorKind, Unanswered};
+use crate::error::{Error, ErrorDetails, ErrorKind, Unanswered};
 use crate::meter::Meter;
 use crate::model_list::ModelList;
 use crate::prices::{self, Price};
@@ -144,7 +144,7 @@ impl Route {
             stage: Stage::Choose,
         };
         let events = stream::unfold(route, |mut route| async move { Some((route.next().await?, route)) });
-        limited(events.boxed(), limit)
+        with_route(limited(events.boxed(), limit))
     }
 
     async fn next(&mut self) -> Option<Result<Event, Error>> {
@@ -213,8 +213,9 @@ impl Route {
             false => match routing.breakers.admit(provider.name(), Instant::now()) {
                 Ok(permit) => Some(permit),
                 Err(left_alone) => {
-                    let LeftAlone { failures, time, problem } = left_alone;
-                    let error = Error::LeftAlone { instance: provider.name().to_owned(), failures, time, problem };
+                    let LeftAlone { failures, time, kind, problem } = left_alone;
+                    let error =
+                        Error::LeftAlone { instance: provider.name().to_owned(), failures, kind, time, problem };
                     self.decide(RouteAction::Skipped, model.clone(), error.to_string(), Some(&error), None);
                     self.failures.push(Unanswered { model, error });
                     return Stage::Choose;
@@ -289,9 +290,8 @@ impl Route {
                 Stage::Wait(asked, Instant::now() + wait)
             }
             Next::Fallback => {
-                if !self.rest.is_empty() {
-                    self.decide(RouteAction::Fallback, model.clone(), error.to_string(), Some(&error), None);
-                }
+                let action = if self.rest.is_empty() { RouteAction::Failed } else { RouteAction::Fallback };
+                self.decide(action, model.clone(), error.to_string(), Some(&error), None);
                 self.failures.push(Unanswered { model, error });
                 Stage::Choose
             }
@@ -308,7 +308,7 @@ impl Route {
         let instance = asked.resolved.provider.name();
         if !policy::is_instances_fault(error) {
             self.answers(asked, Some(permit));
-        } else if let Some(pause) = permit.failed(error.to_string(), Instant::now()) {
+        } else if let Some(pause) = permit.failed(error.kind(), error.to_string(), Instant::now()) {
             let why = format!("`{instance}` failed too often in a row and is left alone for {} s", pause.as_secs_f64());
             self.decide(RouteAction::BreakerOpened, model, why, Some(error), None);
             return true;
@@ -327,13 +327,19 @@ impl Route {
     /// The end of the list.
     fn nobody(&mut self) -> Stage {
         match self.failures.pop() {
-            Some(Unanswered { model, error }) => self.end(model, error),
+            Some(Unanswered { model, error }) => self.fail(model, error),
             None => Stage::Ended,
         }
     }
 
-    /// Ends with the error of the model that was asked last, and those of the models before it.
+    /// Ends because of a model's error that another model would not mend.
     fn end(&mut self, model: String, error: Error) -> Stage {
+        self.decide(RouteAction::Failed, model.clone(), error.to_string(), Some(&error), None);
+        self.fail(model, error)
+    }
+
+    /// Ends with the error of the model that was asked last, and those of the models before it.
+    fn fail(&mut self, model: String, error: Error) -> Stage {
         let others = mem::take(&mut self.failures);
         Stage::Failed(match others.is_empty() {
             true => error,
@@ -359,6 +365,20 @@ impl Route {
         let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         self.told.push_back(Event::Route(RouteDecision { action, model, reason, kind, wait_ms, by: None }));
     }
+}
+
+/// The events of a request, whose error tells what was decided before it.
+fn with_route(events: EventStream) -> EventStream {
+    let mut route = Vec::new();
+    let told = events.map(move |event| match event {
+        Ok(Event::Route(decision)) => {
+            route.push(decision.clone());
+            Ok(Event::Route(decision))
+        }
+        Err(error) => Err(error.with(ErrorDetails { route: mem::take(&mut route), ..ErrorDetails::default() })),
+        event => event,
+    });
+    told.boxed()
 }
 
 /// Whether a model runs in this process.

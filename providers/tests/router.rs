@@ -201,8 +201,9 @@ async fn what_another_model_would_not_mend_ends_the_request() {
     for kind in [ErrorKind::Authentication, ErrorKind::InvalidRequest, ErrorKind::ContentFilter, ErrorKind::Budget] {
         let registry = registry(&[Fail("", kind)], &[Answer("b's")], "");
         let outcome = ask(&registry, request("local/m@a,local/m@b")).await;
-        assert_eq!(outcome.route(), ["chosen local/m@a"]);
-        assert_eq!(outcome.error.unwrap().to_string(), "`a`: told to");
+        assert_eq!(outcome.route(), ["chosen local/m@a", "failed local/m@a"]);
+        let error = outcome.error.unwrap();
+        assert_eq!((error.to_string().as_str(), error.details().route), ("`a`: told to", outcome.decisions));
     }
 }
 
@@ -211,7 +212,7 @@ async fn after_text_was_told_another_model_is_asked_only_if_that_is_wanted() {
     let acts = [Fail("begun", ErrorKind::Network)];
     let registry = registry(&acts, &[Answer("b's")], "retries = 0");
     let outcome = ask(&registry, request("local/m@a,local/m@b")).await;
-    assert_eq!((outcome.text.as_str(), outcome.decisions.len()), ("begun", 1));
+    assert_eq!((outcome.text.as_str(), outcome.decisions.len()), ("begun", 2));
     assert_eq!(outcome.error.unwrap().kind(), ErrorKind::Network);
 
     let wanted = RoutedRequest { fallback_after_text: true, ..request("local/m@a,local/m@b") };
@@ -227,6 +228,10 @@ async fn where_none_answers_the_error_tells_of_each() {
     assert_eq!(error.kind(), ErrorKind::Overloaded);
     let expected = "no model answered: `local/m@a`: `a`: told to; `local/m@b`: `b`: told to";
     assert_eq!(error.to_string(), expected);
+    let route = error.details().route;
+    let kinds: Vec<_> = route.iter().map(|decision| (decision.action.as_str(), decision.kind.as_deref())).collect();
+    let failed = ("failed", Some("overloaded"));
+    assert_eq!(kinds, [("chosen", None), ("fallback", Some("network")), ("chosen", None), failed]);
     // One model alone says what it always said.
     let error = ask(&registry, request("local/m@a")).await.error.unwrap();
     assert_eq!(error.to_string(), "`a`: told to");
@@ -235,13 +240,14 @@ async fn where_none_answers_the_error_tells_of_each() {
 #[tokio::test]
 async fn a_breaker_opens_leaves_alone_tries_and_closes() {
     let settings = "retries = 0\nbreaker_failures = 2\nbreaker_seconds = 0.05";
-    let acts = [Fail("", ErrorKind::Network), Fail("", ErrorKind::Network), Answer("a's")];
+    let acts = [Fail("", ErrorKind::Network), Fail("", ErrorKind::Overloaded), Answer("a's")];
     let registry = registry(&acts, &[Answer("b's")], settings);
-    assert_eq!(ask(&registry, request("local/m@a")).await.route(), ["chosen local/m@a"]);
+    assert_eq!(ask(&registry, request("local/m@a")).await.route(), ["chosen local/m@a", "failed local/m@a"]);
     let second = ask(&registry, request("local/m@a")).await;
-    assert_eq!(second.route(), ["chosen local/m@a", "breaker_opened local/m@a"]);
+    assert_eq!(second.route(), ["chosen local/m@a", "breaker_opened local/m@a", "failed local/m@a"]);
     let third = ask(&registry, request("local/m@a,local/m@b")).await;
     assert_eq!(third.route(), ["skipped local/m@a", "chosen local/m@b"]);
+    assert_eq!(third.decisions[0].kind.as_deref(), Some("overloaded"), "what opened it");
     let reason = &third.decisions[0].reason;
     assert!(reason.starts_with("`a` failed 2 times in a row and is left alone for 1 s more"), "{reason}");
     // The other instance is not meant by that, nor is one that is asked once its time is over.
@@ -264,8 +270,10 @@ async fn the_requests_own_time_is_for_all_models_and_waits_together() {
     let mut hurried = request("local/m@a,local/m@b");
     hurried.options.timeout_seconds = Some(0.02);
     let outcome = ask(&registry, hurried).await;
-    assert!(matches!(outcome.error, Some(Error::Deadline { .. })), "{outcome:?}");
     assert_eq!(outcome.route(), ["chosen local/m@a"]);
+    let error = outcome.error.unwrap();
+    assert!(error.to_string().contains("the request's own `timeout_seconds`"), "{error}");
+    assert_eq!((error.kind(), error.details().route), (ErrorKind::Timeout, outcome.decisions));
 }
 
 #[tokio::test]

@@ -329,3 +329,25 @@ def test_one_clients_requests_leave_room_for_anothers(connect: Callable[[], Fron
     refused = [chat.reply for chat in chats if chat.reply["status"] == "error"]
     assert len(refused) > 100
     assert {reply["kind"] for reply in refused} == {"overloaded"}
+
+
+def test_models_may_be_a_list(frontend: Frontend) -> None:
+    asked = frontend.model("chat", model=["nowhere/x", MOONLET], messages=QUESTION)
+    assert (asked.reply["status"], asked.reply["kind"]) == ("error", "provider_not_found")
+    told = frontend.model("chat", model=[MOONLET, "nowhere/x"], messages=QUESTION, options={"max_tokens": 1}).reply
+    assert told["model"] == MOONLET
+    assert told["usage"]["first_token_ms"] > 0 and told["usage"]["cost"] == {"usd": 0}
+    assert frontend.model("complete", model=[MOONLET], prompt="Hi", options={"max_tokens": 1}).reply["model"] == MOONLET
+    assert frontend.model("embed", model=[MOONLET, "nowhere/x"], texts=["Hi"]).reply["model"] == MOONLET
+
+
+def test_an_error_carries_what_programs_want_of_it(frontend: Frontend) -> None:
+    missing = frontend.model("chat", model="local/moonlit@candle", messages=QUESTION).reply
+    assert missing["nearest"] == ["moonlet"]
+    assert missing["route"][-1]["action"] == "failed" and missing["route"][-1]["kind"] == "model_not_found"
+    long = [{"role": "user", "content": "moon " * 3000}]
+    overflow = frontend.model("chat", model=MOONLET, messages=long).reply
+    assert overflow["kind"] == "context_overflow"
+    assert overflow["prompt_tokens"] > overflow["context_size"] > 0
+    run = frontend.execute("LocalLLM.generate('x', { model = 'local/moonlit@candle' })").reply
+    assert run["nearest"] == ["moonlet"]

@@ -103,13 +103,16 @@ def test_a_model_that_is_not_there_is_told_with_those_near(ollama: faults.Server
     ollama.replies["/api/chat"] = failed(404, "model 'moonlit' not found")
     exchange = frontend.model("chat", model="local/moonlit:latest@ollama", messages=QUESTION)
     assert "`moonlet:latest`" in refused(exchange, "model_not_found")
+    assert exchange.reply["nearest"] == ["moonlet:latest"]
 
 
 def test_a_prompt_that_is_too_long_is_told_with_the_context(ollama: faults.Server, frontend: Frontend) -> None:
     ollama.replies["/api/chat"] = failed(400, "the input length exceeds the context length")
     runner = faults.MODEL | {"context_length": 1024, "expires_at": "2026-11-21T17:42:50.039970098Z"}
     ollama.replies["/api/ps"] = Reply([json.dumps({"models": [runner]}).encode()], kind=faults.JSON)
-    assert "1024" in refused(chat(frontend), "context_overflow")
+    exchange = chat(frontend)
+    assert "1024" in refused(exchange, "context_overflow")
+    assert exchange.reply["context_size"] == 1024
 
 
 def test_what_is_no_ollama_is_told(ollama: faults.Server, frontend: Frontend) -> None:

@@ -1,7 +1,9 @@
 """The `openai` provider through the command line, Lua and Jupyter, against a server that plays the dialect and its faults by the byte."""
 
+import email.utils
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -60,14 +62,15 @@ def configure(home: Path, server: Server, more: str = "") -> None:
 
 @pytest.fixture
 def lua(perilune: Run, home: Path, tmp_path: Path) -> Ask:
-    """Runs Lua against a server: what it returns, or the error that it raises as `{kind, message}`."""
+    """Runs Lua against a server: what it returns, or the fields of the error that it raises."""
 
     def ask(server: Server, code: str, more: str = "", **options: object) -> Any:
         configure(home, server, more)
         script = tmp_path / "script.lua"
         script.write_text(
             f"local ok, value = pcall(function() {code} end)\n"
-            "if not ok then value = {kind = value.kind, message = value.message} end\n"
+            "local fields = {}\n"
+            "if not ok then for name, field in pairs(value) do fields[name] = field end value = fields end\n"
             "print(json.encode(value))\n"
         )
         done = perilune("run", script, **options)
@@ -82,7 +85,7 @@ def lua(perilune: Run, home: Path, tmp_path: Path) -> Ask:
 CHAT = "return LocalLLM.chat('Hello?')"
 
 
-def refusal(lua: Ask, *plays: Play, code: str = CHAT, more: str = "") -> dict[str, str]:
+def refusal(lua: Ask, *plays: Play, code: str = CHAT, more: str = "") -> dict[str, Any]:
     with serving(*plays) as server:
         return lua(server, code, more)
 
@@ -122,17 +125,46 @@ def test_an_answer_comes_with_its_usage_and_the_request_is_the_dialects(lua: Ask
 
 
 def test_presets_say_where_a_server_is_and_what_it_calls_things(lua: Ask) -> None:
-    code = "return LocalLLM.chat('Hello?', {max_tokens = 9, seed = 4, repeat_penalty = 1.1, schema = {type = 'object'}})"
-    for preset, expected in {
-        "openai": {"max_completion_tokens": 9},
-        "mistral": {"random_seed": 4},
-        "vllm": {"repetition_penalty": 1.1},
-        "llama-cpp-python": {"response_format": {"type": "json_object", "schema": {"type": "object"}}},
-    }.items():
+    code = "return LocalLLM.chat('Hello?', {max_tokens = 9, seed = 4, %sschema = {type = 'object'}})"
+    for preset, penalty, expected in [
+        ("openai", "", {"max_completion_tokens": 9}),
+        ("mistral", "", {"random_seed": 4}),
+        ("vllm", "repeat_penalty = 1.1, ", {"repetition_penalty": 1.1}),
+        ("llama-cpp-python", "repeat_penalty = 1.1, ", {"response_format": {"type": "json_object", "schema": {"type": "object"}}}),
+    ]:
         with serving(says("Hi.")) as server:
-            assert lua(server, code, f'preset = "{preset}"\n')["text"] == "Hi."
+            assert lua(server, code % penalty, f'preset = "{preset}"\n')["text"] == "Hi."
         (request,) = server.requests
         assert request.body.items() >= expected.items()
+
+
+@pytest.mark.parametrize(
+    ("preset", "option", "is_known"),
+    [
+        ("openai", "top_k = 3", False),
+        ("openai", "frequency_penalty = 0.1", True),
+        ("groq", "logprobs = 1", False),
+        ("mistral", "min_p = 0.1", False),
+        ("deepseek", "seed = 1", False),
+        ("deepseek", "repeat_penalty = 1.1", False),
+        ("openrouter", "min_p = 0.1", True),
+        ("openrouter", "typical_p = 0.9", False),
+        ("vllm", "top_k = 3", True),
+        ("llama-server", "typical_p = 0.9", True),
+        ("lm-studio", "repeat_penalty = 1.1", True),
+        ("lm-studio", "truncate = true", False),
+    ],
+)
+def test_an_option_that_an_api_does_not_know_is_refused_and_not_left_out(lua: Ask, preset: str, option: str, is_known: bool) -> None:
+    with serving(says("Hi.")) as server:
+        told = lua(server, f"return LocalLLM.chat('Hello?', {{ {option} }})", f'preset = "{preset}"\n')
+    if is_known:
+        assert told["text"] == "Hi."
+        return
+    name = option.split(" ")[0]
+    assert told["kind"] == "invalid_request"
+    assert told["message"].startswith("`far`: ") and f"`{name}`" in told["message"] and "leave it out" in told["message"]
+    assert server.requests == []
 
 
 def test_a_raw_prompt_goes_to_completions(lua: Ask) -> None:
@@ -197,8 +229,13 @@ def test_too_many_requests_say_when_to_ask_again(lua: Ask) -> None:
     told = refusal(lua, refuses("429 Too Many Requests", error("Slow down.", code="rate_limit_exceeded"), Retry_After="7"))
     assert told["kind"] == "rate_limited"
     assert told["message"].endswith("Slow down.; ask again in 7 s")
+    assert told["retry_after"] == 7
+    date = email.utils.formatdate(time.time() + 3600, usegmt=True)
+    told = refusal(lua, refuses("429 Too Many Requests", error("Slow down."), Retry_After=date))
+    assert told["retry_after"] in range(3500, 3601) and re.search(r"ask again in \d+ s$", told["message"])
     told = refusal(lua, refuses("429 Too Many Requests", error("Slow down."), retry_after_ms="1500", Retry_After="9"))
     assert told["message"].endswith("ask again in 1.5 s")
+    assert told["retry_after"] == 1.5
     told = refusal(lua, refuses("503 Service Unavailable", error("Loading model", type="unavailable_error")))
     assert told["kind"] == "overloaded"
     told = refusal(lua, refuses("429 Too Many Requests", error("You exceeded your quota", code="insufficient_quota")))
@@ -229,11 +266,57 @@ def test_a_prompt_that_does_not_fit_is_told_with_both_lengths(lua: Ask) -> None:
     assert told["kind"] == "context_overflow"
     assert "has 3927 tokens" in told["message"]
     assert "context holds 4097" in told["message"]
+    assert (told["prompt_tokens"], told["context_size"]) == (3927, 4097)
     llama_server = {"error": {"code": 400, "message": "too long", "type": "exceed_context_size_error", "n_prompt_tokens": 601, "n_ctx": 512}}
     told = refusal(lua, refuses("400 Bad Request", llama_server))
     assert told["kind"] == "context_overflow"
     assert "601" in told["message"]
     assert "512" in told["message"]
+
+
+def test_what_fastapi_says_is_told(lua: Ask) -> None:
+    for detail in ["no such field", [{"msg": "no such field", "input": KEY}], [{"loc": ["body"], "msg": "no such field"}]]:
+        told = refusal(lua, refuses("422 Unprocessable Entity", {"detail": detail}))
+        assert (told["kind"], told["message"].endswith("no such field")) == ("invalid_request", True), told
+
+
+def paced(*pieces: bytes) -> Play:
+    """Sends these pieces so far apart that a speed can be told."""
+
+    def play(connection: socket.socket, _: Request) -> None:
+        connection.sendall(head())
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.02)
+
+    return play
+
+
+def test_an_answer_tells_its_time_and_its_price(lua: Ask) -> None:
+    told = usage(prompt_tokens=1000, completion_tokens=2)
+    prices = '[prices]\n"far/small" = { input = 1, output = 500 }\n'
+    with serving(paced(piece(content="Good "), piece(content="day."), piece("stop"), told, DONE)) as server:
+        took = lua(server, CHAT, prices)["usage"]
+    assert took["cost"] == {"usd": 0.002}
+    assert took["first_token_ms"] > 0
+    assert 0 < took["tokens_per_second"] <= 50, "one token after the first, 20 ms later"
+    with serving(stream(piece(content="Good "), piece(content="day."), piece("stop"), usage(prompt_tokens=9, completion_tokens=500), DONE)) as server:
+        took = lua(server, CHAT)["usage"]
+    assert "tokens_per_second" not in took and "cost" not in took, "all came at once, at an unknown price"
+    with serving(stream(piece(content="Good "), piece(content="day."), piece("stop"), DONE)) as server:
+        took = lua(server, CHAT)["usage"]
+    assert took["untold"] and (took["prompt_tokens"], took["completion_tokens"]) == (0, 2)
+
+
+def test_what_is_told_of_an_error_reaches_programs(perilune: Run, home: Path) -> None:
+    with serving(refuses("429 Too Many Requests", error("Slow down."), Retry_After="60")) as server:
+        configure(home, server)
+        ran = perilune("--output", "json", "exec", "LocalLLM.generate('Hello?')")
+        asked = perilune("--output", "json", "chat", input="Hello?")
+    for told in (json.loads(ran.stdout)["error"], json.loads(asked.stdout)["error"]):
+        assert (told["kind"], told["retry_after"]) == ("rate_limited", 60)
+        assert [(step["action"], step["model"]) for step in told["route"]] == [("chosen", "far/small"), ("failed", "far/small")]
+    assert (ran.returncode, asked.returncode) == (1, 1)
 
 
 def test_filtered_content_is_an_error_of_its_kind(lua: Ask) -> None:
@@ -247,6 +330,8 @@ def test_a_model_that_is_not_there_is_told_with_names_near_it(lua: Ask) -> None:
     told = refusal(lua, by_path(completions=missing, models=models("smaller", "huge")))
     assert told["kind"] == "model_not_found"
     assert "did you mean `smaller`?" in told["message"]
+    assert told["nearest"] == ["smaller"]
+    assert [(step["action"], step.get("kind")) for step in told["route"]] == [("chosen", None), ("failed", "model_not_found")]
     told = refusal(lua, refuses("404 Not Found", {"detail": "Not Found"}))
     assert told["kind"] == "invalid_config"
     assert "/v1" in told["message"]

@@ -140,7 +140,7 @@ def test_after_text_nobody_else_is_asked_unless_that_is_wanted(perilune: Run, se
     servers(broken=[BROKEN], good=[answers(WORD)])
     ran = perilune("-v", "exec", answer("broken/m,good/m") + ".text")
     assert ran.returncode == 1 and servers.asked("good") == 0, ran.stderr
-    assert decisions(ran.stderr) == ["chosen broken/m"]
+    assert decisions(ran.stderr) == ["chosen broken/m", "failed broken/m"]
     wanted = perilune("exec", answer("broken/m,good/m", ", fallback_after_text = true") + ".text")
     assert wanted.stdout.strip() == WORD, wanted.stderr
 
@@ -155,12 +155,15 @@ def test_a_breaker_leaves_a_server_alone_and_tries_it_again(perilune: Run, serve
           local ok, said = pcall(LocalLLM.generate, 'x', { model = 'flaky/m' })
           if ok then return said end
           assert(tostring(said.message):find('left alone'), said.message)
+          assert(said.kind == 'overloaded' and said.route[1].kind == 'overloaded', said.kind)
+          assert(said.retry_after == nil or said.retry_after <= 1, said.retry_after)
         end
     """
     ran = perilune("-v", "exec", code, timeout=60)
     assert WORD in ran.stdout, ran.stderr
     told = decisions(ran.stderr)
-    assert told[:7] == ["chosen flaky/m"] * 5 + ["breaker_opened flaky/m", "skipped flaky/m"], told
+    tried = ["chosen flaky/m", "failed flaky/m"]
+    assert told[:12] == tried * 4 + ["chosen flaky/m", "breaker_opened flaky/m", "failed flaky/m", "skipped flaky/m"], told
     assert told[-2:] == ["chosen flaky/m", "breaker_closed flaky/m"]
     assert "on trial after 5 failures" in ran.stderr
     assert servers.asked("flaky") == 6
@@ -246,3 +249,38 @@ def test_no_key_prompt_or_answer_is_in_the_log(binary: Path, servers: Servers) -
     assert "route: " in ran.stderr and "TRACE" in ran.stderr
     for planted in (KEY, PROMPT, "herons", WORD):
         assert planted not in ran.stderr + ran.stdout, planted
+
+
+def test_a_price_that_is_not_known_is_told_where_money_is_limited(perilune: Run, servers: Servers) -> None:
+    servers(good=[answers(WORD)], priced=[answers(WORD)], tables='[prices]\n"priced/m" = { input = 1, output = 1 }\n')
+    code = f"for _ = 1, 2 do {answer('good/m')} {answer('priced/m')} end"
+    ran = perilune("exec", "--budget-usd", "5", code)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count("the price of `good/m` is not known") == 1 and "`priced/m`" not in ran.stderr, ran.stderr
+    assert "budget of this run, $5" in ran.stderr and "[prices]" in ran.stderr
+    assert "not known" not in perilune("exec", "--budget-tokens", "5000", code).stderr
+    config = servers.home / "config.toml"
+    config.write_text("[budget]\nday_usd = 7\n" + config.read_text())
+    assert "budget of today, $7" in perilune("exec", code).stderr
+
+
+def test_requests_are_told_one_by_one(perilune: Run, servers: Servers) -> None:
+    untold = stream(piece(content=WORD), piece("stop"), DONE)
+    servers(routing="retries = 0", good=[answers(WORD), untold, BUSY])
+    for _ in range(3):
+        perilune("exec", answer("good/m"))
+    told = json.loads(perilune("usage", "--by", "request", "--output", "json").stdout)
+    assert [row["outcome"] for row in told["rows"]] == ["overloaded", "stop", "stop"], "the newest first"
+    first = told["rows"][-1]
+    assert (first["model"], first["instance"], first["untold"]) == ("good/m", "good", 0)
+    assert (first["prompt_tokens"], first["completion_tokens"]) == (100, 1)
+    assert first["first_token_ms"] > 0 and first["session"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", first["key"])
+    assert len({row["session"] for row in told["rows"]}) == 3
+    text = perilune("usage", "--by", "request").stdout
+    assert text.splitlines()[0].split()[:6] == ["REQUEST", "SESSION", "MODEL", "INSTANCE", "OUTCOME", "UNTOLD"]
+    assert first["key"] in text and first["session"][:8] in text
+    summed = perilune("usage").stdout
+    assert "UNTOLD" in summed and "untold: 2 requests" in summed
+    code = "for _, row in ipairs(Usage.history({ by = 'request' }).rows) do print(row.outcome, row.model) end"
+    assert perilune("exec", code).stdout.splitlines() == ["overloaded\tgood/m", "stop\tgood/m", "stop\tgood/m"]

@@ -1,14 +1,14 @@
 -- Error objects and tracebacks. `host` is the table that the prelude's files share.
 local host = ...
 local getinfo, setmetatable, tostring, type = debug.getinfo, setmetatable, tostring, type
-local error, ipairs, pcall, rawequal, rawget = error, ipairs, pcall, rawequal, rawget
+local error, ipairs, next, pcall, rawequal, rawget = error, ipairs, next, pcall, rawequal, rawget
 local getmetatable, sub = debug.getmetatable, string.sub
 
 local PRELUDE = "=[perilune]"
 -- A deeper stack is shown by its innermost and outermost levels alone, the prelude's among them.
 local MOST, FIRST, LAST = 60, 14, 14
 
--- What a failed model call raises: fields `kind` and `message`, and `location` where a script made it.
+-- What a failed model call raises: fields `kind` and `message`, `location` where a script made it, and what else is known of it.
 local Error = { __name = "perilune.Error" }
 Error.__index = Error
 function Error.__tostring(object)
@@ -50,8 +50,16 @@ local function location()
   end
 end
 
-function host.fail(kind, message)
-  return error(setmetatable({ kind = kind, message = message, location = location() }, Error), 0)
+-- What is known of an error beside its kind, by the error object, whose fields are the script's.
+local details_of = setmetatable({}, { __mode = "k" })
+
+function host.fail(kind, message, details)
+  local object = setmetatable({ kind = kind, message = message, location = location() }, Error)
+  for name, value in next, details or {} do
+    object[name] = value
+  end
+  details_of[object] = details
+  return error(object, 0)
 end
 
 -- An error as Lua's own library raises it: a string with the script's line in front.
@@ -208,6 +216,7 @@ function host.handler(object)
   end
   if getmetatable(object) == Error then
     failure.name = NAMES[object.kind] or "ModelError"
+    failure.details = details_of[object]
   end
   if type(object) == "table" then
     local kind = rawget(object, "kind")

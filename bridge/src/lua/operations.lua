@@ -18,7 +18,7 @@ local function wait(operation)
   return settle(block(operation))
 end
 
--- true, results... when done; false, kind, message when failed; nil, operation while pending.
+-- true, results... when done; false, kind, message, details when failed; nil, operation while pending.
 function settle(state, first, ...)
   if state then
     return first, ...

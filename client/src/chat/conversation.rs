@@ -31,6 +31,8 @@ pub struct Spent {
     pub answers: u32,
     /// Their tokens.
     pub usage: Usage,
+    /// Those of them whose tokens the backend did not tell: only their pieces are counted.
+    pub untold: u32,
     /// Their time, in milliseconds.
     pub duration_ms: f64,
 }
@@ -59,6 +61,7 @@ impl Conversation {
     /// Keeps an answer, and counts what it took. One that was stopped before its first word is none: then false.
     pub fn answered(&mut self, reply: &GenerateReply) -> bool {
         self.spent.answers += 1;
+        self.spent.untold += u32::from(reply.usage.untold);
         self.spent.duration_ms += reply.duration_ms;
         let usage = &mut self.spent.usage;
         usage.prompt_tokens += reply.usage.prompt_tokens;

@@ -171,8 +171,12 @@ impl Chat<'_> {
         let spent = &self.conversation.spent;
         let seconds = spent.duration_ms / 1000.0;
         let speed = if seconds > 0.0 { f64::from(spent.usage.completion_tokens) / seconds } else { 0.0 };
+        let untold = match spent.untold {
+            0 => String::new(),
+            untold => format!("; {untold} answers came without a count of their tokens"),
+        };
         print(&format!(
-            "answers: {}; tokens: {} read, {} of them known before, {} said; {seconds:.1} s, {speed:.0} tokens/s\n",
+            "answers: {}; tokens: {} read, {} of them known before, {} said; {seconds:.1} s, {speed:.0} tokens/s{untold}\n",
             spent.answers, spent.usage.prompt_tokens, spent.usage.cached_tokens, spent.usage.completion_tokens
         ))
     }

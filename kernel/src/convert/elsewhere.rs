@@ -3,8 +3,8 @@
 use perilune_protocol as wire;
 use perilune_providers as providers;
 use perilune_providers::{
-    BudgetWarning, Collection, EmbedRequest, Error, ErrorKind, Event, Facts, GenerateRequest, Health, HealthStatus,
-    Location, Prefill, Prompt, RouteAction, RouteDecision,
+    BudgetWarning, Collection, EmbedRequest, Error, ErrorDetails, ErrorKind, Event, Facts, GenerateRequest, Health,
+    HealthStatus, Location, Prefill, Prompt, RouteAction, RouteDecision,
 };
 
 // What is asked
@@ -131,6 +131,7 @@ fn route_decision(decision: wire::RouteDecision) -> Option<RouteDecision> {
         wire::RouteAction::Skipped => RouteAction::Skipped,
         wire::RouteAction::BreakerOpened => RouteAction::BreakerOpened,
         wire::RouteAction::BreakerClosed => RouteAction::BreakerClosed,
+        wire::RouteAction::Failed => RouteAction::Failed,
         wire::RouteAction::Unknown => return None,
     };
     Some(RouteDecision { action, model, reason, kind, wait_ms, by })
@@ -152,6 +153,10 @@ pub(crate) fn usage(usage: wire::Usage) -> providers::Usage {
         cached_tokens: usage.cached_tokens,
         truncated_tokens: usage.truncated_tokens,
         thinking_tokens: usage.thinking_tokens,
+        untold: usage.untold,
+        first_token_ms: usage.first_token_ms,
+        tokens_per_second: usage.tokens_per_second,
+        cost: usage.cost.map(|cost| providers::Cost { usd: cost.usd }),
     }
 }
 
@@ -276,5 +281,8 @@ pub(crate) fn health(status: &wire::StatusReply, address: &str) -> Health {
 /// What another kernel says instead of doing what it was asked.
 pub(crate) fn error(instance: &str, error: wire::ErrorReply) -> Error {
     let kind = ErrorKind::of(error.kind.as_deref().unwrap_or_default());
-    Error::Elsewhere { instance: instance.to_owned(), kind, problem: error.evalue }
+    let wire::ErrorDetails { retry_after, prompt_tokens, context_size, nearest, route } = *error.details;
+    let route = route.into_iter().filter_map(route_decision).collect();
+    let details = ErrorDetails { retry_after, prompt_tokens, context_size, nearest, route };
+    Error::Elsewhere { instance: instance.to_owned(), kind, problem: error.evalue }.with(details)
 }

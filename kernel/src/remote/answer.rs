@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use futures::StreamExt;
 use futures::stream;
 use perilune_protocol::{FinishReason, GenerateReply, ModelReply, ModelRequest};
-use perilune_providers::{Error, ErrorKind, Event, EventStream, Usage};
+use perilune_providers::{Error, ErrorKind, Event, EventStream};
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Asked, Link};
@@ -93,7 +93,7 @@ async fn piece(asked: &mut Asked, told: &mut Told) -> Result<Piece, Error> {
 
 /// What a stream says that was cancelled here: what it took there is not waited for.
 fn cancelled() -> VecDeque<Event> {
-    [Event::Usage(Usage::default()), Event::Done(perilune_providers::FinishReason::Cancelled)].into()
+    [Event::Done(perilune_providers::FinishReason::Cancelled)].into()
 }
 
 impl Told {
@@ -147,6 +147,8 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
+    use perilune_providers::Usage;
+
     use super::*;
 
     fn reply(text: &str) -> GenerateReply {

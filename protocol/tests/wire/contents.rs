@@ -1,10 +1,10 @@
 //! Contents: parsed leniently, written strictly.
 
 use perilune_protocol::{
-    ChatMessage, Content, ErrorReply, ExecuteReply, ExpressionResult, FinishReason, GenerateOptions, GenerateReply,
-    InputReply, ListReply, ListedModel, ModelChatRequest, ModelEvent, ModelReply, ModelRequest, Publication,
-    PullProgress, Reply, Request, Role, RouteAction, RouteDecision, StdinMessage, TokenLogprob, TokenLogprobs,
-    ToolCall, Usage,
+    ChatMessage, Content, Cost, ErrorDetails, ErrorReply, ExecuteReply, ExpressionResult, FinishReason,
+    GenerateOptions, GenerateReply, InputReply, ListReply, ListedModel, ModelChatRequest, ModelEvent, ModelReply,
+    ModelRequest, Publication, PullProgress, Reply, Request, Role, RouteAction, RouteDecision, StdinMessage,
+    TokenLogprob, TokenLogprobs, ToolCall, Usage,
 };
 use serde_json::{Value, json};
 
@@ -73,6 +73,7 @@ fn an_error_can_answer_a_request_of_any_type() {
         ename: "E".into(),
         evalue: "v".into(),
         kind: Some("model_not_found".into()),
+        details: Box::new(ErrorDetails { nearest: vec!["m".into()], ..ErrorDetails::default() }),
         ..ErrorReply::default()
     };
     let reply = Reply::error("inspect_request", error);
@@ -80,7 +81,7 @@ fn an_error_can_answer_a_request_of_any_type() {
     let content = written(&reply);
     assert_eq!(
         content,
-        json!({"status": "error", "ename": "E", "evalue": "v", "traceback": [], "kind": "model_not_found"})
+        json!({"status": "error", "ename": "E", "evalue": "v", "traceback": [], "kind": "model_not_found", "nearest": ["m"]})
     );
     assert_eq!(read::<Reply>("inspect_reply", content), reply);
     let aborted = read::<Reply>("execute_reply", json!({"status": "aborted"}));
@@ -135,8 +136,8 @@ fn model_replies_and_events_survive_the_wire() {
             prompt_tokens: 3,
             completion_tokens: 2,
             cached_tokens: 1,
-            truncated_tokens: 0,
-            thinking_tokens: 0,
+            cost: Some(Cost { usd: 0.5 }),
+            ..Usage::default()
         },
         finish_reason: FinishReason::ToolCalls,
         model: "local/moonlet@candle".into(),
@@ -179,4 +180,20 @@ fn model_replies_and_events_survive_the_wire() {
     }
     let later = read::<Publication>("model_event", json!({"event": "embedding", "vector": [1]}));
     assert_eq!(later, Publication::ModelEvent(ModelEvent::Unknown));
+}
+
+#[test]
+fn the_models_of_a_request_may_be_a_list() {
+    let chat = |model| {
+        let content = json!({"command": "chat", "messages": [], "model": model});
+        serde_json::from_value::<ModelRequest>(content).map(|request| match request {
+            ModelRequest::Chat(chat) => chat.model,
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(chat(json!(["a", "b/c"])).unwrap().as_deref(), Some("a,b/c"));
+    assert_eq!(chat(json!("a,b")).unwrap().as_deref(), Some("a,b"));
+    assert_eq!(chat(json!(null)).unwrap(), None);
+    let error = chat(json!(3)).unwrap_err().to_string();
+    assert!(error.contains("a model specifier or a list of them"), "{error}");
 }

@@ -103,6 +103,8 @@ pub enum RouteAction {
     BreakerOpened,
     /// Its instance answers again.
     BreakerClosed,
+    /// It failed, and no other model is asked: the request ends.
+    Failed,
 }
 
 impl RouteAction {
@@ -115,6 +117,7 @@ impl RouteAction {
             RouteAction::Skipped => "skipped",
             RouteAction::BreakerOpened => "breaker_opened",
             RouteAction::BreakerClosed => "breaker_closed",
+            RouteAction::Failed => "failed",
         }
     }
 }
@@ -148,8 +151,8 @@ pub struct TokenLogprob {
     pub logprob: f32,
 }
 
-/// What a generation took, in tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a generation took: its tokens, and where whoever keeps the ledger knows them, time and money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of the prompt, after truncation if there was any.
     pub prompt_tokens: u32,
@@ -163,6 +166,30 @@ pub struct Usage {
     /// Those of the generated tokens that were thinking, where that is told.
     #[serde(default)]
     pub thinking_tokens: u32,
+    /// Whether a server elsewhere did not tell the tokens: then only the pieces of the answer are counted, as generated tokens.
+    #[serde(default, skip_serializing_if = "is_told")]
+    pub untold: bool,
+    /// Milliseconds from the request to the first piece of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<f64>,
+    /// Tokens a second after the first piece; `None` where too little came in too short a time to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
+    /// What that costs, where the price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// Whether tokens are told, which needs no word.
+fn is_told(untold: &bool) -> bool {
+    !untold
+}
+
+/// Money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// US dollars.
+    pub usd: f64,
 }
 
 /// Why a generation ended.

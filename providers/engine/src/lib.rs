@@ -46,8 +46,8 @@ pub use decoder::CacheType;
 pub use engine::{Embedding, Engine, EngineOptions, Source};
 pub use error::Error;
 pub use event::{
-    BudgetWarning, DroppedModel, Event, FinishReason, Generation, Prefill, RouteAction, RouteDecision, TokenLogprob,
-    TokenLogprobs, Usage,
+    BudgetWarning, Cost, DroppedModel, Event, FinishReason, Generation, Prefill, RouteAction, RouteDecision,
+    TokenLogprob, TokenLogprobs, Usage,
 };
 pub use facts::Facts;
 pub use info::ModelInfo;

@@ -11,31 +11,38 @@ use super::Entry;
 use crate::budget::Amount;
 use crate::database::{self, DatabaseError};
 use crate::error::Error;
+use crate::meter::milliseconds;
 use crate::provider::ProviderType;
 
 /// Entries that are kept; the oldest go when a process opens a ledger that has more.
 const KEPT: i64 = 1_000_000;
 /// Rows of one table at most.
 const MOST_ROWS: usize = 10_000;
+/// Requests that a table of single ones has at most.
+const MOST_REQUESTS: usize = 1000;
 
 /// What each version of the file adds to the one before; `user_version` counts them.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE requests (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         at INTEGER NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, instance TEXT NOT NULL, provider TEXT NOT NULL,
         prompt_tokens INTEGER, cached_tokens INTEGER, completion_tokens INTEGER, thinking_tokens INTEGER,
         first_token_ms REAL, duration_ms REAL NOT NULL, usd REAL, outcome TEXT NOT NULL, lent INTEGER NOT NULL
     );
-    CREATE INDEX requests_at ON requests (at);
-"];
+    CREATE INDEX requests_at ON requests (at);",
+    "
+    ALTER TABLE requests ADD COLUMN tokens_per_second REAL;
+    UPDATE requests SET tokens_per_second = (completion_tokens - 1) * 1000.0 / (duration_ms - first_token_ms)
+        WHERE completion_tokens > 1 AND duration_ms - first_token_ms >= 10;",
+];
 
 /// What a group of requests took together, in the order of [`UsageRow`]'s fields. Prices are missing only where tokens are told.
 const SUMS: &str = "
     total(1), total(prompt_tokens IS NULL), total(outcome NOT IN ('stop', 'length', 'tool_calls', 'cancelled')),
     total(prompt_tokens), total(cached_tokens), total(completion_tokens), total(thinking_tokens), total(duration_ms),
     avg(first_token_ms),
-    total(completion_tokens) FILTER (WHERE first_token_ms < duration_ms) * 1000.0
-        / nullif(total(duration_ms - first_token_ms) FILTER (WHERE first_token_ms < duration_ms AND completion_tokens > 0), 0),
+    total(completion_tokens) FILTER (WHERE tokens_per_second > 0) / nullif(total(completion_tokens / tokens_per_second), 0),
     sum(usd), total(usd IS NULL AND prompt_tokens IS NOT NULL)";
 
 /// By what usage is summed.
@@ -50,14 +57,17 @@ pub enum UsageBy {
     Session,
     /// The provider instance.
     Instance,
+    /// Nothing: each request is a row.
+    Request,
 }
 
 impl UsageBy {
-    const ALL: [(&'static str, UsageBy); 4] = [
+    const ALL: [(&'static str, UsageBy); 5] = [
         ("model", UsageBy::Model),
         ("day", UsageBy::Day),
         ("session", UsageBy::Session),
         ("instance", UsageBy::Instance),
+        ("request", UsageBy::Request),
     ];
 
     fn column(self) -> &'static str {
@@ -66,14 +76,31 @@ impl UsageBy {
             UsageBy::Day => "date(at / 1000, 'unixepoch', 'localtime')",
             UsageBy::Session => "session",
             UsageBy::Instance => "instance",
+            UsageBy::Request => "datetime(at / 1000, 'unixepoch', 'localtime')",
         }
     }
 
-    /// Days as they came, the others by what they took.
+    /// What makes one row of several requests.
+    fn group(self) -> &'static str {
+        match self {
+            UsageBy::Request => "number",
+            _ => "1",
+        }
+    }
+
+    /// Days as they came, requests with the newest first, the others by what they took.
     fn order(self) -> &'static str {
         match self {
             UsageBy::Day => "1",
+            UsageBy::Request => "number DESC",
             _ => "total(prompt_tokens) + total(completion_tokens) DESC, 1",
+        }
+    }
+
+    fn most_rows(self) -> usize {
+        match self {
+            UsageBy::Request => MOST_REQUESTS,
+            _ => MOST_ROWS,
         }
     }
 }
@@ -84,7 +111,10 @@ impl FromStr for UsageBy {
     fn from_str(word: &str) -> Result<UsageBy, Error> {
         let known = UsageBy::ALL.into_iter().find(|(known, _)| *known == word);
         known.map(|(_, by)| by).ok_or_else(|| Error::UsageQuery {
-            problem: format!("`{word}` is nothing to sum usage by; there are `model`, `day`, `session` and `instance`"),
+            problem: format!(
+                "`{word}` is nothing to sum usage by; there are {}",
+                UsageBy::ALL.map(|(known, _)| format!("`{known}`")).join(", ")
+            ),
         })
     }
 }
@@ -142,8 +172,11 @@ pub struct UsageQuery {
 /// What requests took together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct UsageRow {
-    /// The model, day, session or instance; empty for a sum of all.
+    /// The model, day, session or instance, or the local time of the request; empty for a sum of all.
     pub key: String,
+    /// Of a single request, what it was.
+    #[serde(flatten)]
+    pub request: Option<CountedRequest>,
     /// Attempts to have a model answer.
     pub requests: u64,
     /// Those that ended before they told their tokens: only the pieces of their answers are in the sums.
@@ -163,7 +196,7 @@ pub struct UsageRow {
     /// Milliseconds from request to the first piece of the answer, on average.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_token_ms: Option<f64>,
-    /// Tokens a second after the first.
+    /// Tokens a second after the first piece.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
     /// US dollars, as far as prices are known; `None` where none is.
@@ -173,12 +206,25 @@ pub struct UsageRow {
     pub unpriced: u64,
 }
 
+/// One request of a ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CountedRequest {
+    /// Who asked.
+    pub session: String,
+    /// The model, by its specifier.
+    pub model: String,
+    /// The provider instance.
+    pub instance: String,
+    /// Why it ended: a finish reason or the kind of an error.
+    pub outcome: String,
+}
+
 /// The rows of a ledger and their sum.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct UsageTable {
     /// What somebody here asked for.
     pub rows: Vec<UsageRow>,
-    /// The sum of the rows.
+    /// The sum of the rows, and of those that are too many to be told.
     pub total: UsageRow,
     /// What other kernels had models of this machine answer, if they did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,8 +259,8 @@ impl Store {
         {
             let mut insert = transaction.prepare(
                 "INSERT INTO requests (at, session, model, instance, provider, prompt_tokens, cached_tokens, \
-                 completion_tokens, thinking_tokens, first_token_ms, duration_ms, usd, outcome, lent) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 completion_tokens, thinking_tokens, first_token_ms, tokens_per_second, duration_ms, usd, outcome, lent) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?;
             for entry in entries {
                 let at = entry.at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -229,8 +275,9 @@ impl Store {
                     // Of an answer that was broken off, this much is known.
                     entry.usage.map_or(entry.pieces, |usage| usage.completion_tokens),
                     entry.usage.map(|usage| usage.thinking_tokens),
-                    entry.first_token.map(|time| time.as_secs_f64() * 1000.0),
-                    entry.duration.as_secs_f64() * 1000.0,
+                    entry.first_token.map(milliseconds),
+                    entry.tokens_per_second,
+                    milliseconds(entry.duration),
                     entry.usd,
                     entry.outcome,
                     entry.lent,
@@ -260,12 +307,19 @@ impl Store {
         };
         let by = query.by;
         let rows = format!(
-            "SELECT {}, {SUMS} FROM requests WHERE {from} AND NOT lent GROUP BY 1 ORDER BY {} LIMIT {MOST_ROWS}",
+            "SELECT {}, {SUMS}, session, model, instance, outcome FROM requests WHERE {from} AND NOT lent \
+             GROUP BY {} ORDER BY {} LIMIT {}",
             by.column(),
-            by.order()
+            by.group(),
+            by.order(),
+            by.most_rows()
         );
         let mut rows = self.connection.prepare(&rows)?;
-        let rows = rows.query_map(params_from_iter(words), usage_row)?.collect::<Result<Vec<_>, _>>()?;
+        let row = |row: &Row<'_>| {
+            let request = if by == UsageBy::Request { Some(counted_request(row)?) } else { None };
+            Ok(UsageRow { request, ..usage_row(row)? })
+        };
+        let rows = rows.query_map(params_from_iter(words), row)?.collect::<Result<Vec<_>, _>>()?;
         let sum = |condition: &str| {
             let sum = format!("SELECT '', {SUMS} FROM requests WHERE {from} AND {condition}");
             self.connection.query_row(&sum, params_from_iter(words), usage_row)
@@ -280,6 +334,7 @@ fn usage_row(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
     let total = |column: usize| row.get::<_, f64>(column).map(|sum| sum as u64);
     Ok(UsageRow {
         key: row.get(0)?,
+        request: None,
         requests: total(1)?,
         untold: total(2)?,
         failed: total(3)?,
@@ -292,5 +347,15 @@ fn usage_row(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
         tokens_per_second: row.get(10)?,
         usd: row.get(11)?,
         unpriced: total(12)?,
+    })
+}
+
+fn counted_request(row: &Row<'_>) -> rusqlite::Result<CountedRequest> {
+    let text = |column: &str| row.get(column);
+    Ok(CountedRequest {
+        session: text("session")?,
+        model: text("model")?,
+        instance: text("instance")?,
+        outcome: text("outcome")?,
     })
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::wire::{Embedded, Failed, Habits, Progress, Runner, Running, Shown, Tag, Tags, Version};
 use super::{full_name, pull};
 use crate::config::OllamaConfig;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorDetails, ErrorKind};
 use crate::http::{self, ClientOptions, Lines, Server};
 use crate::nearest::nearest;
 use crate::pull::{PullRequest, PullStream, sha256_of};
@@ -356,14 +356,16 @@ impl OllamaClient {
                 let name = full_name(model);
                 let running = self.running().await.unwrap_or_default();
                 let context = running.iter().find(|runner| runner.name == name).map(|runner| runner.context_length);
-                let context = context.map_or("tokens that the context holds".to_owned(), |tokens| {
+                let holds = context.map_or("tokens that the context holds".to_owned(), |tokens| {
                     format!("{tokens} tokens that the context holds, prompt and answer together")
                 });
                 let problem = format!(
-                    "model `{model}`: the prompt has more than the {context}; Ollama does not say how many; shorten it, raise \
+                    "model `{model}`: the prompt has more than the {holds}; Ollama does not say how many; shorten it, raise \
                      `context_size` or ask for `truncate`"
                 );
-                self.server.error(ErrorKind::ContextOverflow, problem)
+                let context_size = context.map(|tokens| tokens as u64);
+                let details = ErrorDetails { context_size, ..ErrorDetails::default() };
+                self.server.error(ErrorKind::ContextOverflow, problem).with(details)
             }
             _ => error,
         })

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::error::ErrorKind;
+
 /// The breakers of a process.
 #[derive(Debug)]
 pub(super) struct Breakers {
@@ -18,7 +20,8 @@ pub(super) struct Breakers {
 struct Breaker {
     failures: u32,
     state: State,
-    /// The last failure, for people.
+    /// The last failure, in a word and for people.
+    kind: ErrorKind,
     problem: String,
 }
 
@@ -48,7 +51,8 @@ pub(super) struct LeftAlone {
     pub(super) failures: u32,
     /// For how long still; `None`: another request is on trial.
     pub(super) time: Option<Duration>,
-    /// Its last failure.
+    /// Its last failure, in a word and for people.
+    pub(super) kind: ErrorKind,
     pub(super) problem: String,
 }
 
@@ -81,7 +85,7 @@ impl Breakers {
 
 impl Breaker {
     fn left_alone(&self, time: Option<Duration>) -> LeftAlone {
-        LeftAlone { failures: self.failures, time, problem: self.problem.clone() }
+        LeftAlone { failures: self.failures, time, kind: self.kind, problem: self.problem.clone() }
     }
 }
 
@@ -99,12 +103,12 @@ impl Permit {
     }
 
     /// It failed; the time for which it is left alone from now on, if this was one time too many.
-    pub(super) fn failed(mut self, problem: String, now: Instant) -> Option<Duration> {
+    pub(super) fn failed(mut self, kind: ErrorKind, problem: String, now: Instant) -> Option<Duration> {
         let trial = self.trial_after.take().is_some();
         let Breakers { most_failures, pause, .. } = *self.breakers;
         self.breakers.with(&self.instance, |breaker| {
             breaker.failures = breaker.failures.saturating_add(1);
-            breaker.problem = problem;
+            (breaker.kind, breaker.problem) = (kind, problem);
             let opens = trial || (breaker.state == State::Closed && breaker.failures >= most_failures);
             opens.then(|| {
                 breaker.state = State::Open(now + pause);
@@ -131,9 +135,15 @@ mod tests {
     fn opened() -> (Arc<Breakers>, Instant) {
         let (breakers, now) = (Breakers::new(5, PAUSE), Instant::now());
         for _ in 0..4 {
-            assert_eq!(breakers.admit("box", now).unwrap().failed("refused".to_owned(), now), None);
+            assert_eq!(
+                breakers.admit("box", now).unwrap().failed(ErrorKind::Overloaded, "refused".to_owned(), now),
+                None
+            );
         }
-        assert_eq!(breakers.admit("box", now).unwrap().failed("refused".to_owned(), now), Some(PAUSE));
+        assert_eq!(
+            breakers.admit("box", now).unwrap().failed(ErrorKind::Overloaded, "refused".to_owned(), now),
+            Some(PAUSE)
+        );
         (breakers, now)
     }
 
@@ -142,7 +152,12 @@ mod tests {
         let (breakers, now) = opened();
         let later = now + Duration::from_secs(10);
         let left = breakers.admit("box", later).unwrap_err();
-        let expected = LeftAlone { failures: 5, time: Some(Duration::from_secs(20)), problem: "refused".to_owned() };
+        let expected = LeftAlone {
+            failures: 5,
+            time: Some(Duration::from_secs(20)),
+            kind: ErrorKind::Overloaded,
+            problem: "refused".to_owned(),
+        };
         assert_eq!(left, expected);
         assert_eq!(breakers.admit("other", later).unwrap().trial_after, None);
     }
@@ -151,7 +166,7 @@ mod tests {
     fn a_success_between_failures_begins_the_count_anew() {
         let (breakers, now) = (Breakers::new(2, PAUSE), Instant::now());
         for _ in 0..3 {
-            assert_eq!(breakers.admit("box", now).unwrap().failed(String::new(), now), None);
+            assert_eq!(breakers.admit("box", now).unwrap().failed(ErrorKind::Network, String::new(), now), None);
             assert!(!breakers.admit("box", now).unwrap().succeeded());
         }
     }
@@ -163,7 +178,7 @@ mod tests {
         let trial = breakers.admit("box", later).unwrap();
         assert_eq!(trial.trial_after, Some(5));
         assert_eq!(breakers.admit("box", later).unwrap_err().time, None);
-        assert_eq!(trial.failed("still refused".to_owned(), later), Some(PAUSE));
+        assert_eq!(trial.failed(ErrorKind::Network, "still refused".to_owned(), later), Some(PAUSE));
         assert_eq!(breakers.admit("box", later).unwrap_err().time, Some(PAUSE));
 
         let trial = breakers.admit("box", later + PAUSE).unwrap();
@@ -182,7 +197,7 @@ mod tests {
     fn an_answer_from_before_does_not_close_it() {
         let (breakers, now) = (Breakers::new(1, PAUSE), Instant::now());
         let slow = breakers.admit("box", now).unwrap();
-        assert_eq!(breakers.admit("box", now).unwrap().failed(String::new(), now), Some(PAUSE));
+        assert_eq!(breakers.admit("box", now).unwrap().failed(ErrorKind::Network, String::new(), now), Some(PAUSE));
         assert!(!slow.succeeded());
         assert!(breakers.admit("box", now).is_err());
     }

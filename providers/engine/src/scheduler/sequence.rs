@@ -237,6 +237,7 @@ impl Sequence {
             cached_tokens: self.cached as u32,
             truncated_tokens: self.job.recipe.truncated as u32,
             thinking_tokens: self.thinking as u32,
+            ..Usage::default()
         };
         self.outbox.extend([Event::Usage(usage), Event::Done(reason)]);
         self.deliver();
