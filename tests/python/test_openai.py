@@ -293,13 +293,13 @@ def paced(*pieces: bytes) -> Play:
 
 
 def test_an_answer_tells_its_time_and_its_price(lua: Ask) -> None:
-    told = usage(prompt_tokens=1000, completion_tokens=2)
+    told = usage(prompt_tokens=1000, completion_tokens=4, completion_tokens_details={"reasoning_tokens": 2})
     prices = '[prices]\n"far/small" = { input = 1, output = 500 }\n'
     with serving(paced(piece(content="Good "), piece(content="day."), piece("stop"), told, DONE)) as server:
         took = lua(server, CHAT, prices)["usage"]
-    assert took["cost"] == {"usd": 0.002}
+    assert took["cost"] == {"usd": 0.003}
     assert took["first_token_ms"] > 0
-    assert 0 < took["tokens_per_second"] <= 50, "one token after the first, 20 ms later"
+    assert 0 < took["tokens_per_second"] <= 50, "of two tokens that were not thought in silence, one after the first, 20 ms later"
     with serving(stream(piece(content="Good "), piece(content="day."), piece("stop"), usage(prompt_tokens=9, completion_tokens=500), DONE)) as server:
         took = lua(server, CHAT)["usage"]
     assert "tokens_per_second" not in took and "cost" not in took, "all came at once, at an unknown price"
