@@ -5,6 +5,7 @@ use half::f16;
 
 use super::format::Input;
 use super::instruction_set::vectorized;
+use super::lines::Lines;
 use crate::threads::Threads;
 
 /// Rows that are multiplied at once where there are tiles.
@@ -18,9 +19,12 @@ pub(crate) struct Rounded {
     block: usize,
     /// Of each row.
     blocks: usize,
-    /// `[rows, stride]`, and rows without a meaning up to a multiple of [`ROWS`].
-    values: Vec<i8>,
+    /// `[rows, stride]`, and rows without a meaning up to a multiple of [`ROWS`]. A tile's row is in one line of the caches.
+    values: Lines<i8>,
+    /// `[rows, blocks]`
     scales: Vec<f32>,
+    /// `[tiles, blocks, ROWS]`, only of blocks of 32.
+    scales_of_rows: Vec<f32>,
     sums_of_32: Vec<i16>,
     sums_of_16: Vec<i16>,
 }
@@ -34,7 +38,7 @@ impl Rounded {
         (self.columns, self.rows, self.block) = (columns, input.len() / columns, block);
         self.blocks = columns / block;
         let stride = self.stride();
-        self.values.resize(self.rows.next_multiple_of(ROWS) * stride, 0);
+        self.values.resize(self.rows.next_multiple_of(ROWS) * stride);
         self.scales.resize(input.len() / block, 0.0);
         self.sums_of_32.resize(input.len() / 32, 0);
         self.sums_of_16.resize(if block == 256 { input.len() / 16 } else { 0 }, 0);
@@ -55,6 +59,20 @@ impl Rounded {
                 }
             }
         });
+        if block == 32 {
+            self.scales_of_rows.resize(self.rows.next_multiple_of(ROWS) * self.blocks, 0.0);
+            for (row, scales) in self.scales.chunks(self.blocks).enumerate() {
+                let of_rows = self.scales_of_rows[row / ROWS * ROWS * self.blocks..].iter_mut().skip(row % ROWS);
+                of_rows.step_by(ROWS).zip(scales).for_each(|(to, scale)| *to = *scale);
+            }
+        }
+    }
+
+    /// The scales of a block in the sixteen rows from `first` on, a multiple of that; what is beyond the last row has no meaning.
+    #[inline(always)]
+    pub(super) unsafe fn scales_of_rows(&self, first: usize, block: usize) -> *const f32 {
+        // SAFETY: the caller says that there are such a row and block, and that blocks are of 32.
+        unsafe { self.scales_of_rows.as_ptr().add((first / ROWS * self.blocks + block) * ROWS) }
     }
 
     pub(super) fn rows(&self) -> usize {

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use super::activations::ROWS;
 use super::format::{Format, REGISTER};
 use super::lanes::TILE_COLUMNS;
-use super::product::Task;
+use super::product::{LINE, Task};
 
 /// Whether the processor has AMX's byte products and the system lets this process use them.
 pub(super) fn is_available() -> bool {
@@ -136,10 +136,10 @@ pub(super) struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    unsafe fn tile<F: Format>(&self, tile: usize, block: usize) -> *const u8 {
+    /// A block of a tile, which need not exist.
+    fn tile<F: Format>(&self, tile: usize, block: usize) -> *const u8 {
         let index = (self.tile + tile) * self.blocks + block;
-        // SAFETY: the caller says that there is such a block.
-        unsafe { self.task.weights.as_ptr().add(index * F::TILE_BYTES) }
+        self.task.weights.as_ptr().wrapping_add(index * F::TILE_BYTES)
     }
 
     /// The sums of a row's columns so far, none before the first block.
@@ -198,12 +198,12 @@ pub(super) unsafe fn multiply<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
     Shapes::release();
 }
 
-/// Asks for some bytes that will be read soon; they need not exist. They come to the second cache: the first is full, and its
-/// few places for lines on their way are needed by what is read now.
+/// Asks for some lines, counted from an address, that will be read soon; they need not exist. They come to the second cache: the
+/// first is full, and its few places for lines on their way are needed by what is read now.
 #[inline(always)]
-fn prefetch(at: *const u8, bytes: usize) {
-    for line in (0..bytes).step_by(64) {
+fn prefetch(at: *const u8, lines: Range<usize>) {
+    for line in lines {
         // SAFETY: a prefetch reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line * LINE).cast()) };
     }
 }

@@ -10,7 +10,7 @@ use memmap2::MmapMut;
 use super::instruction_set::InstructionSet;
 use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
 use super::packed::{WORK_EACH, apart, map_tiles, shares};
-use super::product::{prefetch, store};
+use super::product::{LINE, prefetch, store};
 use crate::threads::Threads;
 
 /// Weights `[columns, inputs]` of a product, in tiles.
@@ -258,7 +258,7 @@ unsafe fn multiply_tiles<L: Lanes, W: Weight, const ROWS: usize, const TILES: us
                 let at = weights.add((tile * task.inputs + input) * step);
                 // Later rows find the tiles near.
                 if row == 0 {
-                    prefetch::<L>(at, step);
+                    prefetch::<L>(at, 0..step.div_ceil(LINE));
                 }
                 for part in 0..TILE_COLUMNS / L::COLUMNS {
                     let weights = W::load::<L>(at.add(part * L::COLUMNS * W::BYTES));

@@ -4,17 +4,18 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{Piece, Turns, prefetch};
+use super::{Piece, Results, prefetch};
 use crate::kernels::activations::ROWS;
 use crate::kernels::format::blocks::{BLOCK, Block, PAIRS, SCALES};
 use crate::kernels::format::{Format, REGISTER};
 use crate::kernels::lanes::avx512::Avx512Vnni;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
+use crate::kernels::product::{LINE, share};
 
 /// Blocks of a tile that are unpacked at a time.
-const AT_ONCE: usize = 16;
-/// Blocks whose products are computed together.
-const TOGETHER: usize = 2;
+const AT_ONCE: usize = 8;
+/// Products under way, each in its register: one is computed, one is on its way to memory, and one is being finished.
+const RING: usize = 4;
 
 /// Weights of two tiles as signed bytes, and their scales.
 #[repr(C, align(64))]
@@ -23,93 +24,127 @@ struct Unpacked {
     scales: [[[f32; TILE_COLUMNS]; AT_ONCE]; 2],
 }
 
-/// Sixteen rows whose products with some blocks are there.
+/// Scales of a product: of its columns, and of its rows.
 #[derive(Clone, Copy)]
-struct Computed {
-    first: usize,
-    /// The first of the blocks, counted from those unpacked.
-    block: usize,
-    blocks: usize,
-    turn: usize,
+struct Scales {
+    columns: *const f32,
+    rows: *const f32,
 }
+
+/// Sums of sixteen rows; they stay in registers while blocks pass by.
+type Sums = [__m512; ROWS];
 
 /// [`Format::accumulate_amx`] of the types with blocks of 32.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(in crate::kernels) unsafe fn accumulate_blocks<B: Block + Format, const TILES: usize>(piece: &Piece<'_>) {
     let mut unpacked = MaybeUninit::<Unpacked>::uninit();
-    let mut results = MaybeUninit::<Turns>::uninit();
+    let mut ring = MaybeUninit::<[Results; RING]>::uninit();
     // SAFETY: as the caller promises; of the arrays above nothing is read that was not written.
     unsafe {
-        let (unpacked, results) = (unpacked.as_mut_ptr(), results.as_mut_ptr());
-        let result = |turn: usize, index: usize| (&raw mut (*results)[turn][index]).cast::<i32>();
+        let (unpacked, ring) = (unpacked.as_mut_ptr(), ring.as_mut_ptr());
+        let result = |index: usize| (&raw mut (*ring)[index]).cast::<i32>();
         let weights = |tile: usize, block: usize| (&raw mut (*unpacked).weights[tile][block]).cast::<u8>();
-        let scales = |tile: usize, block: usize| (&raw mut (*unpacked).scales[tile][block]).cast::<f32>();
+        let column_scales = |tile: usize, block: usize| (&raw mut (*unpacked).scales[tile][block]).cast::<f32>();
         let stride = piece.task.input.stride();
-        let mut turn = 0;
-        for begin in (0..piece.blocks).step_by(AT_ONCE) {
-            let count = (piece.blocks - begin).min(AT_ONCE);
+        let turns = piece.rows.len().div_ceil(ROWS);
+        for done in (0..piece.blocks).step_by(AT_ONCE) {
+            let count = (piece.blocks - done).min(AT_ONCE);
+            let last = done + count - 1;
             for tile in 0..TILES {
-                for block in 0..count {
-                    let at = piece.tile::<B>(tile, begin + block);
-                    prefetch(at.wrapping_add(AT_ONCE * B::TILE_BYTES), B::TILE_BYTES);
-                    unpack::<B>(at, weights(tile, block));
-                    _mm512_store_ps(scales(tile, block), Avx512Vnni::load_halves(at));
+                for block in 0..count.next_multiple_of(RING) {
+                    let to = (weights(tile, block), column_scales(tile, block));
+                    if block < count { unpack::<B>(piece.tile::<B>(tile, done + block), to) } else { clear(to) }
                 }
             }
-            let mut before: Option<Computed> = None;
+            let mut sums = [_mm512_setzero_ps(); ROWS];
+            // What the sums are of, and the two products that are not in them yet.
+            let mut before: Option<(usize, usize, [Scales; 2])> = None;
             for first in piece.rows.clone().step_by(ROWS) {
-                for block in (0..count).step_by(TOGETHER) {
-                    let computed = Computed { first, block, blocks: (count - block).min(TOGETHER), turn };
-                    let input = piece.task.input.input(first, begin + block).values;
-                    tile_zero!("0");
-                    tile_load!("4", input, stride);
-                    tile_load!("6", weights(0, block), REGISTER);
-                    tile_products!("tdpbssd", "0", "4", "6");
-                    if TILES == 2 {
-                        tile_zero!("1");
-                        tile_load!("7", weights(1, block), REGISTER);
-                        tile_products!("tdpbssd", "1", "4", "7");
+                let lines = share(B::TILE_BYTES.div_ceil(LINE), (first - piece.rows.start) / ROWS, turns);
+                for tile in 0..TILES {
+                    let next = match done + AT_ONCE < piece.blocks {
+                        true => piece.tile::<B>(tile, done + AT_ONCE),
+                        false => piece.tile::<B>(tile + TILES, 0),
+                    };
+                    let input = |block: usize| piece.task.input.input(first, (done + block).min(last)).values;
+                    let scales = |block: usize| Scales {
+                        columns: column_scales(tile, block),
+                        rows: piece.task.input.scales_of_rows(first, (done + block).min(last)),
+                    };
+                    macro_rules! begin {
+                        ($sums:literal, $activations:literal, $weights:literal, $block:expr) => {
+                            prefetch(next.wrapping_add($block * B::TILE_BYTES), lines.clone());
+                            tile_zero!($sums);
+                            tile_load!($activations, input($block), stride);
+                            tile_load!($weights, weights(tile, $block), REGISTER);
+                            tile_products!("tdpbssd", $sums, $activations, $weights);
+                        };
                     }
-                    if computed.blocks == TOGETHER {
-                        tile_zero!("2");
-                        tile_load!("5", input.add(BLOCK), stride);
-                        tile_load!("6", weights(0, block + 1), REGISTER);
-                        tile_products!("tdpbssd", "2", "5", "6");
-                        if TILES == 2 {
-                            tile_zero!("3");
-                            tile_load!("7", weights(1, block + 1), REGISTER);
-                            tile_products!("tdpbssd", "3", "5", "7");
+                    for block in (0..count).step_by(RING) {
+                        begin!("0", "4", "6", block);
+                        if let Some((_, _, waiting)) = before {
+                            finish(&mut sums, result(2), waiting[0]);
+                            tile_store!("3", result(3));
                         }
-                    }
-                    if let Some(before) = before {
-                        finish::<TILES>(piece, before, begin, scales, |index| result(before.turn, index));
-                    }
-                    tile_store!("0", result(turn, 0));
-                    if TILES == 2 {
-                        tile_store!("1", result(turn, 1));
-                    }
-                    if computed.blocks == TOGETHER {
-                        tile_store!("2", result(turn, 2));
-                        if TILES == 2 {
-                            tile_store!("3", result(turn, 3));
+                        begin!("1", "5", "7", block + 1);
+                        if let Some((_, _, waiting)) = before {
+                            finish(&mut sums, result(3), waiting[1]);
                         }
+                        tile_store!("0", result(0));
+                        if block == 0 {
+                            if let Some((tile, first, _)) = before {
+                                put(piece, tile, first, last, &sums);
+                            }
+                            take(piece, tile, first, done, &mut sums);
+                        }
+                        begin!("2", "4", "6", block + 2);
+                        finish(&mut sums, result(0), scales(block));
+                        tile_store!("1", result(1));
+                        begin!("3", "5", "7", block + 3);
+                        finish(&mut sums, result(1), scales(block + 1));
+                        tile_store!("2", result(2));
+                        before = Some((tile, first, [scales(block + 2), scales(block + 3)]));
                     }
-                    before = Some(computed);
-                    turn = 1 - turn;
                 }
             }
-            if let Some(before) = before {
-                finish::<TILES>(piece, before, begin, scales, |index| result(before.turn, index));
+            if let Some((tile, first, waiting)) = before {
+                finish(&mut sums, result(2), waiting[0]);
+                tile_store!("3", result(3));
+                finish(&mut sums, result(3), waiting[1]);
+                put(piece, tile, first, last, &sums);
             }
         }
     }
 }
 
-/// A tile's block as signed bytes.
+/// Takes up the sums of sixteen rows where the blocks before left them.
 #[inline(always)]
-unsafe fn unpack<B: Block>(tile: *const u8, weights: *mut u8) {
+unsafe fn take(piece: &Piece<'_>, tile: usize, first: usize, block: usize, sums: &mut Sums) {
+    for index in 0..ROWS {
+        // SAFETY: the rows exist, and their sums up to this block were put there.
+        sums[index] = unsafe {
+            if first + index < piece.rows.end { piece.sum(tile, first + index, block) } else { _mm512_setzero_ps() }
+        };
+    }
+}
+
+/// Puts the sums up to a block where the next blocks, or the product's reader, will take them up.
+#[inline(always)]
+unsafe fn put(piece: &Piece<'_>, tile: usize, first: usize, block: usize, sums: &Sums) {
+    for index in 0..ROWS {
+        if first + index < piece.rows.end {
+            // SAFETY: the row exists.
+            unsafe { piece.add(tile, first + index, block, sums[index]) };
+        }
+    }
+}
+
+/// A tile's block as signed bytes, and its scales.
+#[inline(always)]
+unsafe fn unpack<B: Block + Format>(tile: *const u8, (weights, scales): (*mut u8, *mut f32)) {
     // SAFETY: the caller says that it is a tile, and that there is room.
     unsafe {
+        _mm512_store_ps(scales, Avx512Vnni::load_halves(tile));
         let offset = _mm512_set1_epi8(B::OFFSET as u8 as i8);
         for pair in 0..PAIRS {
             let (first, second) = B::unpack::<Avx512Vnni>(tile.add(SCALES), pair);
@@ -119,36 +154,26 @@ unsafe fn unpack<B: Block>(tile: *const u8, weights: *mut u8) {
     }
 }
 
-/// Adds what was computed to the sums.
+/// A block that adds nothing.
 #[inline(always)]
-unsafe fn finish<const TILES: usize>(
-    piece: &Piece<'_>,
-    computed: Computed,
-    begin: usize,
-    scales: impl Fn(usize, usize) -> *mut f32,
-    results: impl Fn(usize) -> *mut i32,
-) {
-    let Computed { first, block, blocks, .. } = computed;
-    // SAFETY: the rows exist, and their products are there.
+unsafe fn clear((weights, scales): (*mut u8, *mut f32)) {
+    // SAFETY: the caller says that there is room.
     unsafe {
-        for index in 0..(piece.rows.end - first).min(ROWS) {
-            let at = index * TILE_COLUMNS;
-            let row = first + index;
-            let mut values = [_mm512_setzero_ps(); TILES];
-            for tile in 0..TILES {
-                values[tile] = piece.sum(tile, row, begin + block);
-            }
-            for part in 0..blocks {
-                let input = _mm512_set1_ps(piece.task.input.input(row, begin + block + part).scale);
-                for tile in 0..TILES {
-                    let products = _mm512_cvtepi32_ps(_mm512_load_si512(results(part * 2 + tile).add(at).cast()));
-                    let scale = _mm512_mul_ps(_mm512_load_ps(scales(tile, block + part)), input);
-                    values[tile] = _mm512_fmadd_ps(products, scale, values[tile]);
-                }
-            }
-            for tile in 0..TILES {
-                piece.add(tile, row, begin + block + blocks - 1, values[tile]);
-            }
+        weights.write_bytes(0, BLOCK / 4 * REGISTER);
+        scales.write_bytes(0, TILE_COLUMNS);
+    }
+}
+
+/// Adds a product of sixteen rows to their sums.
+#[inline(always)]
+unsafe fn finish(sums: &mut Sums, product: *const i32, scales: Scales) {
+    // SAFETY: the caller says that the product and the scales are there.
+    unsafe {
+        let columns = _mm512_load_ps(scales.columns);
+        for row in 0..ROWS {
+            let product = _mm512_cvtepi32_ps(_mm512_load_si512(product.add(row * TILE_COLUMNS).cast()));
+            let scale = _mm512_mul_ps(columns, _mm512_set1_ps(*scales.rows.add(row)));
+            sums[row] = _mm512_fmadd_ps(product, scale, sums[row]);
         }
     }
 }

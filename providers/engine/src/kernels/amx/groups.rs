@@ -3,21 +3,26 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::{Piece, Turns, prefetch};
 use crate::kernels::activations::ROWS;
-use crate::kernels::format::k_quants::{BLOCK, Groups};
+use crate::kernels::format::k_quants::{BLOCK, Groups, Minimums};
 use crate::kernels::format::{Format, REGISTER};
 use crate::kernels::lanes::avx512::Avx512Vnni;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
+use crate::kernels::product::{LINE, share};
 
 /// Weights of one product.
 const DEPTH: usize = 64;
 const STEPS: usize = BLOCK / DEPTH;
+/// Rows that are finished in a step.
+const EACH: usize = ROWS / STEPS;
 
 /// Blocks ahead for which memory is asked.
-const AHEAD: usize = 6;
+const AHEAD: usize = 2;
 /// Where a scale of six bits is cut, so that a weight of five bits times each part is a byte.
 const LOW_BITS: u32 = 3;
 /// Where a weight times a signed scale is cut.
@@ -32,7 +37,6 @@ struct Plane([[u8; REGISTER]; BLOCK / 4]);
 struct Computed {
     first: usize,
     block: usize,
-    turn: usize,
 }
 
 /// [`Format::accumulate_amx`] of k-quants.
@@ -46,6 +50,7 @@ pub(in crate::kernels) unsafe fn accumulate_groups<G: Groups + Format, const TIL
         let plane = |tile: usize, half: usize| (&raw mut (*planes)[tile][half]).cast::<u8>();
         let result = |turn: usize, index: usize| (&raw mut (*results)[turn][index]).cast::<i32>();
         let stride = piece.task.input.stride();
+        let turns = piece.rows.len().div_ceil(ROWS) * STEPS;
         let mut before: Option<Computed> = None;
         let mut turn = 0;
         for block in 0..piece.blocks {
@@ -55,6 +60,7 @@ pub(in crate::kernels) unsafe fn accumulate_groups<G: Groups + Format, const TIL
             }
             for first in piece.rows.clone().step_by(ROWS) {
                 let input = piece.task.input.input(first, block).values;
+                let finishing = before.map(|before| Finishing::<G, TILES>::of(piece, before));
                 tile_zero!("0");
                 tile_zero!("1");
                 tile_zero!("2");
@@ -80,10 +86,19 @@ pub(in crate::kernels) unsafe fn accumulate_groups<G: Groups + Format, const TIL
                             tile_products!("tdpbsud", "3", "4", "5");
                         }
                     }
-                }
-                // While the tile unit computes these, the vector units finish others.
-                if let Some(before) = before {
-                    finish::<G, TILES>(piece, before, |index| result(before.turn, index));
+                    let lines = share(G::TILE_BYTES / LINE, (first - piece.rows.start) / EACH + step, turns);
+                    for tile in 0..TILES {
+                        let (tile, ahead) = match block + AHEAD {
+                            ahead if ahead < piece.blocks => (tile, ahead),
+                            ahead => (tile + TILES, ahead - piece.blocks),
+                        };
+                        prefetch(piece.tile::<G>(tile, ahead), lines.clone());
+                    }
+                    // While the tile unit computes these, the vector units finish others: a little after every step, as the
+                    // processor looks only so far ahead.
+                    if let Some(finishing) = &finishing {
+                        finishing.rows(piece, step * EACH..(step + 1) * EACH, |index| result(1 - turn, index));
+                    }
                 }
                 tile_store!("0", result(turn, 0));
                 tile_store!("1", result(turn, 1));
@@ -91,46 +106,66 @@ pub(in crate::kernels) unsafe fn accumulate_groups<G: Groups + Format, const TIL
                     tile_store!("2", result(turn, 2));
                     tile_store!("3", result(turn, 3));
                 }
-                before = Some(Computed { first, block, turn });
+                before = Some(Computed { first, block });
                 turn = 1 - turn;
             }
         }
         if let Some(before) = before {
-            finish::<G, TILES>(piece, before, |index| result(before.turn, index));
+            Finishing::<G, TILES>::of(piece, before).rows(piece, 0..ROWS, |index| result(1 - turn, index));
         }
     }
 }
 
-/// Adds what was computed to the sums.
-#[inline(always)]
-unsafe fn finish<G: Groups + Format, const TILES: usize>(
-    piece: &Piece<'_>,
-    Computed { first, block, .. }: Computed,
-    results: impl Fn(usize) -> *mut i32,
-) {
-    // SAFETY: the tiles and rows exist, and their products are there.
-    unsafe {
-        let tiles: [*const u8; TILES] = std::array::from_fn(|tile| piece.tile::<G>(tile, block));
-        let scales = tiles.map(|tile| Avx512Vnni::load_halves(tile));
-        let minimums = tiles.map(|tile| G::minimums::<Avx512Vnni>(tile, 0));
-        for index in 0..(piece.rows.end - first).min(ROWS) {
-            let input = piece.task.input.input(first + index, block);
-            let at = index * TILE_COLUMNS;
+/// What was computed, on its way to the sums.
+struct Finishing<G, const TILES: usize> {
+    computed: Computed,
+    scales: [__m512; TILES],
+    minimums: [Option<Minimums<Avx512Vnni>>; TILES],
+    groups: PhantomData<G>,
+}
+
+impl<G: Groups + Format, const TILES: usize> Finishing<G, TILES> {
+    #[inline(always)]
+    unsafe fn of(piece: &Piece<'_>, computed: Computed) -> Self {
+        // SAFETY: the tiles exist.
+        unsafe {
+            let mut scales = [_mm512_setzero_ps(); TILES];
+            let mut minimums = [const { None }; TILES];
             for tile in 0..TILES {
-                let part = |half| _mm512_load_si512(results(tile * 2 + half).add(at).cast());
-                let high = if G::SIGNED_SCALES {
-                    _mm512_slli_epi32::<LOW_BITS_SIGNED>(part(1))
-                } else {
-                    _mm512_slli_epi32::<LOW_BITS>(part(1))
-                };
-                let total = _mm512_cvtepi32_ps(_mm512_add_epi32(part(0), high));
-                let mut value = _mm512_mul_ps(scales[tile], total);
-                if let Some(minimums) = &minimums[tile] {
-                    value = minimums.take(&input, value);
+                let at = piece.tile::<G>(tile, computed.block);
+                scales[tile] = Avx512Vnni::load_halves(at);
+                minimums[tile] = G::minimums::<Avx512Vnni>(at, 0);
+            }
+            Finishing { computed, scales, minimums, groups: PhantomData }
+        }
+    }
+
+    /// Adds some rows to the sums.
+    #[inline(always)]
+    unsafe fn rows(&self, piece: &Piece<'_>, rows: Range<usize>, results: impl Fn(usize) -> *mut i32) {
+        let Computed { first, block } = self.computed;
+        // SAFETY: the rows exist, and their products are there.
+        unsafe {
+            for index in rows.start..rows.end.min(piece.rows.end - first) {
+                let input = piece.task.input.input(first + index, block);
+                let at = index * TILE_COLUMNS;
+                for tile in 0..TILES {
+                    let low = _mm512_load_si512(results(tile * 2).add(at).cast());
+                    let high = _mm512_load_si512(results(tile * 2 + 1).add(at).cast());
+                    let high = if G::SIGNED_SCALES {
+                        _mm512_slli_epi32::<LOW_BITS_SIGNED>(high)
+                    } else {
+                        _mm512_slli_epi32::<LOW_BITS>(high)
+                    };
+                    let total = _mm512_cvtepi32_ps(_mm512_add_epi32(low, high));
+                    let mut value = _mm512_mul_ps(self.scales[tile], total);
+                    if let Some(minimums) = &self.minimums[tile] {
+                        value = minimums.take(&input, value);
+                    }
+                    let sum = piece.sum(tile, first + index, block);
+                    let sum = _mm512_fmadd_ps(value, _mm512_set1_ps(input.scale), sum);
+                    piece.add(tile, first + index, block, sum);
                 }
-                let sum = piece.sum(tile, first + index, block);
-                let sum = _mm512_fmadd_ps(value, _mm512_set1_ps(input.scale), sum);
-                piece.add(tile, first + index, block, sum);
             }
         }
     }
@@ -146,9 +181,6 @@ unsafe fn split<G: Groups + Format>(tile: *const u8, planes: [*mut u8; 2]) {
             let scales = G::scales_twice(tile.add(G::SCALES + group * TILE_COLUMNS));
             let pairs = G::GROUP / 8;
             for pair in group * pairs..(group + 1) * pairs {
-                // A little at a time: the processor waits for so many lines of memory and no more.
-                let bytes = |pair: usize| pair * G::TILE_BYTES / (BLOCK / 8);
-                prefetch(tile.wrapping_add(AHEAD * G::TILE_BYTES + bytes(pair)), bytes(pair + 1) - bytes(pair));
                 let (first, second) = G::unpack::<Avx512Vnni>(tile, 0, pair);
                 for (register, weights) in [first, second].into_iter().enumerate() {
                     let [low, high] = if G::SIGNED_SCALES {

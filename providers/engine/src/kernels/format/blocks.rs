@@ -4,6 +4,7 @@ use super::{Format, Input, REGISTER, byte_at, pack_low, unpack_low};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
+use crate::kernels::product::{LINE, prefetch};
 
 pub(in super::super) const BLOCK: usize = 32;
 /// A half-precision number for each column.
@@ -60,7 +61,7 @@ unsafe impl Format for Q8_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    const FEWEST_AMX_ROWS: usize = 24;
+    const FEWEST_AMX_ROWS: usize = 10;
 
     #[cfg(target_arch = "x86_64")]
     unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
@@ -120,7 +121,7 @@ unsafe impl Format for Q5_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    const FEWEST_AMX_ROWS: usize = 24;
+    const FEWEST_AMX_ROWS: usize = 10;
 
     #[cfg(target_arch = "x86_64")]
     unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
@@ -162,7 +163,7 @@ unsafe impl Format for Q4_0 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    const FEWEST_AMX_ROWS: usize = 24;
+    const FEWEST_AMX_ROWS: usize = 10;
 
     #[cfg(target_arch = "x86_64")]
     unsafe fn accumulate_amx<const TILES: usize>(piece: &amx::Piece<'_>) {
@@ -178,13 +179,14 @@ fn split_halves(bytes: &[u8]) -> [u8; BLOCK] {
 
 /// `sum += weight scale * activation scale * whole product`.
 #[inline(always)]
-unsafe fn accumulate_block<B: Block, L: Lanes, const ROWS: usize>(
+unsafe fn accumulate_block<B: Block + Format, L: Lanes, const ROWS: usize>(
     tile: *const u8,
     inputs: &[Input; ROWS],
     sums: &mut [[L::Floats; 2]; ROWS],
 ) {
     // SAFETY: as the callers promise.
     unsafe {
+        prefetch::<L>(tile, 0..B::TILE_BYTES.div_ceil(LINE));
         for part in 0..TILE_COLUMNS / L::COLUMNS {
             let column = part * L::COLUMNS;
             let weights = tile.add(SCALES + column * 4);

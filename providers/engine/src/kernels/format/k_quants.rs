@@ -5,6 +5,7 @@ use super::{Format, Input, REGISTER, pack_low, unpack_low};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
+use crate::kernels::product::{LINE, prefetch, share};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m512i, _mm_loadu_si128, _mm512_cvtepi8_epi32, _mm512_cvtepu8_epi32, _mm512_mask_mov_epi16, _mm512_slli_epi32,
@@ -224,7 +225,7 @@ unsafe fn minimums_45<L: Lanes>(tile: *const u8, column: usize) -> Minimums<L> {
 
 /// `sum += activation scale * (scale * products - scale of minimums * minimums)`, both in brackets exact.
 #[inline(always)]
-unsafe fn accumulate_groups<G: Groups, L: Lanes, const ROWS: usize>(
+unsafe fn accumulate_groups<G: Groups + Format, L: Lanes, const ROWS: usize>(
     tile: *const u8,
     inputs: &[Input; ROWS],
     sums: &mut [[L::Floats; 2]; ROWS],
@@ -233,12 +234,14 @@ unsafe fn accumulate_groups<G: Groups, L: Lanes, const ROWS: usize>(
     let pairs = G::GROUP / 8;
     // SAFETY: as the callers promise.
     unsafe {
-        for part in 0..TILE_COLUMNS / L::COLUMNS {
+        let parts = TILE_COLUMNS / L::COLUMNS;
+        for part in 0..parts {
             let column = part * L::COLUMNS;
             let mut totals = [L::splat_int(0); ROWS];
             for exact in 0..groups / G::EXACT {
                 let mut scaled = [L::splat(0.0); ROWS];
                 for group in exact * G::EXACT..(exact + 1) * G::EXACT {
+                    prefetch::<L>(tile, share(G::TILE_BYTES / LINE, part * groups + group, parts * groups));
                     let mut products = [L::splat_int(0); ROWS];
                     if G::OFFSET != 0 {
                         for row in 0..ROWS {

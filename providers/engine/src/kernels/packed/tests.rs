@@ -41,9 +41,14 @@ fn product(
 fn products_are_near_candles_and_the_same_on_every_instruction_set_and_thread_count() {
     for kind in KINDS {
         let deep = kind.block_size();
-        for (rows, columns, inputs) in
-            [(1, 16, deep), (1, 50, 7 * deep), (5, 33, 2 * deep), (19, 64, 3 * deep), (150, 20, 2 * deep)]
-        {
+        for (rows, columns, inputs) in [
+            (1, 16, deep),
+            (1, 50, 7 * deep),
+            (5, 33, 2 * deep),
+            (19, 64, 3 * deep),
+            (40, 50, 19 * deep),
+            (170, 20, 9 * deep),
+        ] {
             let dense =
                 Tensor::from_vec(numbers(columns * inputs, 1), (columns, inputs), &Device::Cpu).expect("a tensor");
             let quantized = QTensor::quantize(&dense, kind).expect("it quantises");
