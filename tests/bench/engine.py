@@ -4,7 +4,8 @@
                           [--llama FOLDER] [--perilune BINARY] [--json FILE]
 
 Without `--llama` (a folder with llama-bench and llama-batched-bench) it builds llama.cpp natively from the source package of
-llama-cpp-python 0.3.36 under target/bench, which needs pip, cmake and a C++ compiler and takes some minutes. Models are the ones
+llama-cpp-python 0.3.36 under target/bench, which needs pip, cmake and a C++ compiler and takes some minutes. With
+`--instruction-set` both are held to that one: llama.cpp is built for it. Models are the ones
 that `perilune bench --synthetic` writes: random weights in the shape of a well-known model.
 
 Each round runs both, in an order that changes, every test twice in llama.cpp: with flash attention and without, and the better
@@ -40,6 +41,11 @@ ROWS = [*(f"prefill {tokens}" for tokens in PREFILL), "decode", *(f"streams {cou
 # gcc 12 drops the stores of the tile shapes before this call, and the first product on an AMX machine is an illegal instruction.
 FAULTY, MENDED = "_tile_loadconfig(&tc);", '__asm__ volatile("" : "+m"(tc)); _tile_loadconfig(&tc);'
 
+AVX2 = ["SSE42", "AVX", "AVX2", "FMA", "F16C", "BMI2"]
+AVX512_VNNI = [*AVX2, "AVX512", "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16"]
+# What llama.cpp calls the instructions of each set of ours.
+LLAMA_FLAGS = {"avx2": AVX2, "avx-vnni": [*AVX2, "AVX_VNNI"], "avx512-vnni": AVX512_VNNI}
+
 Samples = dict[str, list[float]]
 
 
@@ -48,12 +54,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--instruction-set", help="PERILUNE_INSTRUCTION_SET of ours; llama.cpp keeps its own")
+    parser.add_argument("--instruction-set", choices=LLAMA_FLAGS, help="hold both to it")
     parser.add_argument("--llama", type=Path, metavar="FOLDER", help="where llama-bench and llama-batched-bench are")
     parser.add_argument("--perilune", type=Path, default=REPOSITORY / "target/release/perilune", metavar="BINARY")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every sample")
     options = parser.parse_args()
-    llama = options.llama or build_llama(REPOSITORY / "target/bench")
+    llama = options.llama or build_llama(REPOSITORY / "target/bench", options.instruction_set)
     print(f"processor: {processor()}, {options.threads} threads; system: {platform.system()} {platform.release()}")
     written = {}
     for model in options.models.split(","):
@@ -141,26 +147,29 @@ def model_file(options: argparse.Namespace, model: str) -> Path:
     return found[0]
 
 
-def build_llama(folder: Path) -> Path:
-    """llama.cpp for this very machine, in a folder that is kept."""
-    binaries = folder / "llama.cpp/build/bin"
-    if (binaries / "llama-batched-bench").exists():
-        return binaries
-    folder.mkdir(parents=True, exist_ok=True)
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder, SOURCE]
-    output(pip)
-    archive = next(folder.glob("llama_cpp_python-*.tar.gz"))
-    output(["tar", "--extract", "--file", archive, "--directory", folder])
-    unpacked = next(folder.glob("llama_cpp_python-*/vendor/llama.cpp"))
-    unpacked.rename(folder / "llama.cpp")
-    source = folder / "llama.cpp/ggml/src/ggml-cpu/amx/mmq.cpp"
-    source.write_text(source.read_text().replace(FAULTY, MENDED))
-    flags = ["-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"]
+def build_llama(folder: Path, instruction_set: str | None) -> Path:
+    """llama.cpp for this very machine, or for an instruction set, in a folder that is kept."""
+    source = folder / "llama.cpp"
+    build = source / ("build" if instruction_set is None else f"build-{instruction_set}")
+    if (build / "bin/llama-batched-bench").exists():
+        return build / "bin"
+    if not source.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder, SOURCE]
+        output(pip)
+        archive = next(folder.glob("llama_cpp_python-*.tar.gz"))
+        output(["tar", "--extract", "--file", archive, "--directory", folder])
+        next(folder.glob("llama_cpp_python-*/vendor/llama.cpp")).rename(source)
+        faulty = source / "ggml/src/ggml-cpu/amx/mmq.cpp"
+        faulty.write_text(faulty.read_text().replace(FAULTY, MENDED))
+    flags = ["-DCMAKE_BUILD_TYPE=Release", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"]
     flags += ["-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF"]
-    output(["cmake", "-S", folder / "llama.cpp", "-B", folder / "llama.cpp/build", *flags])
+    flags.append(f"-DGGML_NATIVE={'ON' if instruction_set is None else 'OFF'}")
+    flags += [f"-DGGML_{name}=ON" for name in LLAMA_FLAGS.get(instruction_set, [])]
+    output(["cmake", "-S", source, "-B", build, *flags])
     targets = ["llama-bench", "llama-batched-bench", "llama-quantize"]
-    output(["cmake", "--build", folder / "llama.cpp/build", "--parallel", os.cpu_count(), "--target", *targets])
-    return binaries
+    output(["cmake", "--build", build, "--parallel", os.cpu_count(), "--target", *targets])
+    return build / "bin"
 
 
 def output(command: list, environment: dict | None = None) -> str:
