@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, stream};
-use perilune_engine::{Event, FinishReason, Prompt};
+use perilune_engine::{Event, FinishReason, Prompt, WrittenAnswer};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::{Map, Value, json};
@@ -169,13 +169,19 @@ impl OpenAiProvider {
             Prompt::Raw(_) => "completions",
         };
         let model = request.model.clone();
+        let written = match &request.prompt {
+            Prompt::Chat { tools, .. } if !self.shared.preset.words.structured => {
+                Some(WrittenAnswer::new(tools.iter().map(|tool| tool.name.clone()).collect()))
+            }
+            _ => None,
+        };
         let body = body::of(request, &self.shared.preset, &self.shared.name)?;
         let response = self.send(self.request(Method::POST, path)?.json(&body), &model).await?;
         let again = match self.shared.preset.words.refusals {
             true => None,
             false => Some(self.whole(path, body)?),
         };
-        Ok(Answer::new(self.server()?.clone(), response, model, self.secrets(), again))
+        Ok(Answer::new(self.server()?.clone(), response, model, self.secrets(), again, written))
     }
 
     /// The same request for a whole answer of one token: by its refusal a server tells why it did not begin a stream.

@@ -386,6 +386,26 @@ def test_an_address_that_nobody_listens_at_is_named_without_the_key(lua: Ask) ->
 WEATHER = "{name = 'weather', description = 'Tells it', parameters = {type = 'object'}}"
 
 
+def test_what_a_server_leaves_in_the_text_is_read_where_that_is_known_of_it(lua: Ask) -> None:
+    """llama-cpp-python hands on what the model wrote."""
+    written = ["<thi", "nk>Rain?</think>\n\nI will", " look. <tool", '_call>\n{"name": "weather", "arguments": {"city": "Par', 'is"}}\n</tool_call>']
+    played = stream(*(piece(content=text) for text in written), piece("stop"), DONE)
+    ask = f"return LocalLLM.chat('Rain?', {{tools = {{{WEATHER}}}}})"
+    with serving(played) as server:
+        answer = lua(server, ask, 'preset = "llama-cpp-python"\n')
+    assert (answer["thinking"], answer["text"]) == ("Rain?", "I will look. ")
+    (call,) = answer["tool_calls"]
+    assert (call["name"], call["arguments"]) == ("weather", {"city": "Paris"})
+    assert call["id"]
+    assert answer["finish_reason"] == "tool_calls"
+    for asked, preset in ((CHAT, 'preset = "llama-cpp-python"\n'), (ask, 'preset = "vllm"\n')):
+        with serving(played) as server:
+            answer = lua(server, asked, preset)
+        assert answer["text"].endswith("</tool_call>")
+        assert answer["tool_calls"] == []
+        assert answer["finish_reason"] == "stop"
+
+
 def test_calls_come_in_pieces_and_side_by_side(lua: Ask) -> None:
     def call(index: int | None, arguments: str = "", **more: object) -> bytes:
         function = {key: more.pop(key) for key in ("name",) if key in more} | {"arguments": arguments}

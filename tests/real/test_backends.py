@@ -19,8 +19,7 @@ MODELS = {"candle": "local/moonlet@candle", "kernel": "local/moonlet@box", "open
 EXPECTED = {
     "candle": {"schema": "invalid_request"},
     "kernel": {"schema": "invalid_request"},
-    # It gives calls as the text that the model wrote.
-    "openai": {"tools": "text"},
+    "openai": {},
     "ollama": {},
 }
 """Where a backend answers something else than `yes`."""

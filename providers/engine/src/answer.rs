@@ -31,6 +31,33 @@ pub(crate) struct Answer {
     calls: usize,
 }
 
+/// Reads thinking and tool calls out of what a server elsewhere hands on as its model wrote it: `<think>..</think>` at the beginning,
+/// and calls as Hermes, Qwen and many others write them, `<tool_call>{"name": .., "arguments": ..}</tool_call>`. All else is text, to the
+/// last character.
+pub struct WrittenAnswer(Answer);
+
+impl WrittenAnswer {
+    /// An answer of a model that was given these `tools`.
+    pub fn new(tools: Vec<String>) -> WrittenAnswer {
+        WrittenAnswer(Answer::new(StopTexts::default(), Opening::Open, Format::COMMON, tools))
+    }
+
+    /// Takes more text; what may be part of a call is held back.
+    pub fn push(&mut self, text: &str, events: &mut impl Extend<Event>) {
+        self.0.push(text, events);
+    }
+
+    /// Lets go of what was held back.
+    pub fn finish(&mut self, events: &mut impl Extend<Event>) {
+        self.0.finish(events);
+    }
+
+    /// Whether any tool was called.
+    pub fn called_tools(&self) -> bool {
+        self.0.called_tools()
+    }
+}
+
 /// What the text that comes next belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

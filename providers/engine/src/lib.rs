@@ -40,6 +40,7 @@ mod template;
 mod threads;
 mod tokenizer;
 
+pub use answer::WrittenAnswer;
 pub use bench::{Bench, BenchOptions};
 pub use chat::{ChatMessage, Role, Tool, ToolCall};
 pub use decoder::CacheType;

@@ -100,6 +100,8 @@ pub struct Words {
     pub many_texts: bool,
     /// Whether a refusal comes as a refusal, and not as an answer that ends before it begins.
     pub refusals: bool,
+    /// Whether thinking and tool calls come as such, and not as the text that the model wrote.
+    pub structured: bool,
     /// Options that its documentation does not have, by our names: it refuses them, or leaves them out without a word.
     pub lacks: &'static [&'static str],
 }
@@ -111,6 +113,7 @@ const WORDS: Words = Words {
     json_schema: true,
     many_texts: true,
     refusals: true,
+    structured: true,
     lacks: &[],
 };
 
@@ -179,8 +182,16 @@ const PRESETS: [Preset; 9] = [
     Preset {
         name: "llama-cpp-python",
         base_url: Some("http://127.0.0.1:8000/v1"),
-        // 0.3.36: of what it computed of several texts it takes the wrong parts, and a stream that is refused is empty.
-        words: Words { json_schema: false, many_texts: false, refusals: false, lacks: &["typical_p"], ..WORDS },
+        // 0.3.36: of what it computed of several texts it takes the wrong parts, a stream that is refused is empty, and with a model's
+        // own chat template its calls come as text.
+        words: Words {
+            json_schema: false,
+            many_texts: false,
+            refusals: false,
+            structured: false,
+            lacks: &["typical_p"],
+            ..WORDS
+        },
         ..PLAIN
     },
     Preset {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use futures::StreamExt;
 use futures::stream;
-use perilune_engine::{Event, FinishReason, TokenLogprob, TokenLogprobs, ToolCall, Usage};
+use perilune_engine::{Event, FinishReason, TokenLogprob, TokenLogprobs, ToolCall, Usage, WrittenAnswer};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
@@ -48,6 +48,8 @@ enum Source {
 #[derive(Default)]
 struct Collected {
     ready: VecDeque<Event>,
+    /// Reads the text of servers that hand it on as the model wrote it.
+    written: Option<WrittenAnswer>,
     calls: Vec<Call>,
     usage: Option<chunk::Usage>,
     finish_reason: Option<String>,
@@ -68,13 +70,14 @@ struct Call {
 
 impl Answer {
     /// The answer of `server`, of which only the head is read.
-    /// `again` asks for a whole one, where a stream that is refused is empty.
+    /// `again` asks for a whole one, where a stream that is refused is empty; `written` reads its text, where the server does not.
     pub(super) fn new(
         server: Server,
         response: Response,
         model: String,
         secrets: Vec<String>,
         again: Option<RequestBuilder>,
+        written: Option<WrittenAnswer>,
     ) -> Answer {
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // Many a server sends events under another name, but JSON is never one of them.
@@ -84,7 +87,7 @@ impl Answer {
         } else {
             Source::Pieces(Box::new(ServerSentEvents::new(Lines::new(server.clone(), response))))
         };
-        let (collected, cancel) = (Collected::default(), CancellationToken::new());
+        let (collected, cancel) = (Collected { written, ..Collected::default() }, CancellationToken::new());
         Answer { server, source, collected, cancel, about: About { model, secrets }, again }
     }
 
@@ -227,7 +230,9 @@ impl Collected {
     }
 
     fn text(&mut self, text: String) {
-        if !text.is_empty() {
+        if let Some(written) = &mut self.written {
+            written.push(&text, &mut self.ready);
+        } else if !text.is_empty() {
             self.ready.push_back(Event::Text(text));
         }
     }
@@ -286,6 +291,9 @@ impl Collected {
             Some("error") => return fail(ErrorKind::Internal, "ended the answer with an error that it does not tell"),
             Some(_) => FinishReason::Stop,
         };
+        if let Some(written) = &mut self.written {
+            written.finish(&mut self.ready);
+        }
         for (number, call) in std::mem::take(&mut self.calls).into_iter().enumerate() {
             let written = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
             let arguments = match serde_json::from_str(written) {
@@ -297,7 +305,8 @@ impl Collected {
             let id = if call.id.is_empty() { format!("call_{number}") } else { call.id };
             self.ready.push_back(Event::ToolCall(ToolCall { id, name: call.name, arguments }));
         }
-        let has_calls = self.ready.iter().any(|event| matches!(event, Event::ToolCall(_)));
+        let has_calls = self.ready.iter().any(|event| matches!(event, Event::ToolCall(_)))
+            || self.written.as_ref().is_some_and(WrittenAnswer::called_tools);
         let reason = if has_calls && reason == FinishReason::Stop { FinishReason::ToolCalls } else { reason };
         self.ready.extend(self.usage.take().map(|counted| Event::Usage(usage(&counted))));
         self.ready.push_back(Event::Done(reason));

@@ -48,6 +48,9 @@ pub(crate) struct Format {
 }
 
 impl Format {
+    /// What most models write.
+    pub(crate) const COMMON: Format = Format { thinking: Some(THINKING[0]), calls: Some(CallForm::Tagged) };
+
     /// What the source of a chat template says; `shows_tools` is whether tools come out of it.
     pub(crate) fn of(template: &str, shows_tools: bool) -> Format {
         let thinks = |kind: &Thinking| template.contains(kind.open) || template.contains(kind.close);
