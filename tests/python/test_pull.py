@@ -167,8 +167,9 @@ def test_servers_that_have_no_ranges_or_no_time_serve_too(hub: Hub, home: Path, 
 
 def test_shards_become_one_file(hub: Hub, home: Path, perilune: Run) -> None:
     hub.files = {"Q8_0/tiny-Q8_0-00002-of-00002.gguf": MOONLET.read_bytes(), "tiny-Q2_K.gguf": large(MIB)}
-    missing = perilune("model", "pull", f"hf:{TINY}:Q8_0")
-    assert missing.returncode == 1 and "lacks some of the shards" in missing.stderr
+    for lacking in (f"hf:{TINY}:Q8_0", f"hf:{TINY}/Q8_0/tiny-Q8_0-00002-of-00002.gguf"):
+        missing = perilune("model", "pull", lacking)
+        assert missing.returncode == 1 and "lacks some of the shards" in missing.stderr
     # What one lacks keeps nobody from the others.
     assert pull(perilune, f"hf:{TINY}:Q2_K")["name"] == "tiny:Q2_K"
     first, second = shards(MOONLET.read_bytes())
@@ -178,6 +179,11 @@ def test_shards_become_one_file(hub: Hub, home: Path, perilune: Run) -> None:
     asked = "return LocalLLM.generate('Hi', {{model = 'local/{}@candle', max_tokens = 8, temperature = 0}})"
     answers = [perilune("exec", asked.format(name)).stdout for name in ("tiny:Q8_0", "moonlet")]
     assert answers[0].strip() and answers[0] == answers[1]
+    # Any of them stands for all.
+    perilune("model", "remove", "tiny:Q8_0", "--yes")
+    told = pull(perilune, f"hf:{TINY}/Q8_0/tiny-Q8_0-00002-of-00002.gguf")
+    assert told["name"] == "tiny-Q8_0"
+    assert perilune("exec", asked.format("tiny-Q8_0")).stdout == answers[0]
 
 
 def shards(whole: bytes) -> tuple[bytes, bytes]:

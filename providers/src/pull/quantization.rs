@@ -47,9 +47,14 @@ pub(super) fn is_one(word: &str) -> bool {
 
 /// The quantization that a path says, in capitals: in its file's name, or in the name of its folder.
 pub(super) fn of_path(path: &str) -> Option<String> {
-    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
-    let stem = shard(file).map_or_else(|| stem(file).to_owned(), |(stem, _, _)| stem);
-    in_name(&stem).or_else(|| in_name(folder.rsplit('/').next().unwrap_or_default()))
+    let (folder, _) = path.rsplit_once('/').unwrap_or_default();
+    in_name(&model_name(path)).or_else(|| in_name(folder.rsplit('/').next().unwrap_or_default()))
+}
+
+/// The name of a file's model: what all its shards have.
+pub(super) fn model_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    shard(file).map_or_else(|| stem(file).to_owned(), |(name, _, _)| name)
 }
 
 fn in_name(name: &str) -> Option<String> {
@@ -93,6 +98,18 @@ pub(super) fn choose(paths: &[String], wanted: Option<&str>) -> Result<Choice, N
             None => none,
         }
     })
+}
+
+/// The model of a file among a repository's: all its shards, if it is one of several.
+pub(super) fn of_file(paths: &[String], file: &str) -> Result<Choice, NoChoice> {
+    let (whole, incomplete) = models(paths);
+    let has = |choice: &Choice| choice.files.iter().any(|path| path == file);
+    match whole.into_iter().find(has) {
+        Some(choice) => Ok(choice),
+        None if incomplete.iter().any(has) => Err(NoChoice::Incomplete(file.to_owned())),
+        // A projector or the like, which only its name brings.
+        None => Ok(Choice { files: vec![file.to_owned()], quantization: of_path(file) }),
+    }
 }
 
 /// The same among models that are known already.

@@ -70,18 +70,16 @@ impl Pull<'_> {
         };
         let paths: Vec<String> = repository.files.iter().map(|file| file.path.clone()).collect();
         let choice = match file {
-            Some(file) if paths.iter().any(|path| path == file) => {
-                Choice { files: vec![file.to_owned()], quantization: quantization::of_path(file) }
-            }
+            Some(file) if paths.iter().any(|path| path == file) => quantization::of_file(&paths, file),
             Some(file) => {
                 let problem = format!("has no file `{}`", quoted(file));
                 return Err(PullError::NoFile { of: name.to_owned(), problem });
             }
-            None => quantization::choose(&paths, spec.quantization.as_deref())
-                .map_err(|why| PullError::no_choice(name, spec.quantization.as_deref(), why))?,
+            None => quantization::choose(&paths, spec.quantization.as_deref()),
         };
+        let choice = choice.map_err(|why| PullError::no_choice(name, spec.quantization.as_deref(), why))?;
         let derived = || match (&choice.quantization, file) {
-            (_, Some(file)) => spec::name_of(spec::stem(file)),
+            (_, Some(file)) => spec::name_of(&quantization::model_name(file)),
             (Some(quantization), None) => format!("{}:{quantization}", spec::name_of(spec::repository_name(name))),
             (None, None) => spec::name_of(spec::repository_name(name)),
         };
