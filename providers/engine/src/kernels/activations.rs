@@ -152,16 +152,17 @@ fn round_blocks<const BLOCK: usize>(input: &[f32], values: &mut [i8], scales: &m
 
 #[inline(always)]
 fn largest_magnitude(values: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut largest = [0.0f32; LANES];
-    let (chunks, _) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (largest, value) in largest.iter_mut().zip(chunk) {
-            let magnitude = value.abs();
-            *largest = if magnitude > *largest { magnitude } else { *largest };
-        }
-    }
-    largest.iter().copied().fold(0.0, f32::max)
+    // Of numbers that are none, the other one.
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let (chunks, _) = values.as_chunks::<32>();
+    let all = chunks
+        .iter()
+        .fold([0.0f32; 32], |largest, chunk| std::array::from_fn(|index| larger(chunk[index].abs(), largest[index])));
+    // By halves: one after the other they would wait for each other.
+    let sixteen: [f32; 16] = std::array::from_fn(|index| larger(all[index], all[index + 16]));
+    let eight: [f32; 8] = std::array::from_fn(|index| larger(sixteen[index], sixteen[index + 8]));
+    let four: [f32; 4] = std::array::from_fn(|index| larger(eight[index], eight[index + 4]));
+    larger(larger(four[0], four[2]), larger(four[1], four[3]))
 }
 
 /// Sums of each `count` values.
