@@ -75,7 +75,7 @@ pub async fn run(session: &mut Session, program: Program, format: Format) -> Res
     let reply =
         session.request(Via::Shell, Request::Execute(request), &mut |publication| output.show(publication)).await?;
     output.finish()?;
-    let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let duration_ms = started.elapsed().as_micros() as f64 / 1000.0;
     let ended = Ended::new(reply, session.interrupted())?;
     match format {
         Format::Text => {

@@ -255,7 +255,7 @@ impl Asked<'_> {
             collect(&mut reply, &event);
             self.tell(convert::model_event(event)).await;
         }
-        reply.duration_ms = started.elapsed().as_secs_f64() * 1000.0;
+        reply.duration_ms = started.elapsed().as_micros() as f64 / 1000.0;
         Ok(reply)
     }
 

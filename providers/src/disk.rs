@@ -1,6 +1,8 @@
 //! How much room there is on a disk.
 
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,12 @@ pub fn disk_space(path: &Path) -> io::Result<DiskSpace> {
     let told = rustix::fs::statvfs(there)?;
     let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
     Ok(DiskSpace { free_bytes: bytes(told.f_bavail), total_bytes: bytes(told.f_blocks) })
+}
+
+/// The bytes that a file takes: ranges that come side by side leave holes, which take nothing.
+pub(crate) fn allocated(file: &Metadata) -> u64 {
+    const BLOCK: u64 = 512;
+    file.blocks() * BLOCK
 }
 
 #[cfg(test)]

@@ -31,10 +31,10 @@ const LOCAL: &str = "local";
 
 /// How long an instance in this process, whose disk may be slow, may take to say what it has.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// The same for one out of this process: nobody waits long for those that are down.
-const ELSEWHERE_LIMIT: Duration = Duration::from_secs(1);
-/// The same for another kernel, which may wait for instances of its own.
-const KERNEL_LIMIT: Duration = Duration::from_secs(2);
+/// The same for an Ollama, which is near: nobody waits long for one that is down.
+const NEAR_LIMIT: Duration = Duration::from_millis(900);
+/// The same for one that may be far away, or, being another kernel, wait for instances of its own.
+const FAR_LIMIT: Duration = Duration::from_secs(2);
 /// The same for any out of this process when all are asked what they have.
 const LIST_LIMIT: Duration = Duration::from_millis(700);
 
@@ -572,8 +572,8 @@ async fn answered_within<T>(
 fn limit(instance: &Arc<dyn Provider>) -> Duration {
     match instance.provider_type() {
         ProviderType::Candle => ANSWER_LIMIT,
-        ProviderType::Kernel => KERNEL_LIMIT,
-        ProviderType::Ollama | ProviderType::OpenAi => ELSEWHERE_LIMIT,
+        ProviderType::Ollama => NEAR_LIMIT,
+        ProviderType::OpenAi | ProviderType::Kernel => FAR_LIMIT,
     }
 }
 

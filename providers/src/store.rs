@@ -22,6 +22,7 @@ pub use error::StoreError;
 pub use name::check_store_name;
 pub use record::{NewModel, Sha256Digest, StoredModel};
 
+use crate::disk::allocated;
 use crate::nearest::nearest;
 use record::Record;
 
@@ -191,11 +192,11 @@ impl ModelStore {
 
     /// What it takes on disk.
     pub fn usage(&self) -> Result<StoreUsage, StoreError> {
-        let sum = |folder: PathBuf| {
+        let sum = |folder: PathBuf, size: fn(&fs::Metadata) -> u64| {
             let files = files_of(&folder)?;
-            Ok(files.iter().filter_map(|path| Some(fs::symlink_metadata(path).ok()?.len())).sum())
+            Ok(files.iter().filter_map(|path| Some(size(&fs::symlink_metadata(path).ok()?))).sum())
         };
-        Ok(StoreUsage { models: sum(self.blobs())?, parts: sum(self.parts())? })
+        Ok(StoreUsage { models: sum(self.blobs(), fs::Metadata::len)?, parts: sum(self.parts(), allocated)? })
     }
 
     fn blobs(&self) -> PathBuf {
@@ -223,7 +224,11 @@ impl ModelStore {
     }
 
     fn read(&self, name: &str, path: &Path) -> Result<Option<StoredModel>, StoreError> {
-        let text = match fs::read(path) {
+        let read = || match fs::metadata(path)?.is_file() {
+            true => fs::read(path),
+            false => Err(io::Error::other("it is no regular file")),
+        };
+        let text = match read() {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::read(path, error)),

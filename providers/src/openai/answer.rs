@@ -308,25 +308,26 @@ impl Collected {
         let has_calls = self.ready.iter().any(|event| matches!(event, Event::ToolCall(_)))
             || self.written.as_ref().is_some_and(WrittenAnswer::called_tools);
         let reason = if has_calls && reason == FinishReason::Stop { FinishReason::ToolCalls } else { reason };
-        self.ready.extend(self.usage.take().map(|counted| Event::Usage(usage(&counted))));
+        self.ready.extend(self.usage.take().and_then(|counted| usage(&counted)).map(Event::Usage));
         self.ready.push_back(Event::Done(reason));
         Ok(())
     }
 }
 
-/// One missing counter does not lose the others.
-fn usage(counted: &chunk::Usage) -> Usage {
+/// One missing counter does not lose the others; none at all is told where all are.
+fn usage(counted: &chunk::Usage) -> Option<Usage> {
+    counted.prompt_tokens.or(counted.completion_tokens).or(counted.total_tokens)?;
     let total = counted.total_tokens.unwrap_or_default();
     let prompt_tokens =
         counted.prompt_tokens.unwrap_or_else(|| total.saturating_sub(counted.completion_tokens.unwrap_or_default()));
     let details = counted.prompt_tokens_details.clone().unwrap_or_default();
-    Usage {
+    Some(Usage {
         prompt_tokens,
         completion_tokens: counted.completion_tokens.unwrap_or_else(|| total.saturating_sub(prompt_tokens)),
         cached_tokens: details.cached_tokens.or(counted.prompt_cache_hit_tokens).unwrap_or_default(),
         thinking_tokens: counted.completion_tokens_details.as_ref().and_then(|told| told.reasoning_tokens).unwrap_or(0),
         ..Usage::default()
-    }
+    })
 }
 
 fn token_logprobs(told: chunk::TokenLogprobs) -> TokenLogprobs {

@@ -25,6 +25,8 @@ pub(super) struct Allowed {
     pub(super) proxies: Proxies,
 }
 
+const PUBLIC: &str = "downloads come by `https` from public addresses";
+
 impl Allowed {
     /// Refuses an address for its scheme, its host, or what its host resolves to. A name that does not resolve here is not refused:
     /// the connection fails by itself, or a proxy knows it, whose rules hold then.
@@ -48,7 +50,8 @@ impl Allowed {
         for address in &addresses {
             if let Some(why) = self.forbids(*address) {
                 let of = if literal(host).is_some() { String::new() } else { format!("`{host}` resolves to ") };
-                return Err(refuse(format!("{of}{address}, which is {why}; {}", self.what_works())));
+                let works = if is_loopback(*address) { self.what_works() } else { PUBLIC };
+                return Err(refuse(format!("{of}{address}, which is {why}; {works}")));
             }
         }
         let on_this_machine = !addresses.is_empty() && addresses.iter().all(|address| is_loopback(*address));

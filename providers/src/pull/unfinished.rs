@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::PullError;
 use super::part::{Lock, so_far};
+use crate::disk::allocated;
 
 /// A download that is not whole. The same pull goes on where it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +67,7 @@ fn files_by_key(folder: &Path) -> BTreeMap<String, Vec<PathBuf>> {
 fn described(folder: &Path, key: &str, files: &[PathBuf]) -> UnfinishedDownload {
     let known = files.iter().filter_map(|file| fs::symlink_metadata(file).ok());
     let (bytes, last) =
-        known.fold((0, None), |(bytes, last), file| (bytes + file.len(), last.max(file.modified().ok())));
+        known.fold((0, None), |(bytes, last), file| (bytes + allocated(&file), last.max(file.modified().ok())));
     let so_far = so_far(folder, key);
     let idle = last.and_then(|last| SystemTime::now().duration_since(last).ok());
     UnfinishedDownload {

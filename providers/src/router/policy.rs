@@ -22,8 +22,8 @@ pub(super) fn is_unavailable(error: &Error) -> bool {
     match error {
         // The caller's own time is over.
         Error::Deadline { .. } => false,
-        // It may well be on the one that could not be asked.
-        Error::ModelNotFound { unreachable, .. } => !unreachable.is_empty(),
+        // Lists are written for machines that have one or the other.
+        Error::ModelNotFound { .. } | Error::ProviderNotFound { .. } => true,
         error => matches!(
             error.kind(),
             ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Timeout | ErrorKind::Network
@@ -96,7 +96,7 @@ mod tests {
             near: Vec::new(),
             unreachable: unreachable.iter().map(|&text| text.to_owned()).collect(),
         };
-        assert_eq!(next(&missing(&[])), Next::End);
+        assert_eq!(next(&missing(&[])), Next::Fallback);
         assert_eq!(next(&missing(&["`box` is down"])), Next::Fallback);
     }
 }

@@ -52,6 +52,12 @@ impl Headers {
         let until = Instant::now() + PATIENCE;
         let mut changed = false;
         let facts = shelf.iter().map(|found| {
+            // What is no regular file, such as a pipe, may never end.
+            if let Location::File(path) = &found.location
+                && !fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+            {
+                return None;
+            }
             let path = match (&found.location, found.modified) {
                 (Location::File(path), Some(modified)) => (path, modified),
                 _ => return Facts::read(&found.source()).ok(),
