@@ -63,7 +63,7 @@ fn register_answers(lua: &Lua, host: &Rc<Host>, models: &Table) -> mlua::Result<
         waiting(lua, host, move |lua, (prompt, options): (Value, Value)| {
             let options = GENERATE.read(lua, &options, Options::default())?;
             let text = options::prompt(&prompt, GENERATE.function)?;
-            let text = Value::String(lua.create_string(text).map_err(internal)?);
+            let text = Value::String(lua.create_string(text).map_err(ScriptError::internal)?);
             let prompt = prompt_of(lua, &text, &options, &GENERATE)?;
             let planned = generation::plan(&shared, prompt, options);
             Ok(async move { planned.answer().await.map(|answer| answer.text) })
@@ -415,8 +415,4 @@ fn named_model(host: &Host, value: &Value, function: &str) -> Result<ModelSpecif
         let problem = format!("{function} needs the model's name, like \"local/tinyllama@candle\"");
         ScriptError::argument(problem)
     })
-}
-
-fn internal(error: mlua::Error) -> ScriptError {
-    ScriptError::new("internal", error.to_string())
 }

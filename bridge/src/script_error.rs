@@ -15,6 +15,11 @@ pub(crate) struct ScriptError {
 }
 
 impl ScriptError {
+    /// What went wrong on our side.
+    pub(crate) fn internal(error: impl std::fmt::Display) -> ScriptError {
+        ScriptError::new("internal", error.to_string())
+    }
+
     /// An error of this kind, of which there is no more to say.
     pub(crate) fn new(kind: &'static str, message: impl Into<String>) -> ScriptError {
         ScriptError { kind, message: message.into(), details: Box::default() }

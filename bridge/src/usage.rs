@@ -36,7 +36,7 @@ pub(crate) fn register(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
                 row
             });
             let rows: Vec<serde_json::Value> = rows.collect();
-            serde(lua, &rows).map_err(internal)
+            serde(lua, &rows).map_err(ScriptError::internal)
         })?,
     )?;
     let shared = Rc::clone(host);
@@ -102,8 +102,4 @@ fn query(options: &Value) -> Result<UsageQuery, ScriptError> {
         Ok(true)
     })?;
     Ok(query)
-}
-
-fn internal(error: mlua::Error) -> ScriptError {
-    ScriptError::new("internal", error.to_string())
 }

@@ -170,9 +170,8 @@ impl CandleProvider {
         let done = task.await.unwrap_or_else(|error| Err(EngineError::Compute { problem: error.to_string() }));
         done.map_err(|error| Error::engine(model, error))
     }
-}
 
-impl CandleProvider {
+    /// What a removal of the store's does, or would do, to a model that is not in memory.
     fn removed_by(
         &self,
         remove: fn(&ModelStore, &str) -> Result<Removed, StoreError>,

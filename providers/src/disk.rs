@@ -1,6 +1,6 @@
 //! How much room there is on a disk.
 
-use std::fs::Metadata;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -23,6 +23,14 @@ pub fn disk_space(path: &Path) -> io::Result<DiskSpace> {
     let told = rustix::fs::statvfs(there)?;
     let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
     Ok(DiskSpace { free_bytes: bytes(told.f_bavail), total_bytes: bytes(told.f_blocks) })
+}
+
+/// Opens a regular file to be read; anything else, such as a pipe, may be waited for without an end.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::other("it is no regular file")),
+    }
 }
 
 /// The bytes that a file takes: ranges that come side by side leave holes, which take nothing.

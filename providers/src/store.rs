@@ -22,7 +22,7 @@ pub use error::StoreError;
 pub use name::check_store_name;
 pub use record::{NewModel, Sha256Digest, StoredModel};
 
-use crate::disk::allocated;
+use crate::disk::{allocated, open_regular};
 use crate::nearest::nearest;
 use record::Record;
 
@@ -224,15 +224,12 @@ impl ModelStore {
     }
 
     fn read(&self, name: &str, path: &Path) -> Result<Option<StoredModel>, StoreError> {
-        let read = || match fs::metadata(path)?.is_file() {
-            true => fs::read(path),
-            false => Err(io::Error::other("it is no regular file")),
-        };
-        let text = match read() {
-            Ok(text) => text,
+        let mut text = Vec::new();
+        match open_regular(path).and_then(|mut file| file.read_to_end(&mut text)) {
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::read(path, error)),
-        };
+        }
         let record: Record = serde_json::from_slice(&text)
             .map_err(|error| StoreError::Record { path: path.to_owned(), problem: error.to_string() })?;
         let file = self.blobs().join(record.sha256.file_name());
@@ -349,12 +346,7 @@ fn sync_folder(folder: &Path) -> Result<(), StoreError> {
 /// Refuses a file that is not GGUF, whatever its name says.
 pub(crate) fn check_magic(file: &Path) -> Result<(), StoreError> {
     let mut first = Vec::new();
-    // A pipe would be waited for, and nothing ends that.
-    let metadata = std::fs::metadata(file).map_err(|error| StoreError::read(file, error))?;
-    if !metadata.is_file() {
-        return Err(StoreError::read(file, std::io::Error::other("it is no regular file")));
-    }
-    let read = File::open(file).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut first));
+    let read = open_regular(file).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut first));
     read.map_err(|error| StoreError::read(file, error))?;
     check_first_bytes(&first, &file.display().to_string())
 }

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use perilune_engine::Source;
 
 use crate::config::CandleConfig;
-use crate::disk::disk_space;
+use crate::disk::{disk_space, open_regular};
 use crate::error::Error;
 use crate::provider::{Collection, Location, PlaceUsage};
 use crate::pull::unfinished;
@@ -294,9 +294,8 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// The text of a small regular file; `None` where it is not one.
 fn read_small(path: &Path) -> Option<String> {
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(LARGEST_RECORD).read_to_string(&mut text).ok()?;
+    open_regular(path).ok()?.take(LARGEST_RECORD).read_to_string(&mut text).ok()?;
     Some(text)
 }
 
