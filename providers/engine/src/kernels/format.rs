@@ -25,11 +25,11 @@ pub(super) unsafe trait Format {
     fn pack(block: &[u8], column: usize, tile: &mut [u8]);
 
     /// Adds the products of one tile with one block of each of `ROWS` rows; `sums[row][part]` has
-    /// [`Lanes::COLUMNS`] columns.
+    /// [`Lanes::COLUMNS`] columns. The first rows of an input find the tile in memory, the others in a cache.
     ///
     /// # Safety
     /// `tile` points to a tile, `inputs` to whole blocks, and the processor has the instructions of `L`.
-    unsafe fn accumulate<L: Lanes, const ROWS: usize>(
+    unsafe fn accumulate<L: Lanes, const ROWS: usize, const FIRST: bool>(
         tile: *const u8,
         inputs: &[Input; ROWS],
         sums: &mut [[L::Floats; 2]; ROWS],

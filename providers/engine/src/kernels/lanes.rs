@@ -71,6 +71,8 @@ pub(super) trait Lanes {
     unsafe fn multiply_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     /// `c - a * b`, rounded once.
     unsafe fn multiply_subtract(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// Asks for the cache line at `at`, which need not exist.
-    unsafe fn prefetch(at: *const u8);
+    /// Asks for the line at `at`, which need not exist, to come to the second cache.
+    unsafe fn prefetch_far(at: *const u8);
+    /// Asks for the line at `at`, which need not exist, to come to the first cache.
+    unsafe fn prefetch_near(at: *const u8);
 }

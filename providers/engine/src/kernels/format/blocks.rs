@@ -51,13 +51,13 @@ unsafe impl Format for Q8_0 {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<L: Lanes, const ROWS: usize>(
+    unsafe fn accumulate<L: Lanes, const ROWS: usize, const FIRST: bool>(
         tile: *const u8,
         inputs: &[Input; ROWS],
         sums: &mut [[L::Floats; 2]; ROWS],
     ) {
         // SAFETY: as the trait says.
-        unsafe { accumulate_block::<Q8_0, L, ROWS>(tile, inputs, sums) }
+        unsafe { accumulate_block::<Q8_0, L, ROWS, FIRST>(tile, inputs, sums) }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -111,13 +111,13 @@ unsafe impl Format for Q5_0 {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<L: Lanes, const ROWS: usize>(
+    unsafe fn accumulate<L: Lanes, const ROWS: usize, const FIRST: bool>(
         tile: *const u8,
         inputs: &[Input; ROWS],
         sums: &mut [[L::Floats; 2]; ROWS],
     ) {
         // SAFETY: as the trait says.
-        unsafe { accumulate_block::<Q5_0, L, ROWS>(tile, inputs, sums) }
+        unsafe { accumulate_block::<Q5_0, L, ROWS, FIRST>(tile, inputs, sums) }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -153,13 +153,13 @@ unsafe impl Format for Q4_0 {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<L: Lanes, const ROWS: usize>(
+    unsafe fn accumulate<L: Lanes, const ROWS: usize, const FIRST: bool>(
         tile: *const u8,
         inputs: &[Input; ROWS],
         sums: &mut [[L::Floats; 2]; ROWS],
     ) {
         // SAFETY: as the trait says.
-        unsafe { accumulate_block::<Q4_0, L, ROWS>(tile, inputs, sums) }
+        unsafe { accumulate_block::<Q4_0, L, ROWS, FIRST>(tile, inputs, sums) }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -179,14 +179,16 @@ fn split_halves(bytes: &[u8]) -> [u8; BLOCK] {
 
 /// `sum += weight scale * activation scale * whole product`.
 #[inline(always)]
-unsafe fn accumulate_block<B: Block + Format, L: Lanes, const ROWS: usize>(
+unsafe fn accumulate_block<B: Block + Format, L: Lanes, const ROWS: usize, const FIRST: bool>(
     tile: *const u8,
     inputs: &[Input; ROWS],
     sums: &mut [[L::Floats; 2]; ROWS],
 ) {
     // SAFETY: as the callers promise.
     unsafe {
-        prefetch::<L>(tile, 0..B::TILE_BYTES.div_ceil(LINE));
+        if FIRST {
+            prefetch::<L>(tile, 0..B::TILE_BYTES.div_ceil(LINE));
+        }
         for part in 0..TILE_COLUMNS / L::COLUMNS {
             let column = part * L::COLUMNS;
             let weights = tile.add(SCALES + column * 4);

@@ -225,7 +225,7 @@ unsafe fn minimums_45<L: Lanes>(tile: *const u8, column: usize) -> Minimums<L> {
 
 /// `sum += activation scale * (scale * products - scale of minimums * minimums)`, both in brackets exact.
 #[inline(always)]
-unsafe fn accumulate_groups<G: Groups + Format, L: Lanes, const ROWS: usize>(
+unsafe fn accumulate_groups<G: Groups + Format, L: Lanes, const ROWS: usize, const FIRST: bool>(
     tile: *const u8,
     inputs: &[Input; ROWS],
     sums: &mut [[L::Floats; 2]; ROWS],
@@ -241,7 +241,9 @@ unsafe fn accumulate_groups<G: Groups + Format, L: Lanes, const ROWS: usize>(
             for exact in 0..groups / G::EXACT {
                 let mut scaled = [L::splat(0.0); ROWS];
                 for group in exact * G::EXACT..(exact + 1) * G::EXACT {
-                    prefetch::<L>(tile, share(G::TILE_BYTES / LINE, part * groups + group, parts * groups));
+                    if FIRST {
+                        prefetch::<L>(tile, share(G::TILE_BYTES / LINE, part * groups + group, parts * groups));
+                    }
                     let mut products = [L::splat_int(0); ROWS];
                     if G::OFFSET != 0 {
                         for row in 0..ROWS {
@@ -290,13 +292,13 @@ unsafe impl Format for Q4K {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<L: Lanes, const ROWS: usize>(
+    unsafe fn accumulate<L: Lanes, const ROWS: usize, const FIRST: bool>(
         tile: *const u8,
         inputs: &[Input; ROWS],
         sums: &mut [[L::Floats; 2]; ROWS],
     ) {
         // SAFETY: as the trait says.
-        unsafe { accumulate_groups::<Q4K, L, ROWS>(tile, inputs, sums) }
+        unsafe { accumulate_groups::<Q4K, L, ROWS, FIRST>(tile, inputs, sums) }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -328,13 +330,13 @@ unsafe impl Format for Q5K {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<L: Lanes, const ROWS: usize>(
+    unsafe fn accumulate<L: Lanes, const ROWS: usize, const FIRST: bool>(
         tile: *const u8,
         inputs: &[Input; ROWS],
         sums: &mut [[L::Floats; 2]; ROWS],
     ) {
         // SAFETY: as the trait says.
-        unsafe { accumulate_groups::<Q5K, L, ROWS>(tile, inputs, sums) }
+        unsafe { accumulate_groups::<Q5K, L, ROWS, FIRST>(tile, inputs, sums) }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -377,13 +379,13 @@ unsafe impl Format for Q6K {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<L: Lanes, const ROWS: usize>(
+    unsafe fn accumulate<L: Lanes, const ROWS: usize, const FIRST: bool>(
         tile: *const u8,
         inputs: &[Input; ROWS],
         sums: &mut [[L::Floats; 2]; ROWS],
     ) {
         // SAFETY: as the trait says.
-        unsafe { accumulate_groups::<Q6K, L, ROWS>(tile, inputs, sums) }
+        unsafe { accumulate_groups::<Q6K, L, ROWS, FIRST>(tile, inputs, sums) }
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -111,8 +111,13 @@ macro_rules! eight_columns {
                 unsafe { _mm256_fnmadd_ps(a, b, c) }
             }
             #[inline(always)]
-            unsafe fn prefetch(at: *const u8) {
+            unsafe fn prefetch_far(at: *const u8) {
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+            }
+
+            #[inline(always)]
+            unsafe fn prefetch_near(at: *const u8) {
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
             }
         }
     };

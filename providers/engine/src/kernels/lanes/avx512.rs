@@ -148,7 +148,12 @@ impl Lanes for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(at: *const u8) {
+    unsafe fn prefetch_far(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_near(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
 }

@@ -153,5 +153,8 @@ impl Lanes for Portable {
         map2(map2(a, b, |a, b| (a, b)), c, |(a, b), c| (-a).mul_add(b, c))
     }
 
-    unsafe fn prefetch(_: *const u8) {}
+    unsafe fn prefetch_far(_: *const u8) {}
+
+    #[inline(always)]
+    unsafe fn prefetch_near(_: *const u8) {}
 }
