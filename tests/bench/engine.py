@@ -1,16 +1,17 @@
 """Perilune's engine beside llama.cpp, on the same files, threads and machine, in one interleaved run.
 
     tests/bench/engine.py [--rounds 5] [--threads 2] [--models tinyllama-q4_k_m,tinyllama-q8_0,...] [--instruction-set avx2]
-                          [--llama FOLDER] [--perilune BINARY] [--json FILE]
+                          [--candle] [--llama FOLDER] [--perilune BINARY] [--json FILE]
 
 Without `--llama` (a folder with llama-bench and llama-batched-bench) it builds llama.cpp natively from the source package of
 llama-cpp-python 0.3.36 under target/bench, which needs pip, cmake and a C++ compiler and takes some minutes. With
-`--instruction-set` both are held to that one: llama.cpp is built for it. Models are the ones
-that `perilune bench --synthetic` writes: random weights in the shape of a well-known model.
+`--instruction-set` both are held to that one: llama.cpp is built for it. With `--candle` a third takes part: candle 0.11.1's own model,
+built with AVX2, the most it has kernels for; it has no streams. Models are the ones that `perilune bench --synthetic` writes: random weights in the shape
+of a well-known model.
 
 Each round runs both, in an order that changes, every test twice in llama.cpp: with flash attention and without, and the better
 median counts for it. Ours are measured through the engine's own door, with tokenising, sampling and streaming; llama-bench has none of
-these. Figures are tokens/s:
+these, nor has candle-bench. Figures are tokens/s:
 
 prefill N     a prompt of N tokens
 decode        64 tokens after a prompt of 128
@@ -55,16 +56,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--instruction-set", choices=LLAMA_FLAGS, help="hold both to it")
+    parser.add_argument("--candle", action="store_true", help="compare with candle, built with AVX2, too")
     parser.add_argument("--llama", type=Path, metavar="FOLDER", help="where llama-bench and llama-batched-bench are")
     parser.add_argument("--perilune", type=Path, default=REPOSITORY / "target/release/perilune", metavar="BINARY")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every sample")
     options = parser.parse_args()
     llama = options.llama or build_llama(REPOSITORY / "target/bench", options.instruction_set)
+    candle = build_candle(REPOSITORY / "target/bench/candle-avx2") if options.candle else None
     print(f"processor: {processor()}, {options.threads} threads; system: {platform.system()} {platform.release()}")
     written = {}
     for model in options.models.split(","):
         ours: Samples = defaultdict(list)
         theirs = {"off": defaultdict(list), "on": defaultdict(list)}
+        candles: Samples = defaultdict(list)
         memory: dict[str, list[float]] = defaultdict(list)
         facts = {}
         for number in range(options.rounds):
@@ -73,14 +77,16 @@ def main() -> None:
                 lambda: run_theirs(llama, model_file(options, model), options.threads, "off", theirs["off"], memory),
                 lambda: run_theirs(llama, model_file(options, model), options.threads, "on", theirs["on"], memory),
             ]
+            if candle:
+                turns.append(lambda: run_candle(candle, model_file(options, model), options.threads, candles))
             if number == 0:
                 model_file(options, model)
-            for turn in turns[number % 3 :] + turns[: number % 3]:
+            for turn in turns[number % len(turns) :] + turns[: number % len(turns)]:
                 turn()
             print(f"\r{model}: round {number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
-        report(model, facts, ours, theirs, memory)
-        written[model] = {"facts": facts, "perilune": ours, "llama.cpp": theirs, "memory": memory}
+        report(model, facts, ours, theirs, candles, memory)
+        written[model] = {"facts": facts, "perilune": ours, "llama.cpp": theirs, "candle": candles, "memory": memory}
     if options.json:
         options.json.write_text(json.dumps(written, indent=1) + "\n")
 
@@ -120,13 +126,29 @@ def run_theirs(llama: Path, file: Path, threads: int, flash: str, samples: Sampl
     memory["llama.cpp"].append(peak / 1024)
 
 
-def report(model: str, facts: dict, ours: Samples, theirs: dict[str, Samples], memory: Samples) -> None:
+def run_candle(program: Path, file: Path, threads: int, samples: Samples) -> None:
+    tests = [*(f"prefill {tokens}" for tokens in PREFILL), f"decode {DECODE} {DECODE_AFTER}"]
+    environment = dict(os.environ, RAYON_NUM_THREADS=str(threads))
+    found = json.loads(output([program, file, *tests], environment))
+    for row, test in zip(ROWS, tests):
+        samples[row].append(found[test])
+
+
+def report(
+    model: str, facts: dict, ours: Samples, theirs: dict[str, Samples], candles: Samples, memory: Samples
+) -> None:
     print(f"\n{model}, {facts['executor']}; tokens/s, median [least to most]")
-    print(f"{'':14}{'perilune':>26}{'llama.cpp, its best':>30}{'ratio':>8}")
+    print(f"{'':14}{'perilune':>26}{'llama.cpp, its best':>30}{'ratio':>8}", end="")
+    print(f"{'candle':>26}{'ratio':>8}" if candles else "")
     for row in ROWS:
         best = max(theirs.values(), key=lambda samples: statistics.median(samples[row]))
-        ratio = statistics.median(ours[row]) / statistics.median(best[row])
-        print(f"{row:14}{spread(ours[row]):>26}{spread(best[row]):>30}{ratio:8.2f}")
+        line = f"{row:14}{spread(ours[row]):>26}"
+        for rival, width in [(best, 30), *([(candles, 26)] if candles else [])]:
+            if row not in rival:
+                continue
+            ratio = statistics.median(ours[row]) / statistics.median(rival[row])
+            line += f"{spread(rival[row]):>{width}}{ratio:8.2f}"
+        print(line)
     print(f"decode reaches {statistics.median(ours['of the limit']):.0%} of what reading the weights once a token allows")
     print(f"from the file to the first token after 128: {statistics.median(ours['load to first token']):.2f} s")
     print(f"first token of a known prompt of 512: {statistics.median(ours['known prompt']):.1%} of the cold time")
@@ -170,6 +192,14 @@ def build_llama(folder: Path, instruction_set: str | None) -> Path:
     targets = ["llama-bench", "llama-batched-bench", "llama-quantize"]
     output(["cmake", "--build", build, "--parallel", os.cpu_count(), "--target", *targets])
     return build / "bin"
+
+
+def build_candle(folder: Path) -> Path:
+    """candle's models with its AVX2 kernels, which it has only when it is built for them."""
+    environment = dict(os.environ, RUSTFLAGS="-C target-feature=+avx2,+fma,+f16c")
+    manifest = Path(__file__).parent / "candle/Cargo.toml"
+    output(["cargo", "build", "--release", "--locked", "--manifest-path", manifest, "--target-dir", folder], environment)
+    return folder / "release/candle-bench"
 
 
 def output(command: list, environment: dict | None = None) -> str:

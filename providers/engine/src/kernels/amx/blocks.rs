@@ -12,16 +12,22 @@ use crate::kernels::lanes::avx512::Avx512Vnni;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
 use crate::kernels::product::{LINE, share};
 
-/// Blocks of a tile that are unpacked at a time.
-const AT_ONCE: usize = 8;
+/// Blocks of a tile that are unpacked at a time: where many rows follow, more, so that their sums are put down less often; where few
+/// do, fewer, so that memory is read evenly.
+const AT_ONCE_FOR_MANY: usize = 16;
+const AT_ONCE_FOR_FEW: usize = 8;
+/// Turns of sixteen rows that are many.
+const MANY_TURNS: usize = 4;
+/// Blocks whose lines are asked for together: of one block these are one or two a turn, and the processor guesses wrong which.
+const TOGETHER: usize = 2;
 /// Products under way, each in its register: one is computed, one is on its way to memory, and one is being finished.
 const RING: usize = 4;
 
 /// Weights of two tiles as signed bytes, and their scales.
 #[repr(C, align(64))]
 struct Unpacked {
-    weights: [[[[u8; REGISTER]; BLOCK / 4]; AT_ONCE]; 2],
-    scales: [[[f32; TILE_COLUMNS]; AT_ONCE]; 2],
+    weights: [[[[u8; REGISTER]; BLOCK / 4]; AT_ONCE_FOR_MANY]; 2],
+    scales: [[[f32; TILE_COLUMNS]; AT_ONCE_FOR_MANY]; 2],
 }
 
 /// Scales of a product: of its columns, and of its rows.
@@ -47,8 +53,9 @@ pub(in crate::kernels) unsafe fn accumulate_blocks<B: Block + Format, const TILE
         let column_scales = |tile: usize, block: usize| (&raw mut (*unpacked).scales[tile][block]).cast::<f32>();
         let stride = piece.task.input.stride();
         let turns = piece.rows.len().div_ceil(ROWS);
-        for done in (0..piece.blocks).step_by(AT_ONCE) {
-            let count = (piece.blocks - done).min(AT_ONCE);
+        let at_once = if turns < MANY_TURNS { AT_ONCE_FOR_FEW } else { AT_ONCE_FOR_MANY };
+        for done in (0..piece.blocks).step_by(at_once) {
+            let count = (piece.blocks - done).min(at_once);
             let last = done + count - 1;
             for tile in 0..TILES {
                 for block in 0..count.next_multiple_of(RING) {
@@ -60,20 +67,24 @@ pub(in crate::kernels) unsafe fn accumulate_blocks<B: Block + Format, const TILE
             // What the sums are of, and the two products that are not in them yet.
             let mut before: Option<(usize, usize, [Scales; 2])> = None;
             for first in piece.rows.clone().step_by(ROWS) {
-                let lines = share(B::TILE_BYTES.div_ceil(LINE), (first - piece.rows.start) / ROWS, turns);
+                let lines = share((TOGETHER * B::TILE_BYTES).div_ceil(LINE), (first - piece.rows.start) / ROWS, turns);
                 for tile in 0..TILES {
-                    let next = match done + AT_ONCE < piece.blocks {
-                        true => piece.tile::<B>(tile, done + AT_ONCE),
+                    let next = match done + at_once < piece.blocks {
+                        true => piece.tile::<B>(tile, done + at_once),
                         false => piece.tile::<B>(tile + TILES, 0),
                     };
-                    let input = |block: usize| piece.task.input.input(first, (done + block).min(last)).values;
+                    let (values, rows) =
+                        (piece.task.input.input(first, done).values, piece.task.input.scales_of_rows(first, done));
+                    let input = |block: usize| values.add(block.min(count - 1) * BLOCK);
                     let scales = |block: usize| Scales {
                         columns: column_scales(tile, block),
-                        rows: piece.task.input.scales_of_rows(first, (done + block).min(last)),
+                        rows: rows.add(block.min(count - 1) * ROWS),
                     };
                     macro_rules! begin {
                         ($sums:literal, $activations:literal, $weights:literal, $block:expr) => {
-                            prefetch(next.wrapping_add($block * B::TILE_BYTES), lines.clone());
+                            if $block % TOGETHER == 0 {
+                                prefetch(next.wrapping_add($block * B::TILE_BYTES), lines.clone());
+                            }
                             tile_zero!($sums);
                             tile_load!($activations, input($block), stride);
                             tile_load!($weights, weights(tile, $block), REGISTER);
