@@ -6,7 +6,8 @@
 Without `--llama` (a folder with llama-bench and llama-batched-bench) it builds llama.cpp natively from the source package of
 llama-cpp-python 0.3.36 under target/bench, which needs pip, cmake and a C++ compiler and takes some minutes. With
 `--instruction-set` both are held to that one: llama.cpp is built for it. With `--candle` a third takes part: candle 0.11.1's own model,
-built with AVX2, the most it has kernels for; it has no streams. Models are the ones that `perilune bench --synthetic` writes: random weights in the shape
+built with AVX2 (what it has for more it chooses when it runs), whose own variables hold it to the instruction set; it has no
+streams. Models are the ones that `perilune bench --synthetic` writes: random weights in the shape
 of a well-known model.
 
 Each round runs both, in an order that changes, every test twice in llama.cpp: with flash attention and without, and the better
@@ -44,6 +45,8 @@ FAULTY, MENDED = "_tile_loadconfig(&tc);", '__asm__ volatile("" : "+m"(tc)); _ti
 
 AVX2 = ["SSE42", "AVX", "AVX2", "FMA", "F16C", "BMI2"]
 AVX512_VNNI = [*AVX2, "AVX512", "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16"]
+# What holds candle 0.11.1 to each set of ours.
+CANDLE_FORCES = {"avx2": {"MISTRALRS_FORCE_AVX2": "1"}, "avx-vnni": {"MISTRALRS_FORCE_AVXVNNI": "1"}}
 # What llama.cpp calls the instructions of each set of ours.
 LLAMA_FLAGS = {"avx2": AVX2, "avx-vnni": [*AVX2, "AVX_VNNI"], "avx512-vnni": AVX512_VNNI}
 
@@ -78,7 +81,7 @@ def main() -> None:
                 lambda: run_theirs(llama, model_file(options, model), options.threads, "on", theirs["on"], memory),
             ]
             if candle:
-                turns.append(lambda: run_candle(candle, model_file(options, model), options.threads, candles))
+                turns.append(lambda: run_candle(candle, options, model, candles))
             if number == 0:
                 model_file(options, model)
             for turn in turns[number % len(turns) :] + turns[: number % len(turns)]:
@@ -126,10 +129,10 @@ def run_theirs(llama: Path, file: Path, threads: int, flash: str, samples: Sampl
     memory["llama.cpp"].append(peak / 1024)
 
 
-def run_candle(program: Path, file: Path, threads: int, samples: Samples) -> None:
+def run_candle(program: Path, options: argparse.Namespace, model: str, samples: Samples) -> None:
     tests = [*(f"prefill {tokens}" for tokens in PREFILL), f"decode {DECODE} {DECODE_AFTER}"]
-    environment = dict(os.environ, RAYON_NUM_THREADS=str(threads))
-    found = json.loads(output([program, file, *tests], environment))
+    environment = dict(os.environ, RAYON_NUM_THREADS=str(options.threads), **CANDLE_FORCES.get(options.instruction_set, {}))
+    found = json.loads(output([program, model_file(options, model), *tests], environment))
     for row, test in zip(ROWS, tests):
         samples[row].append(found[test])
 
@@ -195,7 +198,7 @@ def build_llama(folder: Path, instruction_set: str | None) -> Path:
 
 
 def build_candle(folder: Path) -> Path:
-    """candle's models with its AVX2 kernels, which it has only when it is built for them."""
+    """candle's models with its AVX2 kernels, some of which it has only when it is built for them."""
     environment = dict(os.environ, RUSTFLAGS="-C target-feature=+avx2,+fma,+f16c")
     manifest = Path(__file__).parent / "candle/Cargo.toml"
     output(["cargo", "build", "--release", "--locked", "--manifest-path", manifest, "--target-dir", folder], environment)
