@@ -1,16 +1,15 @@
-"""Perilune's engine beside llama.cpp, on the same files, threads and machine, in one interleaved run.
+"""Perilune's engine beside llama.cpp and, if asked, candle, on the same files, threads and machine, in one interleaved run.
 
     tests/bench/engine.py [--rounds 5] [--threads 2] [--models tinyllama-q4_k_m,tinyllama-q8_0,...] [--instruction-set avx2]
                           [--candle] [--llama FOLDER] [--perilune BINARY] [--json FILE]
 
 Without `--llama` (a folder with llama-bench and llama-batched-bench) it builds llama.cpp natively from the source package of
 llama-cpp-python 0.3.36 under target/bench, which needs pip, cmake and a C++ compiler and takes some minutes. With
-`--instruction-set` both are held to that one: llama.cpp is built for it. With `--candle` a third takes part: candle 0.11.1's own model,
+`--instruction-set` all are held to that one: llama.cpp is built for it. With `--candle` a third takes part: candle 0.11.1's own model,
 built with AVX2 (what it has for more it chooses when it runs), whose own variables hold it to the instruction set; it has no
-streams. Models are the ones that `perilune bench --synthetic` writes: random weights in the shape
-of a well-known model.
+streams. Models are the ones that `perilune bench --synthetic` writes: random weights in the shape of a well-known model.
 
-Each round runs both, in an order that changes, every test twice in llama.cpp: with flash attention and without, and the better
+Each round runs all, in an order that changes, every test twice in llama.cpp: with flash attention and without, and the better
 median counts for it. Ours are measured through the engine's own door, with tokenising, sampling and streaming; llama-bench has none of
 these, nor has candle-bench. Figures are tokens/s:
 
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--instruction-set", choices=LLAMA_FLAGS, help="hold both to it")
+    parser.add_argument("--instruction-set", choices=LLAMA_FLAGS, help="hold all to it")
     parser.add_argument("--candle", action="store_true", help="compare with candle, built with AVX2, too")
     parser.add_argument("--llama", type=Path, metavar="FOLDER", help="where llama-bench and llama-batched-bench are")
     parser.add_argument("--perilune", type=Path, default=REPOSITORY / "target/release/perilune", metavar="BINARY")
@@ -146,7 +145,7 @@ def report(
     for row in ROWS:
         best = max(theirs.values(), key=lambda samples: statistics.median(samples[row]))
         line = f"{row:14}{spread(ours[row]):>26}"
-        for rival, width in [(best, 30), *([(candles, 26)] if candles else [])]:
+        for rival, width in [(best, 30), (candles, 26)]:
             if row not in rival:
                 continue
             ratio = statistics.median(ours[row]) / statistics.median(rival[row])

@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 
 use super::activations::ROWS;
 use super::format::{Format, REGISTER};
-use super::lanes::TILE_COLUMNS;
+use super::lanes::avx512::Avx512Vnni;
+use super::lanes::{Lanes, TILE_COLUMNS};
 use super::product::{LINE, Task};
 
 /// Whether the processor has AMX's byte products and the system lets this process use them.
@@ -204,6 +205,6 @@ pub(super) unsafe fn multiply<F: Format>(task: &Task<'_>, tiles: Range<usize>) {
 fn prefetch(at: *const u8, lines: Range<usize>) {
     for line in lines {
         // SAFETY: a prefetch reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line * LINE).cast()) };
+        unsafe { Avx512Vnni::prefetch_far(at.wrapping_add(line * LINE)) };
     }
 }

@@ -25,7 +25,7 @@ pub(super) unsafe trait Format {
     fn pack(block: &[u8], column: usize, tile: &mut [u8]);
 
     /// Adds the products of one tile with one block of each of `ROWS` rows; `sums[row][part]` has
-    /// [`Lanes::COLUMNS`] columns. The first rows of an input find the tile in memory, the others in a cache.
+    /// [`Lanes::COLUMNS`] columns. `FIRST` rows find the tile in memory, and ask for what follows it; others find it in a cache.
     ///
     /// # Safety
     /// `tile` points to a tile, `inputs` to whole blocks, and the processor has the instructions of `L`.

@@ -86,6 +86,7 @@ unsafe fn multiply<L: Lanes, F: Format>(task: &Task<'_>, tiles: Range<usize>) {
         // SAFETY: as the caller promises; rows stay below the input's.
         unsafe {
             while row < task.input.rows() {
+                // What is left over asks for memory again: that costs less than compiling it twice.
                 row += match task.input.rows() - row {
                     1 => multiply_rows::<L, F, 1, true>(task, tile, row),
                     2 | 3 => multiply_rows::<L, F, 2, true>(task, tile, row),

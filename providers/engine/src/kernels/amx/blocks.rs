@@ -68,14 +68,14 @@ pub(in crate::kernels) unsafe fn accumulate_blocks<B: Block + Format, const TILE
             let mut before: Option<(usize, usize, [Scales; 2])> = None;
             for first in piece.rows.clone().step_by(ROWS) {
                 let lines = share((TOGETHER * B::TILE_BYTES).div_ceil(LINE), (first - piece.rows.start) / ROWS, turns);
+                let (values, rows) =
+                    (piece.task.input.input(first, done).values, piece.task.input.scales_of_rows(first, done));
+                let input = |block: usize| values.add(block.min(count - 1) * BLOCK);
                 for tile in 0..TILES {
                     let next = match done + at_once < piece.blocks {
                         true => piece.tile::<B>(tile, done + at_once),
                         false => piece.tile::<B>(tile + TILES, 0),
                     };
-                    let (values, rows) =
-                        (piece.task.input.input(first, done).values, piece.task.input.scales_of_rows(first, done));
-                    let input = |block: usize| values.add(block.min(count - 1) * BLOCK);
                     let scales = |block: usize| Scales {
                         columns: column_scales(tile, block),
                         rows: rows.add(block.min(count - 1) * ROWS),
