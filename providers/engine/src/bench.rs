@@ -97,7 +97,7 @@ impl Bench {
         let figures = Figures::measure(&engine, options)?;
         // Before the bandwidth is measured, which takes memory of its own.
         let peak_memory = peak_memory();
-        let read_bandwidth = bandwidth::read(threads);
+        let read_bandwidth = bandwidth::read(threads)?;
         let info = engine.info();
         let weight_bytes = engine.weight_bytes();
         let medians =

@@ -30,6 +30,7 @@ mod lanes;
 mod lines;
 mod packed;
 mod product;
+mod space;
 
 pub(crate) use activations::Rounded;
 pub(crate) use attention::{
@@ -41,6 +42,7 @@ pub(crate) use instruction_set::VARIABLE;
 pub(crate) use instruction_set::{InstructionSet, vectorized};
 pub(crate) use lines::Lines;
 pub(crate) use packed::{Packed, Product, multiply};
+pub(crate) use space::Space;
 
 /// Bytes in memory of a matrix that has so many in the file: its columns come to whole tiles.
 pub(crate) fn packed_bytes(kind: GgmlDType, bytes: u64, columns: u64, set: InstructionSet) -> u64 {

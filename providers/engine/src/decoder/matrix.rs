@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use super::arithmetic::add;
 use crate::error::Error;
 use crate::gguf::{Gguf, TensorInfo, TensorType};
-use crate::kernels::{self, Dense, DenseProduct, InstructionSet, Packed, Product, Rounded};
+use crate::kernels::{self, Dense, DenseProduct, InstructionSet, Packed, Product, Rounded, Space};
 use crate::threads::Threads;
 
 /// candle answers one row of Q6_K, and 32 rows or more of Q4_K on AMX, with other kernels that round otherwise. Staying
@@ -38,20 +38,21 @@ pub(crate) struct Workspace {
 }
 
 impl Matrix {
-    /// The tensor `info`, which has two dimensions, and a bias of `[outputs]`.
+    /// The tensor `info`, which has two dimensions, and a bias of `[outputs]`; packed, it lies in `space`.
     pub(crate) fn new(
         gguf: &Gguf,
         info: &TensorInfo,
         bias: Option<Vec<f32>>,
+        space: &mut Space,
         threads: &mut Threads,
     ) -> Result<Matrix, Error> {
         let (outputs, inputs) = (info.shape()[0], info.shape()[1]);
         let bytes = gguf.tensor_bytes(info);
         let (kind, set) = (info.kind.ggml(), InstructionSet::current());
         let no_memory = |error: std::io::Error| Error::Compute { problem: error.to_string() };
-        let weights = if let Some(packed) = Packed::pack(kind, bytes, outputs, set, threads) {
+        let weights = if let Some(packed) = Packed::pack(kind, bytes, outputs, set, space, threads) {
             Weights::Packed(packed.map_err(no_memory)?)
-        } else if let Some(dense) = Dense::pack(kind, bytes, outputs, set, threads) {
+        } else if let Some(dense) = Dense::pack(kind, bytes, outputs, set, space, threads) {
             Weights::Dense(dense.map_err(no_memory)?)
         } else {
             let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, kind).map_err(failed)?;

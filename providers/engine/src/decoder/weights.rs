@@ -9,6 +9,7 @@ use super::matrix::{Matrix, dequantize};
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::{Gguf, Stretch, TensorInfo, TensorType};
+use crate::kernels::Space;
 use crate::threads::Threads;
 
 /// What candle asks of the bytes it copies blocks from.
@@ -52,7 +53,10 @@ impl Weights {
                 .bytes()
                 .unsupported(format!("its bytes lie at an odd address, expected a multiple of {ALIGNMENT}")));
         }
-        let mut loader = Loader { gguf, threads, used: HashSet::new() };
+        // Packed, weights are up to a sixteenth larger.
+        let bytes: u64 = gguf.tensors().map(|tensor| tensor.bytes).sum();
+        let space = Space::new((bytes + bytes / 16) as usize);
+        let mut loader = Loader { gguf, space, threads, used: HashSet::new() };
         let (vocabulary, hidden) = (description.vocabulary, description.hidden);
         let info = loader.tensor("token_embd.weight", &[vocabulary, hidden])?;
         let embedding = Embedding {
@@ -64,7 +68,7 @@ impl Weights {
         let output = if gguf.tensor("output.weight").is_some() {
             loader.matrix("output", vocabulary, hidden)?
         } else {
-            Matrix::new(gguf, info, loader.bias("output", vocabulary)?, loader.threads)?
+            Matrix::new(gguf, info, loader.bias("output", vocabulary)?, &mut loader.space, loader.threads)?
         };
         let rope_factors = match gguf.tensor("rope_freqs.weight") {
             Some(_) => Some(loader.vector("rope_freqs.weight", description.rope.dimensions / 2)?),
@@ -95,6 +99,7 @@ impl Weights {
 
 struct Loader<'a> {
     gguf: &'a Gguf,
+    space: Space,
     threads: &'a mut Threads,
     used: HashSet<String>,
 }
@@ -147,7 +152,7 @@ impl<'a> Loader<'a> {
     fn matrix(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<Matrix, Error> {
         let info = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
         let bias = self.bias(name, outputs)?;
-        Matrix::new(self.gguf, info, bias, self.threads)
+        Matrix::new(self.gguf, info, bias, &mut self.space, self.threads)
     }
 
     fn bias(&mut self, name: &str, length: usize) -> Result<Option<Vec<f32>>, Error> {

@@ -139,7 +139,16 @@ pub(super) struct Piece<'a> {
 impl Piece<'_> {
     /// A block of a tile, which need not exist.
     fn tile<F: Format>(&self, tile: usize, block: usize) -> *const u8 {
-        let index = (self.tile + tile) * self.blocks + block;
+        self.block::<F>(self.index(tile, block))
+    }
+
+    /// Counts a tile's block from the matrix's first.
+    fn index(&self, tile: usize, block: usize) -> usize {
+        (self.tile + tile) * self.blocks + block
+    }
+
+    /// A block counted so, which need not exist.
+    fn block<F: Format>(&self, index: usize) -> *const u8 {
         self.task.weights.as_ptr().wrapping_add(index * F::TILE_BYTES)
     }
 

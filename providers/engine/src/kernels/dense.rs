@@ -5,18 +5,18 @@
 use std::ops::Range;
 
 use candle_core::quantized::GgmlDType;
-use memmap2::MmapMut;
 
 use super::instruction_set::InstructionSet;
 use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
-use super::packed::{WORK_EACH, apart, map_tiles, shares};
+use super::packed::{WORK_EACH, apart, shares};
 use super::product::{LINE, prefetch, store};
+use super::space::{Space, Tiles};
 use crate::threads::Threads;
 
 /// Weights `[columns, inputs]` of a product, in tiles.
 pub(crate) struct Dense {
     /// `[tiles, inputs, 16]`
-    tiles: MmapMut,
+    tiles: Tiles,
     columns: usize,
     inputs: usize,
     kernel: Kernel,
@@ -41,9 +41,10 @@ impl Dense {
         bytes: &[u8],
         columns: usize,
         set: InstructionSet,
+        space: &mut Space,
         threads: &mut Threads,
     ) -> Option<std::io::Result<Dense>> {
-        Dense::has_form(kind, set).then(|| pack_any(kind, bytes, columns, set, threads))?
+        Dense::has_form(kind, set).then(|| pack_any(kind, bytes, columns, set, space, threads))?
     }
 }
 
@@ -52,20 +53,27 @@ fn pack_any(
     bytes: &[u8],
     columns: usize,
     set: InstructionSet,
+    space: &mut Space,
     threads: &mut Threads,
 ) -> Option<std::io::Result<Dense>> {
     Some(match kind {
-        GgmlDType::F16 => pack::<F16>(bytes, columns, set, threads),
-        GgmlDType::BF16 => pack::<Bf16>(bytes, columns, set, threads),
-        GgmlDType::F32 => pack::<F32>(bytes, columns, set, threads),
+        GgmlDType::F16 => pack::<F16>(bytes, columns, set, space, threads),
+        GgmlDType::BF16 => pack::<Bf16>(bytes, columns, set, space, threads),
+        GgmlDType::F32 => pack::<F32>(bytes, columns, set, space, threads),
         _ => return None,
     })
 }
 
-fn pack<W: Weight>(bytes: &[u8], columns: usize, set: InstructionSet, threads: &mut Threads) -> std::io::Result<Dense> {
+fn pack<W: Weight>(
+    bytes: &[u8],
+    columns: usize,
+    set: InstructionSet,
+    space: &mut Space,
+    threads: &mut Threads,
+) -> std::io::Result<Dense> {
     let column_bytes = bytes.len() / columns;
     let tile_bytes = column_bytes * TILE_COLUMNS;
-    let mut tiles = map_tiles(columns.div_ceil(TILE_COLUMNS) * tile_bytes)?;
+    let mut tiles = space.take(columns.div_ceil(TILE_COLUMNS) * tile_bytes)?;
     threads.chunks(&mut tiles, tile_bytes, |index, tile| {
         let columns = bytes.chunks_exact(column_bytes).skip(index * TILE_COLUMNS).take(TILE_COLUMNS);
         for (column, weights) in columns.enumerate() {
@@ -258,7 +266,7 @@ unsafe fn multiply_tiles<L: Lanes, W: Weight, const ROWS: usize, const TILES: us
                 let at = weights.add((tile * task.inputs + input) * step);
                 // Later rows find the tiles near.
                 if row == 0 {
-                    prefetch::<L>(at, 0..step.div_ceil(LINE));
+                    prefetch::<L, ROWS>(at, 0..step.div_ceil(LINE));
                 }
                 for part in 0..TILE_COLUMNS / L::COLUMNS {
                     let weights = W::load::<L>(at.add(part * L::COLUMNS * W::BYTES));

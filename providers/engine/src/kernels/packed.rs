@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use memmap2::MmapMut;
-
 use candle_core::quantized::GgmlDType;
 
 use super::activations::Rounded;
@@ -13,12 +11,13 @@ use super::format::k_quants::{Q4K, Q5K, Q6K};
 use super::instruction_set::InstructionSet;
 use super::lanes::TILE_COLUMNS;
 use super::product::{Kernel, Task, kernel};
+use super::space::{Space, Tiles};
 use crate::threads::Threads;
 
 /// Weights `[columns, inputs]` of a product, in tiles.
 pub(crate) struct Packed {
-    /// `[tiles, blocks]`, each one tile long; large pages where the system has them.
-    tiles: MmapMut,
+    /// `[tiles, blocks]`, each one tile long.
+    tiles: Tiles,
     columns: usize,
     inputs: usize,
     block: usize,
@@ -36,9 +35,10 @@ impl Packed {
         bytes: &[u8],
         columns: usize,
         set: InstructionSet,
+        space: &mut Space,
         threads: &mut Threads,
     ) -> Option<std::io::Result<Packed>> {
-        Packed::has_form(kind, set).then(|| pack_any(kind, bytes, columns, set, threads))?
+        Packed::has_form(kind, set).then(|| pack_any(kind, bytes, columns, set, space, threads))?
     }
 
     /// Whether a type is packed. Without vector instructions candle is faster than what is here, but its Q8_0 rounds
@@ -73,15 +73,16 @@ fn pack_any(
     bytes: &[u8],
     columns: usize,
     set: InstructionSet,
+    space: &mut Space,
     threads: &mut Threads,
 ) -> Option<std::io::Result<Packed>> {
     Some(match kind {
-        GgmlDType::Q4_0 => pack::<Q4_0>(bytes, columns, set, threads),
-        GgmlDType::Q5_0 => pack::<Q5_0>(bytes, columns, set, threads),
-        GgmlDType::Q8_0 => pack::<Q8_0>(bytes, columns, set, threads),
-        GgmlDType::Q4K => pack::<Q4K>(bytes, columns, set, threads),
-        GgmlDType::Q5K => pack::<Q5K>(bytes, columns, set, threads),
-        GgmlDType::Q6K => pack::<Q6K>(bytes, columns, set, threads),
+        GgmlDType::Q4_0 => pack::<Q4_0>(bytes, columns, set, space, threads),
+        GgmlDType::Q5_0 => pack::<Q5_0>(bytes, columns, set, space, threads),
+        GgmlDType::Q8_0 => pack::<Q8_0>(bytes, columns, set, space, threads),
+        GgmlDType::Q4K => pack::<Q4K>(bytes, columns, set, space, threads),
+        GgmlDType::Q5K => pack::<Q5K>(bytes, columns, set, space, threads),
+        GgmlDType::Q6K => pack::<Q6K>(bytes, columns, set, space, threads),
         _ => return None,
     })
 }
@@ -90,12 +91,13 @@ fn pack<F: Format>(
     bytes: &[u8],
     columns: usize,
     set: InstructionSet,
+    space: &mut Space,
     threads: &mut Threads,
 ) -> std::io::Result<Packed> {
     let column_bytes = bytes.len() / columns;
     let blocks = column_bytes / F::BLOCK_BYTES;
     let tile_bytes = blocks * F::TILE_BYTES;
-    let mut tiles = map_tiles(columns.div_ceil(TILE_COLUMNS) * tile_bytes)?;
+    let mut tiles = space.take(columns.div_ceil(TILE_COLUMNS) * tile_bytes)?;
     threads.chunks(&mut tiles, tile_bytes, |index, tile| {
         let first = index * TILE_COLUMNS;
         for column in first..(first + TILE_COLUMNS).min(columns) {
@@ -106,15 +108,6 @@ fn pack<F: Format>(
         }
     });
     Ok(Packed { tiles, columns, inputs: blocks * F::BLOCK, block: F::BLOCK, kernel: kernel::<F>(set) })
-}
-
-/// Memory for a matrix in tiles, all zero.
-pub(super) fn map_tiles(bytes: usize) -> std::io::Result<MmapMut> {
-    let tiles = MmapMut::map_anon(bytes)?;
-    #[cfg(target_os = "linux")]
-    // Ordinary pages do too.
-    let _ = tiles.advise(memmap2::Advice::HugePage);
-    Ok(tiles)
 }
 
 /// One of several products with the same input; `output` is `[rows, columns]`.

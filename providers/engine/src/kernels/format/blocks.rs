@@ -187,7 +187,7 @@ unsafe fn accumulate_block<B: Block + Format, L: Lanes, const ROWS: usize, const
     // SAFETY: as the callers promise.
     unsafe {
         if FIRST {
-            prefetch::<L>(tile, 0..B::TILE_BYTES.div_ceil(LINE));
+            prefetch::<L, ROWS>(tile, 0..B::TILE_BYTES.div_ceil(LINE));
         }
         for part in 0..TILE_COLUMNS / L::COLUMNS {
             let column = part * L::COLUMNS;

@@ -242,7 +242,7 @@ unsafe fn accumulate_groups<G: Groups + Format, L: Lanes, const ROWS: usize, con
                 let mut scaled = [L::splat(0.0); ROWS];
                 for group in exact * G::EXACT..(exact + 1) * G::EXACT {
                     if FIRST {
-                        prefetch::<L>(tile, share(G::TILE_BYTES / LINE, part * groups + group, parts * groups));
+                        prefetch::<L, ROWS>(tile, share(G::TILE_BYTES / LINE, part * groups + group, parts * groups));
                     }
                     let mut products = [L::splat_int(0); ROWS];
                     if G::OFFSET != 0 {

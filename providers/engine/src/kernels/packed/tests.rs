@@ -29,7 +29,8 @@ fn product(
     set: InstructionSet,
     threads: &mut Threads,
 ) -> Vec<f32> {
-    let packed = pack_any(kind, weights, columns, set, threads).expect("a packed form").expect("memory");
+    let packed =
+        pack_any(kind, weights, columns, set, &mut Space::new(0), threads).expect("a packed form").expect("memory");
     let mut rounded = Rounded::default();
     rounded.round(input, packed.inputs, packed.block(), threads);
     let mut output = vec![f32::NAN; rounded.rows() * columns];
