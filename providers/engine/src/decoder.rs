@@ -39,7 +39,7 @@ pub(crate) struct Row {
 }
 
 /// Activations that one thread norms, turns, adds or gates at a time: fewer are not worth another thread.
-const VALUES_EACH: usize = 32 * 1024;
+const VALUES_EACH: usize = 8 * 1024;
 
 /// A model's weights and the room its forward pass works in.
 pub(crate) struct Decoder {

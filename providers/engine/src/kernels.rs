@@ -8,6 +8,7 @@
 //! - `lanes`: the registers of one instruction set
 //! - `lines`: memory for activations
 //! - `amx`: the same products for sixteen rows and more, in tiles
+//! - `space`: memory for packed weights
 //! - `packed`: a weight matrix in that form, and several products with one input shared out over threads
 //! - `dense`: the same for weights that are fractions in the file
 //! - `attention`: scores and weighted sums over keys and values

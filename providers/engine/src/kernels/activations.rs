@@ -30,7 +30,7 @@ pub(crate) struct Rounded {
 }
 
 /// Values that are worth handing to another thread at a time.
-const VALUES_EACH: usize = 64 * 1024;
+const VALUES_EACH: usize = 16 * 1024;
 
 impl Rounded {
     /// Rounds `input`, `[rows, columns]`; `columns` is a multiple of `block`, which is 32 or 256.

@@ -162,7 +162,7 @@ pub(super) fn share(lines: usize, turn: usize, turns: usize) -> Range<usize> {
 #[inline(always)]
 pub(super) unsafe fn prefetch<L: Lanes, const ROWS: usize>(at: *const u8, lines: Range<usize>) {
     const NEAR: usize = 1024;
-    // What saves most: one row reads so fast that few lines can be asked for at a time, and its own way through memory is best.
+    // What saved most of one to sixteen. One row reads so fast that what lies far off its way comes too late.
     let pages = if ROWS == 1 { 2 } else { 8 };
     for line in lines {
         let at = at.wrapping_add(line * LINE);
@@ -178,9 +178,9 @@ pub(super) unsafe fn prefetch<L: Lanes, const ROWS: usize>(at: *const u8, lines:
 /// each in turn, so that the processor's prefetching, which follows every page by itself, is at work in all of them: when piece `n` of
 /// page `m` is read, piece `m` of page `n` is asked for.
 #[inline(always)]
-pub(super) fn ahead(at: *const u8, pages: usize) -> *const u8 {
+fn ahead(at: *const u8, pages: usize) -> *const u8 {
     const PAGE: usize = 4096;
-    /// Pages on; a multiple of how many are asked for side by side.
+    /// How many pages on; more where more are asked for side by side.
     const FAR: usize = 4;
     let piece_bytes = PAGE / pages;
     let (page, piece) = (at.addr() / PAGE % pages, at.addr() / piece_bytes % pages);

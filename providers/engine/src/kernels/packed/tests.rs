@@ -47,6 +47,7 @@ fn products_are_near_candles_and_the_same_on_every_instruction_set_and_thread_co
             (1, 50, 7 * deep),
             (5, 33, 2 * deep),
             (19, 64, 3 * deep),
+            (21, 34, 70 * deep),
             (40, 50, 19 * deep),
             (170, 20, 9 * deep),
         ] {

@@ -83,8 +83,8 @@ pub(super) unsafe fn accumulate<B: Block + Format, const FIRST: bool>(piece: &Pi
     }
 }
 
-/// The block to ask for when one is read, both counted from the matrix's first. As in [`crate::kernels::product::ahead`], several
-/// places in memory are asked for side by side; here there is no time to find them line by line.
+/// The block to ask for when one is read, both counted from the matrix's first: several places in memory are asked for side by side,
+/// as in `product`, but by whole blocks, as there is no time here to find every line.
 fn ahead(block: usize) -> usize {
     const PLACES: usize = 4;
     const WINDOW: usize = 64;
