@@ -75,6 +75,12 @@ pub enum Error {
         /// Those of them of the session that asks.
         own: usize,
     },
+    /// The system refuses the memory that weights need.
+    #[error("the system has no memory for the model: {problem}; unload other models or choose a smaller one")]
+    NoMemory {
+        /// What the system said.
+        problem: String,
+    },
     /// The forward pass failed.
     #[error("the forward pass failed: {problem}")]
     Compute {

@@ -75,7 +75,8 @@ impl Gguf {
         Ok(gguf)
     }
 
-    /// Turns offsets within the tensor data into offsets within the file, and checks that each tensor lies inside.
+    /// Turns offsets within the tensor data into offsets within the file, and checks that each tensor lies inside and no two share
+    /// bytes: a small file could ask for any amount of memory otherwise.
     fn place_tensors(&mut self, end_of_table: usize) -> Result<(), Error> {
         let alignment = self.u64_or("general.alignment", DEFAULT_ALIGNMENT)?;
         if !alignment.is_power_of_two() || !(MIN_ALIGNMENT..=MAX_ALIGNMENT).contains(&alignment) {
@@ -103,6 +104,17 @@ impl Gguf {
                         info.bytes, info.offset
                     )));
                 }
+            }
+        }
+        let mut places: Vec<_> = self.tensors.iter().map(|(name, info)| (info.range(), name)).collect();
+        places.sort_by_key(|(range, _)| (range.start, range.end));
+        for pair in places.windows(2) {
+            let [(before, first), (after, second)] = pair else { continue };
+            if after.start < before.end {
+                return Err(self.bytes.invalid(format!(
+                    "tensor `{second}` begins at offset {}, expected it behind tensor `{first}`, which ends at {}",
+                    after.start, before.end
+                )));
             }
         }
         Ok(())
@@ -380,6 +392,8 @@ mod tests {
         assert!(error(&overflowing).contains("tensor `w`"));
         let unknown = Draft::default().tensor("w", &[64], 19, 0).data(64).bytes();
         assert!(error(&unknown).contains("IQ1_S"));
+        let shared = Draft::default().tensor("v", &[64], 0, 0).tensor("w", &[16], 0, 224).data(288).bytes();
+        assert!(error(&shared).contains("tensor `w` begins at offset"));
         let odd = Draft::default().key("general.alignment", 4, &2u32.to_le_bytes()).bytes();
         assert!(error(&odd).contains("`general.alignment` is 2, expected a power of two from 8"));
         let twice = Draft::default().key("k", 7, &[1]).key("k", 7, &[1]).bytes();

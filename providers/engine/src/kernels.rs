@@ -7,7 +7,7 @@
 //! - `product`: the products, written once for every instruction set
 //! - `lanes`: the registers of one instruction set
 //! - `lines`: memory for activations
-//! - `amx`: the same products for sixteen rows and more, in tiles
+//! - `amx`: the same products for some ten rows and more, sixteen at a time, in tiles
 //! - `space`: memory for packed weights
 //! - `packed`: a weight matrix in that form, and several products with one input shared out over threads
 //! - `dense`: the same for weights that are fractions in the file

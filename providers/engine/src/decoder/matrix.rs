@@ -49,7 +49,7 @@ impl Matrix {
         let (outputs, inputs) = (info.shape()[0], info.shape()[1]);
         let bytes = gguf.tensor_bytes(info);
         let (kind, set) = (info.kind.ggml(), InstructionSet::current());
-        let no_memory = |error: std::io::Error| Error::Compute { problem: error.to_string() };
+        let no_memory = |error: std::io::Error| Error::NoMemory { problem: error.to_string() };
         let weights = if let Some(packed) = Packed::pack(kind, bytes, outputs, set, space, threads) {
             Weights::Packed(packed.map_err(no_memory)?)
         } else if let Some(dense) = Dense::pack(kind, bytes, outputs, set, space, threads) {

@@ -9,7 +9,7 @@ use super::matrix::{Matrix, dequantize};
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::{Gguf, Stretch, TensorInfo, TensorType};
-use crate::kernels::Space;
+use crate::kernels::{InstructionSet, Space, packed_bytes};
 use crate::threads::Threads;
 
 /// What candle asks of the bytes it copies blocks from.
@@ -53,9 +53,11 @@ impl Weights {
                 .bytes()
                 .unsupported(format!("its bytes lie at an odd address, expected a multiple of {ALIGNMENT}")));
         }
-        // Packed, weights are up to a sixteenth larger.
-        let bytes: u64 = gguf.tensors().map(|tensor| tensor.bytes).sum();
-        let space = Space::new((bytes + bytes / 16) as usize);
+        let set = InstructionSet::current();
+        let packed = |matrix: &TensorInfo| {
+            packed_bytes(matrix.kind.ggml(), matrix.bytes, matrix.shape()[0] as u64, set) as usize
+        };
+        let space = Space::new(gguf.matrices().map(packed));
         let mut loader = Loader { gguf, space, threads, used: HashSet::new() };
         let (vocabulary, hidden) = (description.vocabulary, description.hidden);
         let info = loader.tensor("token_embd.weight", &[vocabulary, hidden])?;

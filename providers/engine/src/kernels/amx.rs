@@ -2,9 +2,9 @@
 //! the same, and what follows them is done in the same order.
 //!
 //! A tile register holds sixteen rows of 64 bytes. For activations these are sixteen rows of the input; for weights, row `i`
-//! holds weights `4 i` to `4 i + 3` of sixteen columns, which is how formats lay them out anyhow. Two formats' tiles, 32
-//! columns, are multiplied together, so that activations come half as often from the second cache. While the tile unit
-//! computes sixteen rows, the vector units finish the sixteen before them.
+//! holds weights `4 i` to `4 i + 3` of sixteen columns, which is how formats lay them out anyhow. Where many rows follow, two
+//! tiles of a format, 32 columns, take turns, so that activations come half as often from the second cache. While the tile unit
+//! computes products of sixteen rows, the vector units finish those before them.
 
 use std::arch::asm;
 use std::arch::x86_64::*;

@@ -19,10 +19,10 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Room for about so many bytes of packed weights, taken from the system when the first are put there; what is not used costs
-    /// addresses alone. More find room of their own.
-    pub(crate) fn new(expected: usize) -> Space {
-        Space { mapping: None, used: 0, expected }
+    /// Room for matrices of so many bytes, taken from the system when the first is put there. Others find room of their own.
+    pub(crate) fn new(lengths: impl IntoIterator<Item = usize>) -> Space {
+        let lines = |length: usize| length.next_multiple_of(LINE);
+        Space { mapping: None, used: 0, expected: lengths.into_iter().map(lines).sum() }
     }
 
     /// Room for a matrix, all zero. Fails when the system has no memory for it.
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn matrices_share_a_mapping_while_it_has_room_and_nothing_else() {
-        let mut space = Space::new(1000);
+        let mut space = Space::new([1000]);
         let mut taken: Vec<Tiles> =
             [100, 7, 0, LARGE_PAGE, 3 * LARGE_PAGE, 1].map(|length| space.take(length).unwrap()).into();
         assert!(

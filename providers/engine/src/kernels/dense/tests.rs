@@ -39,7 +39,7 @@ fn products_are_near_candles_and_the_same_on_every_instruction_set_thread_count_
 
             let with = |set, count| {
                 let mut threads = Threads::new(count);
-                let packed = pack_any(kind, &bytes, columns, set, &mut Space::new(0), &mut threads)
+                let packed = pack_any(kind, &bytes, columns, set, &mut Space::new([]), &mut threads)
                     .expect("a form")
                     .expect("memory");
                 let together = product(&packed, &input, &mut threads);
@@ -72,7 +72,7 @@ fn every_half_is_read_alike_everywhere() {
         let mut threads = Threads::new(1);
         let columns = 1 << 16;
         let mut all = InstructionSet::ALL.into_iter().filter(|set| set.is_available()).map(|set| {
-            let packed = pack_any(kind, &bytes, columns, set, &mut Space::new(0), &mut threads)
+            let packed = pack_any(kind, &bytes, columns, set, &mut Space::new([]), &mut threads)
                 .expect("a form")
                 .expect("memory");
             product(&packed, &[1.0], &mut threads)

@@ -30,7 +30,7 @@ fn product(
     threads: &mut Threads,
 ) -> Vec<f32> {
     let packed =
-        pack_any(kind, weights, columns, set, &mut Space::new(0), threads).expect("a packed form").expect("memory");
+        pack_any(kind, weights, columns, set, &mut Space::new([]), threads).expect("a packed form").expect("memory");
     let mut rounded = Rounded::default();
     rounded.round(input, packed.inputs, packed.block(), threads);
     let mut output = vec![f32::NAN; rounded.rows() * columns];
