@@ -15,6 +15,7 @@ mod weights;
 use std::ops::Range;
 
 pub(crate) use cache::{KvCache, SequenceId, Snapshot};
+pub(crate) use matrix::Matrix;
 pub use page::CacheType;
 pub(crate) use page::PageShape;
 

@@ -108,8 +108,7 @@ impl Gguf {
         }
         let mut places: Vec<_> = self.tensors.iter().map(|(name, info)| (info.range(), name)).collect();
         places.sort_by_key(|(range, _)| (range.start, range.end));
-        for pair in places.windows(2) {
-            let [(before, first), (after, second)] = pair else { continue };
+        for ((before, first), (after, second)) in places.iter().zip(places.iter().skip(1)) {
             if after.start < before.end {
                 return Err(self.bytes.invalid(format!(
                     "tensor `{second}` begins at offset {}, expected it behind tensor `{first}`, which ends at {}",

@@ -2,11 +2,10 @@
 //! that are padding for the most part, pages of keys and values wider than the weights that make them. Reckoned from the
 //! header, before anything is loaded.
 
-use crate::decoder::{CacheType, PageShape};
+use crate::decoder::{CacheType, Matrix, PageShape};
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::Gguf;
-use crate::kernels::{InstructionSet, packed_bytes};
 use crate::tokenizer::Tokenizer;
 
 /// Bytes that any model may take beside its weights. The largest vocabularies of known models take about as much.
@@ -38,9 +37,8 @@ pub(crate) fn check(gguf: &Gguf, description: &Description) -> Result<(), Error>
 
 /// What weights take in memory beyond their bytes in the file.
 fn padding(gguf: &Gguf) -> u64 {
-    let set = InstructionSet::current();
-    let padded = |tensor: &crate::gguf::TensorInfo| match *tensor.shape() {
-        [columns, _] => packed_bytes(tensor.kind.ggml(), tensor.bytes, columns as u64, set),
+    let padded = |tensor: &crate::gguf::TensorInfo| match tensor.shape() {
+        [_, _] => Matrix::bytes(tensor),
         // Vectors become 32-bit numbers.
         _ => tensor.elements * size_of::<f32>() as u64,
     };

@@ -17,8 +17,7 @@ const ROUNDS: usize = 5;
 pub(super) fn read(threads: usize) -> Result<f64, Error> {
     let mut threads = Threads::new(threads);
     // Large pages, as of weights; no two alike, as a host may keep one of such.
-    let no_memory = |error: std::io::Error| Error::NoMemory { problem: error.to_string() };
-    let mut space = Space::new([]).take(NUMBERS * size_of::<u64>()).map_err(no_memory)?;
+    let mut space = Space::new([]).take(NUMBERS * size_of::<u64>())?;
     // SAFETY: any bytes are numbers.
     let (_, numbers, _) = unsafe { space.align_to_mut::<u64>() };
     threads.chunks(numbers, CHUNK, |chunk, numbers| {

@@ -38,6 +38,11 @@ pub(crate) struct Workspace {
 }
 
 impl Matrix {
+    /// What the weights of a matrix take in memory.
+    pub(crate) fn bytes(info: &TensorInfo) -> u64 {
+        kernels::packed_bytes(info.kind.ggml(), info.bytes, info.shape()[0] as u64, InstructionSet::current())
+    }
+
     /// The tensor `info`, which has two dimensions, and a bias of `[outputs]`; packed, it lies in `space`.
     pub(crate) fn new(
         gguf: &Gguf,
@@ -49,11 +54,10 @@ impl Matrix {
         let (outputs, inputs) = (info.shape()[0], info.shape()[1]);
         let bytes = gguf.tensor_bytes(info);
         let (kind, set) = (info.kind.ggml(), InstructionSet::current());
-        let no_memory = |error: std::io::Error| Error::NoMemory { problem: error.to_string() };
         let weights = if let Some(packed) = Packed::pack(kind, bytes, outputs, set, space, threads) {
-            Weights::Packed(packed.map_err(no_memory)?)
+            Weights::Packed(packed?)
         } else if let Some(dense) = Dense::pack(kind, bytes, outputs, set, space, threads) {
-            Weights::Dense(dense.map_err(no_memory)?)
+            Weights::Dense(dense?)
         } else {
             let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, kind).map_err(failed)?;
             Weights::Candle(Box::new(QTensor::new(storage, (outputs, inputs)).map_err(failed)?))

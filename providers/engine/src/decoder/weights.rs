@@ -9,7 +9,7 @@ use super::matrix::{Matrix, dequantize};
 use crate::description::Description;
 use crate::error::Error;
 use crate::gguf::{Gguf, Stretch, TensorInfo, TensorType};
-use crate::kernels::{InstructionSet, Space, packed_bytes};
+use crate::kernels::Space;
 use crate::threads::Threads;
 
 /// What candle asks of the bytes it copies blocks from.
@@ -53,11 +53,7 @@ impl Weights {
                 .bytes()
                 .unsupported(format!("its bytes lie at an odd address, expected a multiple of {ALIGNMENT}")));
         }
-        let set = InstructionSet::current();
-        let packed = |matrix: &TensorInfo| {
-            packed_bytes(matrix.kind.ggml(), matrix.bytes, matrix.shape()[0] as u64, set) as usize
-        };
-        let space = Space::new(gguf.matrices().map(packed));
+        let space = Space::new(gguf.matrices().map(|matrix| Matrix::bytes(matrix) as usize));
         let mut loader = Loader { gguf, space, threads, used: HashSet::new() };
         let (vocabulary, hidden) = (description.vocabulary, description.hidden);
         let info = loader.tensor("token_embd.weight", &[vocabulary, hidden])?;

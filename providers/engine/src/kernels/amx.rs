@@ -16,7 +16,8 @@ use super::activations::ROWS;
 use super::format::{Format, REGISTER};
 use super::lanes::avx512::Avx512Vnni;
 use super::lanes::{Lanes, TILE_COLUMNS};
-use super::product::{LINE, Task};
+use super::lines::LINE;
+use super::product::Task;
 
 /// Whether the processor has AMX's byte products and the system lets this process use them.
 pub(super) fn is_available() -> bool {

@@ -8,9 +8,11 @@ use candle_core::quantized::GgmlDType;
 
 use super::instruction_set::InstructionSet;
 use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
+use super::lines::LINE;
 use super::packed::{WORK_EACH, apart, shares};
-use super::product::{LINE, prefetch, store};
+use super::product::{prefetch, store};
 use super::space::{Space, Tiles};
+use crate::error::Error;
 use crate::threads::Threads;
 
 /// Weights `[columns, inputs]` of a product, in tiles.
@@ -43,7 +45,7 @@ impl Dense {
         set: InstructionSet,
         space: &mut Space,
         threads: &mut Threads,
-    ) -> Option<std::io::Result<Dense>> {
+    ) -> Option<Result<Dense, Error>> {
         Dense::has_form(kind, set).then(|| pack_any(kind, bytes, columns, set, space, threads))?
     }
 }
@@ -55,7 +57,7 @@ fn pack_any(
     set: InstructionSet,
     space: &mut Space,
     threads: &mut Threads,
-) -> Option<std::io::Result<Dense>> {
+) -> Option<Result<Dense, Error>> {
     Some(match kind {
         GgmlDType::F16 => pack::<F16>(bytes, columns, set, space, threads),
         GgmlDType::BF16 => pack::<Bf16>(bytes, columns, set, space, threads),
@@ -70,7 +72,7 @@ fn pack<W: Weight>(
     set: InstructionSet,
     space: &mut Space,
     threads: &mut Threads,
-) -> std::io::Result<Dense> {
+) -> Result<Dense, Error> {
     let column_bytes = bytes.len() / columns;
     let tile_bytes = column_bytes * TILE_COLUMNS;
     let mut tiles = space.take(columns.div_ceil(TILE_COLUMNS) * tile_bytes)?;

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::slice;
 
-/// Bytes of a line.
-const LINE: usize = 64;
+/// Bytes of a line of the caches.
+pub(super) const LINE: usize = 64;
 
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]

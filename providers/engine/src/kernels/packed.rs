@@ -12,6 +12,7 @@ use super::instruction_set::InstructionSet;
 use super::lanes::TILE_COLUMNS;
 use super::product::{Kernel, Task, kernel};
 use super::space::{Space, Tiles};
+use crate::error::Error;
 use crate::threads::Threads;
 
 /// Weights `[columns, inputs]` of a product, in tiles.
@@ -37,7 +38,7 @@ impl Packed {
         set: InstructionSet,
         space: &mut Space,
         threads: &mut Threads,
-    ) -> Option<std::io::Result<Packed>> {
+    ) -> Option<Result<Packed, Error>> {
         Packed::has_form(kind, set).then(|| pack_any(kind, bytes, columns, set, space, threads))?
     }
 
@@ -75,7 +76,7 @@ fn pack_any(
     set: InstructionSet,
     space: &mut Space,
     threads: &mut Threads,
-) -> Option<std::io::Result<Packed>> {
+) -> Option<Result<Packed, Error>> {
     Some(match kind {
         GgmlDType::Q4_0 => pack::<Q4_0>(bytes, columns, set, space, threads),
         GgmlDType::Q5_0 => pack::<Q5_0>(bytes, columns, set, space, threads),
@@ -93,7 +94,7 @@ fn pack<F: Format>(
     set: InstructionSet,
     space: &mut Space,
     threads: &mut Threads,
-) -> std::io::Result<Packed> {
+) -> Result<Packed, Error> {
     let column_bytes = bytes.len() / columns;
     let blocks = column_bytes / F::BLOCK_BYTES;
     let tile_bytes = blocks * F::TILE_BYTES;

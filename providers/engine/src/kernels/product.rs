@@ -6,6 +6,7 @@ use super::activations::Rounded;
 use super::format::Format;
 use super::instruction_set::InstructionSet;
 use super::lanes::{Lanes, TILE_COLUMNS, portable::Portable};
+use super::lines::LINE;
 
 /// Where a product's weights, inputs and results lie.
 pub(super) struct Task<'a> {
@@ -146,9 +147,6 @@ pub(super) unsafe fn store<L: Lanes>(sums: &[L::Floats; 2], output: *mut f32, wi
         }
     }
 }
-
-/// Bytes of a line of the caches.
-pub(super) const LINE: usize = 64;
 
 /// Which of some lines are asked for in one of several turns: a little at a time, as the processor waits for so many and no more.
 #[inline(always)]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapRaw};
 
+use super::lines::LINE;
+use crate::error::Error;
+
 /// Bytes of a large page, where the system has them.
 const LARGE_PAGE: usize = 2 * 1024 * 1024;
-/// Where a matrix begins: at a line of the caches.
-const LINE: usize = 64;
 
 /// What is left of a mapping.
 pub(crate) struct Space {
@@ -25,12 +26,13 @@ impl Space {
         Space { mapping: None, used: 0, expected: lengths.into_iter().map(lines).sum() }
     }
 
-    /// Room for a matrix, all zero. Fails when the system has no memory for it.
-    pub(crate) fn take(&mut self, length: usize) -> std::io::Result<Tiles> {
+    /// Room for a matrix, all zero. Fails with [`Error::NoMemory`].
+    pub(crate) fn take(&mut self, length: usize) -> Result<Tiles, Error> {
         let mapping = match self.mapping.take() {
             Some(mapping) if length <= mapping.len() - self.used => mapping,
             _ => {
-                let mapping = MmapMut::map_anon(length.max(self.expected) + LARGE_PAGE)?;
+                let mapping = MmapMut::map_anon(length.max(self.expected) + LARGE_PAGE)
+                    .map_err(|error| Error::NoMemory { problem: error.to_string() })?;
                 #[cfg(target_os = "linux")]
                 // Ordinary pages do too.
                 let _ = mapping.advise(memmap2::Advice::HugePage);

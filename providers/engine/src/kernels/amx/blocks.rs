@@ -8,7 +8,7 @@ use crate::kernels::format::blocks::{BLOCK, Block, PAIRS, SCALES};
 use crate::kernels::format::{Format, REGISTER};
 use crate::kernels::lanes::avx512::Avx512Vnni;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
-use crate::kernels::product::LINE;
+use crate::kernels::lines::LINE;
 
 mod few;
 mod many;
@@ -88,6 +88,17 @@ unsafe fn finish<B: Block + Format>(sums: &mut Sums, product: *const i32, scales
             let product = _mm512_cvtepi32_ps(_mm512_load_si512(product.add(row * TILE_COLUMNS).cast()));
             let scale = _mm512_mul_ps(columns, _mm512_set1_ps(*scales.rows.add(row)));
             sums[row] = _mm512_fmadd_ps(product, scale, sums[row]);
+        }
+    }
+}
+
+/// Puts the sums up to a block where the next blocks, or the product's reader, will take them up.
+#[inline(always)]
+unsafe fn put(piece: &Piece<'_>, tile: usize, first: usize, block: usize, sums: &Sums) {
+    for index in 0..ROWS {
+        if first + index < piece.rows.end {
+            // SAFETY: the row exists.
+            unsafe { piece.add(tile, first + index, block, sums[index]) };
         }
     }
 }

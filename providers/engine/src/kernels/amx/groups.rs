@@ -13,7 +13,8 @@ use crate::kernels::format::k_quants::{BLOCK, Groups, Minimums};
 use crate::kernels::format::{Format, REGISTER};
 use crate::kernels::lanes::avx512::Avx512Vnni;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
-use crate::kernels::product::{LINE, share};
+use crate::kernels::lines::LINE;
+use crate::kernels::product::share;
 
 /// Weights of one product.
 const DEPTH: usize = 64;

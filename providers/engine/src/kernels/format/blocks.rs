@@ -4,7 +4,8 @@ use super::{Format, Input, REGISTER, byte_at, pack_low, unpack_low};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
-use crate::kernels::product::{LINE, prefetch};
+use crate::kernels::lines::LINE;
+use crate::kernels::product::prefetch;
 
 pub(in super::super) const BLOCK: usize = 32;
 /// A half-precision number for each column.

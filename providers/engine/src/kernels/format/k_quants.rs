@@ -5,7 +5,8 @@ use super::{Format, Input, REGISTER, pack_low, unpack_low};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::lanes::{Lanes, TILE_COLUMNS};
-use crate::kernels::product::{LINE, prefetch, share};
+use crate::kernels::lines::LINE;
+use crate::kernels::product::{prefetch, share};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m512i, _mm_loadu_si128, _mm512_cvtepi8_epi32, _mm512_cvtepu8_epi32, _mm512_mask_mov_epi16, _mm512_slli_epi32,

@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{Piece, RING, Results, Scales, Sums, clear, finish, unpack};
+use super::{Piece, RING, Results, Scales, Sums, clear, finish, put, unpack};
 use crate::kernels::activations::ROWS;
 use crate::kernels::format::blocks::{BLOCK, Block};
 use crate::kernels::format::{Format, REGISTER};
@@ -75,11 +75,7 @@ pub(super) unsafe fn accumulate<B: Block + Format, const FIRST: bool>(piece: &Pi
         finish::<B>(&mut sums, result(2), scales(end - 2), ask(end));
         tile_store!("3", result(3));
         finish::<B>(&mut sums, result(3), scales(end - 1), ask(end + 1));
-        for index in 0..ROWS {
-            if first + index < piece.rows.end {
-                piece.add(tile, first + index, blocks - 1, sums[index]);
-            }
-        }
+        put(piece, tile, first, blocks - 1, &sums);
     }
 }
 

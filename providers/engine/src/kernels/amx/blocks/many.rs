@@ -5,12 +5,13 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{Piece, RING, Results, Scales, Sums, clear, finish, prefetch, unpack};
+use super::{Piece, RING, Results, Scales, Sums, clear, finish, prefetch, put, unpack};
 use crate::kernels::activations::ROWS;
 use crate::kernels::format::blocks::{BLOCK, Block};
 use crate::kernels::format::{Format, REGISTER};
 use crate::kernels::lanes::TILE_COLUMNS;
-use crate::kernels::product::{LINE, share};
+use crate::kernels::lines::LINE;
+use crate::kernels::product::share;
 
 /// Blocks of a tile that are unpacked at a time.
 const AT_ONCE: usize = 16;
@@ -119,16 +120,5 @@ unsafe fn take(piece: &Piece<'_>, tile: usize, first: usize, block: usize, sums:
         sums[index] = unsafe {
             if first + index < piece.rows.end { piece.sum(tile, first + index, block) } else { _mm512_setzero_ps() }
         };
-    }
-}
-
-/// Puts the sums up to a block where the next blocks, or the product's reader, will take them up.
-#[inline(always)]
-unsafe fn put(piece: &Piece<'_>, tile: usize, first: usize, block: usize, sums: &Sums) {
-    for index in 0..ROWS {
-        if first + index < piece.rows.end {
-            // SAFETY: the row exists.
-            unsafe { piece.add(tile, first + index, block, sums[index]) };
-        }
     }
 }
